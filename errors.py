@@ -1,0 +1,5 @@
+"""Errors that a user caused and can mend: one clear sentence, exit code 2, no traceback."""
+
+
+class UserError(Exception):
+    """What is wrong and what to do, in one sentence."""
