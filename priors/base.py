@@ -20,7 +20,7 @@ from priors.schedule import Schedule
 class Text:
     """The conditions of one prompt, embedded once: L tokens of D channels.
 
-    `front`, `side`, `back`, `overhead` are the coarse view prompts (METHODS 10). `sectors`, where the prior's text
+    `front`, `side`, `back`, `overhead` are the coarse view prompts (priors/text.py). `sectors`, where the prior's text
     adapter knows finer view words, holds S of them at azimuths 360 k / S, counter-clockwise from the front.
     """
 

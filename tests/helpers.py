@@ -1,0 +1,72 @@
+"""What several rooms' tests share: the list of methods, cameras and views to feed them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from methods.base import Views
+from methods.sdi import SDI
+from methods.sds import SDS
+from priors.analytic import MixturePrior
+from priors.base import Text
+from scene.cameras import Cameras
+
+# every method, with the presets that take other paths through its code; a new method is tested by joining
+all_methods = {
+    "sds": SDS(),
+    "sds-perp-neg": SDS(scale=7.5, perp_neg=True, weight="uniform"),
+    "sds-anneal": SDI(kappa="random"),
+    "sdi": SDI(),
+    "sdi-official": SDI.official(),
+    "sdi-plain": replace(SDI(), perp_neg=False, inversion_scale=0.0, eta=0.0),
+}
+
+
+def cameras_at(azimuth: list[float], elevation: float = 15.0) -> Cameras:
+    """Cameras by angle alone; their matrices are the identity, which no method reads."""
+    az = torch.tensor(azimuth, dtype=torch.float64)
+    n = len(az)
+    return Cameras(
+        torch.eye(4).repeat(n, 1, 1), torch.full((n,), 40.0), torch.full((n,), elevation), az, torch.full((n,), 2.0)
+    )
+
+
+def mixture() -> tuple[MixturePrior, Text]:
+    """A prior of five Gaussians in double, and a text whose views weigh them differently."""
+    rng = torch.Generator().manual_seed(7)
+    means = torch.randn(5, 3, 4, 4, generator=rng)
+    weights = 0.05 + torch.rand(6, 1, 1, 5, generator=rng, dtype=torch.float64)
+    prior = MixturePrior(means, torch.tensor([0.3, 0.5, 0.7, 0.9, 1.1]), list("abcde"))
+    return prior, Text(*weights)
+
+
+def same_text(uncond: torch.Tensor, plain: torch.Tensor) -> Text:
+    """A text that says the same from every side."""
+    return Text(uncond, plain, plain, plain, plain, plain)
+
+
+def views_of(
+    x0: torch.Tensor, text: Text, cameras: Cameras | None = None, progress: float = 0.5, seed: int = 0
+) -> Views:
+    cameras = cameras or cameras_at([0.0] * len(x0))
+    rng = torch.Generator().manual_seed(seed)
+    return Views(x0, x0.new_zeros(len(x0), 3, *x0.shape[-2:]), text, cameras, progress, rng)
+
+
+class RowDraws(TorchFunctionMode):
+    """Draw for a batch of `total` rows and hand out some of them: what a row of the batch gets when it is alone."""
+
+    def __init__(self, total: int, rows: list[int]):
+        super().__init__()
+        self.total, self.rows = total, rows
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func in (torch.randn, torch.rand, torch.randint):
+            *head, shape = args
+            shape = (shape,) if isinstance(shape, int) else tuple(shape)
+            assert shape[0] == len(self.rows)
+            return func(*head, (self.total, *shape[1:]), **kwargs)[self.rows]
+        return func(*args, **(kwargs or {}))

@@ -1,0 +1,161 @@
+"""SDI against closed forms. Toy A: data N(.7, .5^2), a render at 2, t = 500."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from errors import UserError
+from methods.sdi import SDI, even_grid, leading_grid
+from priors.analytic import GaussianPrior
+from priors.schedule import Schedule
+from tests.helpers import cameras_at, mixture, same_text, views_of
+
+MU, S, X = 0.7, 0.5, 2.0
+PLAIN = dict(scale=1.0, inversion_scale=1.0, perp_neg=False, eta=0.0, tau=0.0)
+
+
+def target(sdi: SDI, schedule: Schedule | None = None, progress: float = 0.0) -> float:
+    prior = GaussianPrior(torch.full((1, 1, 1), MU, dtype=torch.float64), S, schedule)
+    text = same_text(prior.embed([""]), prior.embed([""]))
+    x = torch.full((1, 1, 1, 1), X, dtype=torch.float64)
+    return (x - sdi.gradient(views_of(x, text, progress=progress), prior, None).latent).item()
+
+
+def test_first_order_convergence_to_the_exact_ode():
+    """x0^ -> mu + (x - mu) / sqrt(1 + r^2), r = s~_t / s: 1.08376, on a schedule whose s~ rises evenly from 0 to
+    that of t = 500. Halving the step halves the error."""
+    end = Schedule.scaled_linear().s(torch.tensor([500])).item()
+    limit = MU + (X - MU) / (1 + (end / S) ** 2) ** 0.5
+    assert limit == pytest.approx(1.08376, abs=1e-5)
+    errors = []
+    for n in (50, 100, 200, 400):
+        s = torch.linspace(0, end, n + 1, dtype=torch.float64)
+        sdi = SDI(**PLAIN, t_range=(1.0, 1.0), steps=n)
+        errors.append(abs(target(sdi, Schedule(1 / (1 + s**2))) - limit))
+    # the schedule has n + 1 levels and SDI's t = 1 is its last, so that its n steps visit every one
+    for coarse, fine in zip(errors, errors[1:], strict=False):
+        assert coarse / fine == pytest.approx(2, abs=0.15)
+    assert errors[-1] < 2e-3
+
+
+def test_all_500_integer_timesteps():
+    assert target(SDI(**PLAIN, t_range=(0.5, 0.5), steps=1000)) == pytest.approx(1.08234, abs=1e-5)
+
+
+def test_sds_mean_target_is_another():
+    prior = GaussianPrior(torch.full((1, 1, 1), MU, dtype=torch.float64), S)
+    text = same_text(prior.embed([""]), prior.embed([""]))
+    sdi = SDI(**PLAIN, t_range=(0.5, 0.5), kappa="random")
+    x = torch.full((20_000, 1, 1, 1), X, dtype=torch.float64)
+    mean = (x - sdi.gradient(views_of(x, text), prior, None).latent).mean().item()
+    assert mean == pytest.approx(0.81329, abs=0.005)  # standard error .001
+
+
+class TauAtItsEnd(torch.overrides.TorchFunctionMode):
+    """The largest overshoot: uniform draws return .999."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        return torch.full_like(out, 0.999) if func is torch.rand else out
+
+
+@pytest.mark.parametrize(
+    ("remap", "tau", "expected"), [(False, 0.0, 1.01214), (False, 0.1, 1.01027), (True, 0.1, 1.03435)]
+)
+def test_official_grid(remap, tau, expected):
+    sdi = replace(SDI.official(), **PLAIN | {"tau": tau}, t_range=(0.5, 0.5), remap=remap)
+    with TauAtItsEnd():
+        assert target(sdi) == pytest.approx(expected, abs=1e-5)
+
+
+def test_previous_prediction_as_kappa_is_ddim():
+    """Eq. 6: with kappa the previous eps^ and x moved onto its target, the sequence of x is DDIM's of x0^."""
+    prior, text = mixture()
+    grid = torch.arange(980, 0, -70)
+    x_t = torch.randn(2, *prior.latent_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    cameras = cameras_at([20.0, 150.0])
+    sdi = SDI()
+
+    def at(t: torch.Tensor) -> torch.Tensor:
+        return t.expand(2)
+
+    # the first prediction is shared: SDI starts from DDIM's first x0^ and eps^
+    schedule, first = prior.schedule, at(grid[0])
+    views = views_of(torch.zeros_like(x_t), text, cameras)
+    x, kappa = sdi.target(views, prior, x_t / schedule.sigma(first).view(-1, 1, 1, 1), first, first)
+    ddim_t = schedule.noised(x, kappa, first)
+    torch.testing.assert_close(ddim_t, x_t)
+    for now, to in zip(grid[:-1], grid[1:], strict=True):
+        ddim_eps = kappa if now == grid[0] else ddim_eps
+        ddim_t = schedule.ddim_step(ddim_t, ddim_eps, at(now), at(to))
+        from priors.guidance import guided_eps
+
+        ddim_eps = guided_eps(prior, ddim_t, at(to), text, cameras, sdi.scale, sdi.perp_neg)
+        x, kappa = sdi.target(views_of(x, text, cameras), prior, kappa, at(to), at(to))
+        torch.testing.assert_close(x, schedule.x0_of(ddim_t, ddim_eps, at(to)), rtol=0, atol=1e-10)
+
+
+def test_gradient_is_noise_ratio_times_the_change_of_noise():
+    """Eq. 10: g = s~_t [eps^ - kappa], with kappa and eps^ taken apart."""
+    prior, text = mixture()
+    x0 = torch.randn(2, *prior.latent_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    sdi = SDI(t_range=(0.7, 0.7))
+    views = views_of(x0, text, seed=5)
+    index, level, kappa = sdi.noise_of(views_of(x0, text, seed=5), prior, times(0.7, 0.7))
+    assert index.tolist() == [700, 700] and ((level >= 700) & (level <= 733)).all() and level[0] != level[1]
+    _, eps_hat = sdi.target(views, prior, kappa, index, index)
+    expected = prior.schedule.s(index).view(-1, 1, 1, 1) * (eps_hat - kappa)
+    torch.testing.assert_close(sdi.gradient(views, prior, None).latent, expected)
+
+
+def times(*values: float) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def test_grid_of_the_paper():
+    index, grid = even_grid(times(1.0, 0.55, 0.05), times(0.03, 0.01, 0.0), 0, 10, 1000)
+    assert index.tolist() == [999, 550, 50]
+    assert grid[0].tolist() == [0, 100, 200, 300, 400, 500, 599, 699, 799, 899, 999]
+    assert grid[1].tolist() == [0, 112, 224, 336, 448, 560, 560, 560, 560, 560, 560]
+    assert grid[2].tolist() == [0] + [50] * 10
+
+
+def test_grid_of_the_official_code():
+    index, grid = leading_grid(times(0.98, 0.26), times(0.0999, 0.0375), -99, 10, 1000)
+    assert index.tolist() == [980, 260]
+    assert grid[0].tolist() == [-99, 1, 101, 201, 301, 401, 501, 601, 701, 801, 901, 999]
+    assert grid[1].tolist() == [-99, 1, 101, 201] + [297] * 8
+
+
+@pytest.mark.parametrize(("progress", "calls"), [(0.0, 11), (0.5, 7), (1.0, 3)])
+def test_calls_of_the_network(progress, calls):
+    """int(10 t) steps of inversion and one prediction, t from 1 to .2."""
+    prior, text = mixture()
+    x0 = torch.zeros(1, *prior.latent_shape, dtype=torch.float64)
+    SDI().gradient(views_of(x0, text, progress=progress), prior, None)
+    assert prior.nfe == calls
+
+
+def test_official_calls_are_11_at_980_and_4_at_250_before_the_prediction():
+    prior, text = mixture()
+    x0 = torch.zeros(1, *prior.latent_shape, dtype=torch.float64)
+    for progress, calls in ((0.0, 12), (1.0, 5)):
+        prior.nfe = 0
+        SDI.official().gradient(views_of(x0, text, progress=progress), prior, None)
+        assert prior.nfe == calls
+
+
+def test_a_batch_of_different_times_is_its_rows():
+    prior, text = mixture()
+    x0 = torch.randn(2, *prior.latent_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for sdi in (replace(SDI(), eta=0.0, tau=0.0), replace(SDI.official(), eta=0.0, tau=0.0)):
+        together = sdi.pull(views_of(x0, text), prior, times(0.9, 0.3)).latent
+        for i, t in enumerate((0.9, 0.3)):
+            alone = sdi.pull(views_of(x0[i : i + 1], text), prior, times(t)).latent
+            torch.testing.assert_close(together[i : i + 1], alone)
+
+
+def test_unknown_choice_is_a_clear_error():
+    with pytest.raises(UserError, match="kappa is one of ddim, random, not 'sgd'"):
+        SDI(kappa="sgd")
