@@ -1,0 +1,236 @@
+"""A vocabulary of signed distances: solids, ways to move and join them, and procedural colours.
+
+A *solid* maps points p (N,3) to signed distances (N,), negative inside. A *colour* is an RGB triple in [0, 1] or a
+function of points p (N,3) -> (N,3). A *part* is a solid with a colour. Lengths in scene units, angles in degrees,
+z up. Distances are exact or lower bounds near the surface, which sphere tracing needs (Hart 1996).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+Solid = Callable[[Tensor], Tensor]
+Vec = tuple[float, float, float]
+Colour = Vec | Callable[[Tensor], Tensor]
+
+
+class Part(NamedTuple):
+    """A solid of one colour. Parts of a toy that carry a positive `blend` (scene units) melt into the parts before."""
+
+    solid: Solid
+    colour: Colour
+    blend: float = 0.0
+
+
+# Solids, centred at the origin ---------------------------------------------------------------------------------
+
+
+def ball(r: float) -> Solid:
+    return lambda p: p.norm(dim=-1) - r
+
+
+def egg(x: float, y: float, z: float) -> Solid:
+    """An ellipsoid of half-axes x, y, z (the first-order bound of its distance)."""
+
+    def distance(p: Tensor) -> Tensor:
+        half = p.new_tensor([x, y, z])
+        k0, k1 = (p / half).norm(dim=-1), (p / half**2).norm(dim=-1)
+        return torch.where(k1 > 1e-6, k0 * (k0 - 1) / k1.clamp(min=1e-6), p.new_tensor(-min(x, y, z)))
+
+    return distance
+
+
+def box(x: float, y: float, z: float, round: float = 0.02) -> Solid:
+    """A box of half-edges x, y, z with rounded edges."""
+
+    def distance(p: Tensor) -> Tensor:
+        q = p.abs() - p.new_tensor([x, y, z]) + round
+        return q.clamp(min=0).norm(dim=-1) + q.amax(dim=-1).clamp(max=0) - round
+
+    return distance
+
+
+def rod(a: Vec, b: Vec, ra: float, rb: float | None = None) -> Solid:
+    """A capsule from a to b whose radius goes from ra to rb."""
+    rb = ra if rb is None else rb
+
+    def distance(p: Tensor) -> Tensor:
+        start, axis = p.new_tensor(a), p.new_tensor(b) - p.new_tensor(a)
+        s = ((p - start) @ axis / axis.dot(axis)).clamp(0, 1)
+        return (p - start - s[:, None] * axis).norm(dim=-1) - (ra + (rb - ra) * s)
+
+    return distance
+
+
+def drum(r: float, half: float, round: float = 0.01, top: float | None = None) -> Solid:
+    """A cylinder about z of half-height `half`; with `top`, a truncated cone of radius r below and `top` above."""
+    top = r if top is None else top
+    slope = math.cos(math.atan2(abs(r - top), 2 * half))
+
+    def distance(p: Tensor) -> Tensor:
+        radius = r + (top - r) * ((p[:, 2] + half) / (2 * half)).clamp(0, 1)
+        side = (p[:, :2].norm(dim=-1) - radius) * slope + round
+        cap = p[:, 2].abs() - half + round
+        outside = torch.stack([side, cap], -1).clamp(min=0).norm(dim=-1)
+        return outside + torch.maximum(side, cap).clamp(max=0) - round
+
+    return distance
+
+
+def ring(radius: float, r: float) -> Solid:
+    """A torus about z."""
+    return lambda p: torch.stack([p[:, :2].norm(dim=-1) - radius, p[:, 2]], -1).norm(dim=-1) - r
+
+
+# Moving and joining --------------------------------------------------------------------------------------------
+
+
+def at(x: float, y: float, z: float, solid: Solid) -> Solid:
+    """The solid moved to (x, y, z)."""
+    return lambda p: solid(p - p.new_tensor([x, y, z]))
+
+
+def turn(axis: str, degrees: float, solid: Solid) -> Solid:
+    """The solid turned counter-clockwise about the axis 'x', 'y' or 'z'."""
+    c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    matrix = {
+        "x": [[1, 0, 0], [0, c, -s], [0, s, c]],
+        "y": [[c, 0, s], [0, 1, 0], [-s, 0, c]],
+        "z": [[c, -s, 0], [s, c, 0], [0, 0, 1]],
+    }[axis]
+    return lambda p: solid(p @ p.new_tensor(matrix))
+
+
+def twins(solid: Solid) -> Solid:
+    """The solid at y > 0, and its mirror image at y < 0."""
+    return lambda p: solid(torch.stack([p[:, 0], p[:, 1].abs(), p[:, 2]], -1))
+
+
+def around(n: int, solid: Solid, phase: float = 0.0) -> Solid:
+    """n copies of the solid (which lies at x > 0) evenly about z, the first at azimuth `phase`."""
+
+    def distance(p: Tensor) -> Tensor:
+        sector = 2 * math.pi / n
+        angle = torch.atan2(p[:, 1], p[:, 0]) - math.radians(phase)
+        angle = angle - sector * torch.round(angle / sector)
+        r = p[:, :2].norm(dim=-1)
+        return solid(torch.stack([r * angle.cos(), r * angle.sin(), p[:, 2]], -1))
+
+    return distance
+
+
+def join(*solids: Solid, blend: float = 0.0) -> Solid:
+    """The union, with seams smoothed over `blend`."""
+
+    def distance(p: Tensor) -> Tensor:
+        d = solids[0](p)
+        for solid in solids[1:]:
+            d = smooth_min(d, solid(p), blend)
+        return d
+
+    return distance
+
+
+def cut(solid: Solid, *tools: Solid) -> Solid:
+    """The solid without the tools."""
+
+    def distance(p: Tensor) -> Tensor:
+        d = solid(p)
+        for tool in tools:
+            d = torch.maximum(d, -tool(p))
+        return d
+
+    return distance
+
+
+def both(a: Solid, b: Solid) -> Solid:
+    """The intersection."""
+    return lambda p: torch.maximum(a(p), b(p))
+
+
+def above(z: float) -> Solid:
+    """The half-space over the height z."""
+    return lambda p: z - p[:, 2]
+
+
+def smooth_min(a: Tensor, b: Tensor, k: float) -> Tensor:
+    """The polynomial smooth minimum (Quilez): equal to min(a, b) where they differ by k or more."""
+    if k <= 0:
+        return torch.minimum(a, b)
+    h = (k - (a - b).abs()).clamp(min=0) / k
+    return torch.minimum(a, b) - h * h * k / 4
+
+
+# Colours -------------------------------------------------------------------------------------------------------
+
+
+def shade(colour: Colour, p: Tensor) -> Tensor:
+    """The colour at points p (N,3), as (N,3)."""
+    return colour(p) if callable(colour) else p.new_tensor(colour).expand(len(p), 3)
+
+
+def where(mask: Callable[[Tensor], Tensor], inside: Colour, outside: Colour) -> Colour:
+    """One colour where the mask (points -> bool) holds, another elsewhere."""
+    return lambda p: torch.where(mask(p)[:, None], shade(inside, p), shade(outside, p))
+
+
+def within(solid: Solid, inside: Colour, outside: Colour) -> Colour:
+    """One colour inside a solid, another outside: paint by solids."""
+    return where(lambda p: solid(p) < 0, inside, outside)
+
+
+def stripes(axis: int, period: float, a: Colour, b: Colour, phase: float = 0.0) -> Colour:
+    """Bands of equal width across x (0), y (1) or z (2)."""
+    return where(lambda p: ((p[:, axis] + phase) / period) % 1 < 0.5, a, b)
+
+
+def segments(n: int, a: Colour, b: Colour) -> Colour:
+    """n pairs of sectors about z."""
+    return where(lambda p: (torch.atan2(p[:, 1], p[:, 0]) / (2 * math.pi) * n) % 1 < 0.5, a, b)
+
+
+def fade(axis: int, low: float, high: float, a: Vec, b: Vec) -> Colour:
+    """From colour a at `low` to colour b at `high` along an axis."""
+
+    def colour(p: Tensor) -> Tensor:
+        s = ((p[:, axis] - low) / (high - low)).clamp(0, 1)[:, None]
+        return p.new_tensor(a) * (1 - s) + p.new_tensor(b) * s
+
+    return colour
+
+
+def dots(n: int, size: float, dot: Colour, ground: Colour, turned: float = 0.0) -> Colour:
+    """n round dots of angular radius `size` (degrees) on a Fibonacci lattice of directions from the origin."""
+    k = torch.arange(n, dtype=torch.float64) + 0.5
+    z, angle = 1 - 2 * k / n, math.pi * (1 + 5**0.5) * k + math.radians(turned)
+    xy = (1 - z * z).sqrt()
+    lattice = torch.stack([xy * angle.cos(), xy * angle.sin(), z], -1)
+    near = math.cos(math.radians(size))
+    return where(
+        lambda p: ((p / p.norm(dim=-1, keepdim=True).clamp(min=1e-6)) @ lattice.to(p).T).amax(-1) > near,
+        dot,
+        ground,
+    )
+
+
+# Toys ----------------------------------------------------------------------------------------------------------
+
+
+def distance(parts: list[Part], p: Tensor) -> Tensor:
+    """Signed distance of points p (N,3) to a toy, (N,)."""
+    d = parts[0].solid(p)
+    for part in parts[1:]:
+        d = smooth_min(d, part.solid(p), part.blend)
+    return d
+
+
+def albedo(parts: list[Part], p: Tensor, seam: float = 0.004) -> Tensor:
+    """Colour of points p (N,3) on a toy, (N,3): the nearest part's, mixed over a seam of a fraction of a pixel."""
+    d = torch.stack([part.solid(p) for part in parts], -1)
+    weight = torch.softmax(-d / seam, -1)
+    return sum(weight[:, i : i + 1] * shade(part.colour, p) for i, part in enumerate(parts))

@@ -1,0 +1,88 @@
+"""Train the world's models, or check what they can.
+
+    python -m world.train vae                the autoencoder
+    python -m world.train unet               the U-Net and its text encoder (needs the autoencoder)
+    python -m world.train clip               the tiny CLIP
+    python -m world.train --check            measure all of them on unseen views, and write their cards
+
+A training that was stopped (Ctrl-C too) goes on where it was when the same command is run again; what it keeps lies in
+world/cache, and the finished weights, in half precision, in world/models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+import torch
+
+from errors import UserError
+from prompts import load
+from world import models
+from world.captions import every_caption
+from world.dataset import pictures
+
+STEPS = {"vae": 3000, "unet": 9000, "clip": 2500}
+VIEWS, UNSEEN = 1000, 100  # of each toy, for training and for checks
+
+
+def train_vae(prompts: list[str], seed: int, steps: int) -> None:
+    from world.train import vae
+
+    model = vae.train(pictures(prompts, VIEWS, seed), seed, steps)
+    model.half().save_pretrained(models.TINY_SD / "vae")
+
+
+def train_unet(prompts: list[str], seed: int, steps: int) -> None:
+    from diffusers import AutoencoderKL
+
+    from world.train import unet
+
+    if not (models.TINY_SD / "vae").exists():
+        raise UserError("The U-Net needs the autoencoder: run `python -m world.train vae` first.")
+    vae = AutoencoderKL.from_pretrained(models.TINY_SD / "vae", torch_dtype=torch.float32).eval()
+    data = pictures(prompts, VIEWS, seed)
+    words = models.tokenizer(every_caption(prompts))
+    model = unet.train(data, unet.latents(vae, data, seed), prompts, words, seed, steps)
+    models.pipeline(vae.half(), model.unet.half(), model.text.half(), words).save_pretrained(models.TINY_SD)
+    (models.TINY_SD / "views.json").write_text('{"view_words": "sectors"}\n')
+
+
+def train_clip(prompts: list[str], seed: int, steps: int) -> None:
+    from world.train import clip
+
+    words = models.tokenizer([*prompts, *clip.SENTENCES])
+    model = clip.train(pictures(prompts, VIEWS, seed), prompts, words, seed, steps)
+    model.half().save_pretrained(models.TINY_CLIP)
+    models.clip_processor(words).save_pretrained(models.TINY_CLIP)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m world.train",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", nargs="?", choices=list(STEPS))
+    parser.add_argument("--check", action="store_true", help="measure the shipped models; exit 1 where one falls short")
+    parser.add_argument("--steps", type=int, help=f"optimiser steps (default: {STEPS})")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    prompts = [prompt.text for prompt in load("world")]
+    if args.check:
+        from world.train.check import check
+
+        sys.exit(0 if check(prompts, UNSEEN) else 1)
+    if args.model is None:
+        parser.error("name a model to train (vae, unet or clip), or --check")
+    train = {"vae": train_vae, "unet": train_unet, "clip": train_clip}[args.model]
+    train(prompts, args.seed, args.steps or STEPS[args.model])
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
+    try:
+        main()
+    except UserError as error:
+        sys.exit(str(error))
