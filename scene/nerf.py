@@ -1,0 +1,223 @@
+"""A radiance field: position -> density and colour, rendered from cameras.
+
+Alphabet: x positions in the cube [-R, R]^3; e the hash grid's features of x; sigma = softplus(h(e) + b (1 - |x| / r))
+the density, b and r the strength and the radius of the blob it starts from (DreamFusion, 2209.14988; Magic3D's
+softplus, 2211.10440); colour = sigmoid(c(e)); n = -grad sigma / |grad sigma|.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from scene.background import GREY, LearnedBackground, grey_background, linear
+from scene.cameras import Cameras, Render, Samples, rays
+from scene.hash_grid import HashGrid
+from scene.shading import SHADINGS, light_position, shade
+from scene.volume import March, accumulate, march, weights
+
+CHUNK = 2**14  # rays rendered at a time without gradients
+
+
+@dataclass(frozen=True)
+class NeRFConfig:
+    """Sizes of a radiance field. The defaults are the known world's; `paper()` is SDI's and SDS's (threestudio)."""
+
+    radius: float = 0.6  # R: half the edge of the cube, in scene units
+    levels: int = 8  # of the hash grid
+    features: int = 2  # of a level
+    log2_table: int = 15  # rows of a level's table
+    base: int = 8  # resolution of the coarsest level
+    finest: int = 128  # and of the finest
+    start_levels: int = 8  # levels at first
+    grow_from: float = 0.0  # progress after which levels join
+    grow_every: float = 0.05  # progress between two that join
+    hidden: int = 32  # width of the MLPs
+    blob_strength: float = 10.0  # b
+    blob_radius: float = 0.5  # r, in scene units
+    background: Literal["learned", "grey"] = "grey"
+    samples: int = 64  # steps along the cube's diagonal
+    min_weight: float = 1e-4  # samples of less weight take no part
+    occupancy: int = 32  # cells along an edge of the occupancy grid
+    occupancy_every: int = 16  # updates between two refreshes
+    occupancy_decay: float = 0.95
+    occupancy_threshold: float = 0.01  # of sigma * step, below which a cell is empty
+    mlp_lr: float = 1.0  # learning rates, as multiples of the hash grid's
+    background_lr: float = 0.1
+
+    @classmethod
+    def paper(cls) -> NeRFConfig:
+        return cls(
+            radius=2.0, levels=16, log2_table=19, base=16, finest=4096, start_levels=8, grow_from=0.2,
+            hidden=64, background="learned", samples=512,
+        )  # fmt: skip
+
+
+class NeRF(nn.Module):
+    """A radiance field with its occupancy grid. Starts from rng; state is parameters and buffers alone."""
+
+    density_ema: Tensor
+    updates: Tensor
+
+    def __init__(self, config: NeRFConfig, rng: torch.Generator):
+        super().__init__()
+        c = self.config = config
+        self.grid = HashGrid(c.levels, c.features, c.log2_table, c.base, c.finest, rng)
+        width = c.levels * c.features
+        self.density_mlp = nn.ParameterList([linear(width, c.hidden, rng), linear(c.hidden, 1, rng)])
+        self.colour_mlp = nn.ParameterList([linear(width, c.hidden, rng), linear(c.hidden, 3, rng)])
+        self.background = LearnedBackground(rng) if c.background == "learned" else None
+        self.step = 2 * 3**0.5 * c.radius / c.samples
+        self.register_buffer("density_ema", torch.zeros(c.occupancy**3, device=rng.device))
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64, device=rng.device))
+
+    def parameter_groups(self, lr: float) -> list[dict]:
+        """Groups for Adam: hash grid, MLPs, and a learned background."""
+        c = self.config
+        mlps = [*self.density_mlp, *self.colour_mlp]
+        groups = [{"params": list(self.grid.parameters()), "lr": lr}, {"params": mlps, "lr": lr * c.mlp_lr}]
+        if self.background is not None:
+            groups.append({"params": list(self.background.parameters()), "lr": lr * c.background_lr})
+        return groups
+
+    def encode(self, x: Float[Tensor, "N 3"], progress: float = 1.0) -> Float[Tensor, "N E"]:
+        """e(x): the levels that have joined by now."""
+        return self.grid(x / (2 * self.config.radius) + 0.5, self._active(progress))
+
+    def density(self, x: Float[Tensor, "N 3"], e: Float[Tensor, "N E"]) -> Float[Tensor, " N"]:
+        """sigma(x), per scene unit."""
+        first, second = self.density_mlp
+        return F.softplus((torch.relu(e @ first) @ second).squeeze(-1) + self._blob(x))
+
+    def density_and_normal(
+        self, x: Float[Tensor, "N 3"], progress: float = 1.0
+    ) -> tuple[Float[Tensor, " N"], Float[Tensor, "N E"], Float[Tensor, "N 3"]]:
+        """sigma, e and the outward unit normal n, all differentiable in the parameters.
+
+        By the chain rule: grad sigma = sigmoid(h + blob) [J_e^T W_1 (relu' * w_2) - b x / (r |x|)]."""
+        c = self.config
+        e, slope = self.grid.with_slope(x / (2 * c.radius) + 0.5, self._active(progress))
+        first, second = self.density_mlp
+        hidden = e @ first
+        raw = (torch.relu(hidden) @ second).squeeze(-1) + self._blob(x)
+        by_e = ((hidden > 0) * second.squeeze(-1)) @ first.T
+        outward = x / (x.square().sum(-1, keepdim=True) + 1e-12).sqrt()
+        uphill = torch.einsum("kne,ne->nk", slope, by_e) / (2 * c.radius) - c.blob_strength / c.blob_radius * outward
+        normal = -uphill / (uphill.square().sum(-1, keepdim=True) + 1e-12).sqrt()
+        return F.softplus(raw), e, normal
+
+    def _active(self, progress: float) -> int:
+        c = self.config
+        joined = 0 if progress <= c.grow_from else int((progress - c.grow_from) / c.grow_every + 1e-6)
+        return c.start_levels + joined
+
+    def _blob(self, x: Float[Tensor, "N 3"]) -> Float[Tensor, " N"]:
+        return self.config.blob_strength * (1 - x.norm(dim=-1) / self.config.blob_radius)
+
+    def colour(self, e: Float[Tensor, "N E"]) -> Float[Tensor, "N 3"]:
+        """Colour in [0, 1], the same in every direction."""
+        first, second = self.colour_mlp
+        return torch.sigmoid(torch.relu(e @ first) @ second)
+
+    def occupied(self) -> Bool[Tensor, "G G G"]:
+        """The cells where samples are taken: those denser than the threshold, and their neighbours.
+
+        Of an empty scene, those no thinner than the mean: a scene can always grow again. All, before an update."""
+        alpha = self.density_ema * self.step
+        dense = (alpha >= alpha.mean().clamp(max=self.config.occupancy_threshold)).float()
+        grid = dense.reshape(1, 1, *[self.config.occupancy] * 3)
+        return F.max_pool3d(grid, 3, stride=1, padding=1)[0, 0] > 0
+
+    @torch.no_grad()
+    def update(self, progress: float, rng: torch.Generator) -> None:
+        """To be called once a step, before rendering: every few calls, refreshes the occupancy grid at a random point
+        of each cell (Instant-NGP, 2201.05989, appendix C)."""
+        c = self.config
+        if self.updates % c.occupancy_every == 0:
+            axis = torch.arange(c.occupancy, device=rng.device)
+            cells = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
+            jitter = torch.rand(cells.shape, generator=rng, device=rng.device)
+            x = ((cells + jitter) / c.occupancy * 2 - 1) * c.radius
+            sigma = torch.cat([self.density(p, self.encode(p, progress)) for p in x.split(CHUNK)])
+            torch.maximum(self.density_ema * c.occupancy_decay, sigma, out=self.density_ema)
+        self.updates += 1
+
+    def render(
+        self,
+        cameras: Cameras,
+        resolution: int,
+        progress: float = 1.0,
+        rng: torch.Generator | None = None,
+        shading: str = "albedo",
+        normals: bool = False,
+    ) -> Render:
+        """Pictures of `resolution` squared. With rng, as in training: stratified samples, random grey backgrounds and
+        lights; without, as in evaluation: nothing is random. Where gradients are off, rays are rendered in chunks.
+
+        Raises ValueError for a shading that is not one of SHADINGS."""
+        if shading not in SHADINGS:
+            raise ValueError(f"shading must be one of {', '.join(SHADINGS)}, not {shading!r}")
+        origin, direction = (v.reshape(-1, 3) for v in rays(cameras, resolution, resolution))
+        offset = torch.full_like(origin[:, 0], 0.5)
+        if rng is not None:
+            offset = torch.rand(len(origin), generator=rng, device=rng.device).to(origin)
+        light = light_position(cameras, rng).repeat_interleave(resolution**2, 0) if shading != "albedo" else origin
+        chunk = len(origin) if torch.is_grad_enabled() else CHUNK
+        occupied = self.occupied()
+        pieces = [
+            self._trace(*piece, occupied, progress, shading, normals)
+            for piece in zip(*(v.split(chunk) for v in (origin, direction, offset, light)), strict=True)
+        ]
+        flat = torch.cat([pixels for pixels, _ in pieces])
+        image = flat.reshape(len(cameras), resolution, resolution, -1).permute(0, 3, 1, 2)
+        rgb, opacity, depth = image[:, :3], image[:, 3:4], image[:, 4:5]
+        rgb = rgb + (1 - opacity) * self._behind(direction, len(cameras), resolution, rng)
+        normal = torch.einsum("bji,bjhw->bihw", cameras.c2w[:, :3, :3], image[:, 5:]) if normals else None
+        return Render(rgb, opacity, depth, normal, pieces[0][1] if torch.is_grad_enabled() else None)
+
+    def _trace(
+        self,
+        origin: Float[Tensor, "R 3"],
+        direction: Float[Tensor, "R 3"],
+        offset: Float[Tensor, " R"],
+        light: Float[Tensor, "R 3"],
+        occupied: Bool[Tensor, "G G G"],
+        progress: float,
+        shading: str,
+        normals: bool,
+    ) -> tuple[Float[Tensor, "R C"], Samples]:
+        """Colour without background, opacity, depth, and where asked for the world-space normal, of rays."""
+        with torch.no_grad():
+            s = self._visible(march(origin, direction, occupied, self.config.radius, self.step, offset), progress)
+        if normals or shading != "albedo":
+            sigma, e, normal = self.density_and_normal(s.position, progress)
+        else:
+            e, normal = self.encode(s.position, progress), None
+            sigma = self.density(s.position, e)
+        weight = weights(sigma * self.step, s)
+        colour = self.colour(e)
+        if shading != "albedo":
+            colour = shade(shading, colour, normal, s.position, light[s.ray])
+        value = [colour, torch.ones_like(weight[:, None]), s.distance[:, None], *([normal] if normals else [])]
+        samples = Samples(s.ray, weight, s.distance, direction[s.ray], normal)
+        return accumulate(weight, torch.cat(value, -1), s), samples
+
+    def _visible(self, s: March, progress: float) -> March:
+        """The samples that matter: those of weight over `min_weight`, or all where there are none, so that a scene that
+        has faded keeps its gradients."""
+        sigma = torch.cat([self.density(x, self.encode(x, progress)) for x in s.position.split(CHUNK)])
+        matters = weights(sigma * self.step, s) > self.config.min_weight
+        return s.keep(matters) if matters.any() else s
+
+    def _behind(
+        self, direction: Float[Tensor, "R 3"], n: int, resolution: int, rng: torch.Generator | None
+    ) -> Float[Tensor, "B 3 H W"] | float:
+        """What the volume is laid over."""
+        if self.background is not None:
+            return self.background(direction).reshape(n, resolution, resolution, 3).permute(0, 3, 1, 2)
+        return GREY if rng is None else grey_background(n, resolution, resolution, rng).to(direction)
