@@ -1,0 +1,36 @@
+"""A job: one recipe, one prompt, one seed. Its key says what it computes, its folder where the result lies."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.recipes import Recipe
+from prompts import Prompt
+
+
+@dataclass(frozen=True)
+class Job:
+    recipe: Recipe
+    prompt: Prompt
+    seed: int
+
+    @property
+    def path(self) -> Path:
+        """`<recipe>/<NN-slug>/<seed>`, relative to the run."""
+        return Path(self.recipe.name, self.prompt.id, str(self.seed))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that decides the result, but for the prior's weights, as JSON has it."""
+        recipe = dataclasses.asdict(self.recipe) | {"rule": type(self.recipe.method).__name__}
+        return json.loads(json.dumps({"recipe": recipe, "prompt": self.prompt.text, "seed": self.seed}))
+
+    def key(self, prior: str) -> str:
+        """Twelve hex digits of the settings and the prior's checksum: equal keys, equal results."""
+        text = json.dumps([self.settings, prior], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]

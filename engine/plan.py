@@ -1,0 +1,159 @@
+"""From the command line's words to jobs: what is to be done, where, with what, and what is done already."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from argparse import Namespace
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from engine import names
+from engine.job import Job
+from engine.prior import WORLD, identity
+from engine.recipes import recipe
+from engine.store import FINAL, Store
+from engine.worker import Setup
+from errors import UserError
+from prompts import select
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "numpy")
+GIGABYTES_A_JOB = 1.5  # torch, diffusers and the world's models in one process
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run: its folder, its jobs in order, those not done yet with what is written into their folders, and how."""
+
+    run: Path
+    jobs: list[Job]
+    missing: list[Job]
+    configs: dict[Path, dict[str, Any]]
+    setup: Setup
+    slots: int
+
+
+def plan(options: Namespace) -> Plan:
+    """Raises UserError for names nobody knows, priors that are not there, and folders of other settings."""
+    track = options.track or ("controlled" if options.suite == "world" else "paper")
+    recipes = [recipe(options.suite, track, name) for name in options.methods]
+    recipes = [r.changed(options.steps, options.resolution, options.views) for r in recipes]
+    prior = options.prior or (str(WORLD) if options.suite == "world" else None)
+    if prior is None:
+        raise UserError(
+            "The paper's suite needs a prior: give --prior a Stable Diffusion folder, or random:sd21."
+        )
+    device = device_of(options.device)
+    chosen = select(options.suite, options.prompts)[: options.limit]
+    jobs = [Job(r, prompt, seed) for seed in options.seeds for prompt in chosen for r in recipes]
+    run = Path(options.out) if options.out else ROOT / "results" / "runs" / default_name(options, track)
+    checksum = identity(prior)
+    missing = [job for job in jobs if not is_done(run, job, checksum, options.overwrite)]
+    setup = Setup(prior, device=device, threads=1)
+    configs = {job.path: config(job, prior, checksum, setup) for job in missing}
+    return Plan(run, jobs, missing, configs, setup, slots_of(options.jobs, device, len(missing)))
+
+
+def default_name(options: Namespace, track: str) -> str:
+    """A folder for each setting, so that the same command finds what it left."""
+    parts = [options.suite, track]
+    parts += [f"{name}{value}" for name in ("steps", "resolution") if (value := getattr(options, name))]
+    parts += [f"views{options.views}"] if options.views != 50 else []
+    parts += [Path(options.prior).name.replace(":", "-")] if options.prior else []
+    return "-".join(parts)
+
+
+def is_done(run: Path, job: Job, checksum: str, overwrite: bool) -> bool:
+    """Whether the job's folder holds its result; a folder of other settings is an error, or replaced."""
+    store = Store(run, job)
+    record = store.record()
+    if record is None or record.get("status") not in FINAL:
+        return False
+    if store.key() == job.key(checksum):
+        return True
+    if overwrite:
+        return False
+    raise UserError(
+        f"{store.final} holds a result of other settings: give another --out, or --overwrite to replace it."
+    )
+
+
+def config(job: Job, prior: str, checksum: str, setup: Setup) -> dict[str, Any]:
+    """config.json: what the job is, and what it was made with."""
+    return {
+        "key": job.key(checksum),
+        **job.settings,
+        "prompt_id": job.prompt.id,
+        "prior": {"name": prior, "checksum": checksum},
+        "device": setup.device,
+        "threads": setup.threads,
+        "commit": commit(),
+        "python": platform.python_version(),
+        "versions": {name: version_of(name) for name in PACKAGES},
+    }
+
+
+def device_of(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"There is no device {name!r}: use auto, cpu or cuda.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError("There is no CUDA device here: use --device cpu.")
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"The device {name!r} is not supported: use auto, cpu or cuda.")
+    return str(device)
+
+
+def slots_of(jobs: str, device: str, missing: int) -> int:
+    """Processes: `auto` is one a core (as far as memory goes) on a CPU, where each has one thread; one on a GPU."""
+    if jobs != "auto":
+        if not jobs.isdecimal() or int(jobs) < 1:
+            raise UserError(f"--jobs takes a number of processes or auto, not {jobs!r}.")
+        return min(int(jobs), max(missing, 1))
+    if device != "cpu":
+        return 1
+    import psutil
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    room = int(psutil.virtual_memory().available / 2**30 / GIGABYTES_A_JOB)
+    return max(min(cores, room, missing), 1)
+
+
+def commit() -> str | None:
+    """The commit of the checkout, with a + where files differ from it; None outside of git."""
+    try:
+        result = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=12", "--dirty=+"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+    except OSError:
+        return None
+    return result.stdout.strip() or None
+
+
+def version_of(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def check_names(options: Namespace) -> None:
+    """All that can be refused before torch is imported."""
+    names.known("suite", options.suite, names.SUITES)
+    if options.track:
+        names.known("track", options.track, names.TRACKS)
+    for method in options.methods:
+        names.known("method", method, names.RECIPES)
+    select(options.suite, options.prompts)

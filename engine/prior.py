@@ -1,0 +1,35 @@
+"""Which prior a name means, and what identifies its weights."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from engine.names import EXACT, RANDOM
+from priors.base import Prior
+
+WORLD = Path(__file__).parents[1] / "world" / "models" / "tiny-sd"
+
+
+@lru_cache(maxsize=1)
+def open_prior(name: str, device: str = "cpu", half: bool = False) -> Prior:
+    """A folder's prior, or one of `names.PRIORS`; kept for the next job. `half`: the network in float16, where the device is a GPU."""
+    from priors import stable_diffusion
+
+    dtype = torch.float16 if half and torch.device(device).type == "cuda" else torch.float32
+    if name == RANDOM:
+        return stable_diffusion.random_sd21(device, dtype)
+    if name == EXACT:
+        import world
+
+        return world.exact_prior(device)
+    return stable_diffusion.load(name, device, dtype)
+
+
+def identity(name: str) -> str:
+    """The checksum of a folder's weights; the name of a prior that is computed."""
+    from priors import stable_diffusion
+
+    return name if name in (RANDOM, EXACT) else stable_diffusion.checksum(name)

@@ -1,0 +1,206 @@
+"""Recipes: a rule with everything around it, as tables that read down. A recipe's name is what `--methods` takes.
+
+Times are fractions of progress in [0, 1], so that a recipe of another length keeps its shape. `guidance_weight`
+multiplies the rule's gradient on the latents: 1 is DreamFusion's loss, a sum over latents; 1 / (C h w) is the official
+SDI's, a mean. In the controlled track it is 1 / RMS(g), measured by `engine.calibrate` and frozen here, so that rules
+are compared and not their balance with the regularisers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from engine import names
+from errors import UserError
+from methods import SDI, SDS, Method
+from scene import regularizers
+from scene.cameras import CameraRange, Cameras, Render, orbit
+from scene.nerf import NeRFConfig
+from scene.shading import draw_shading
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A weight over progress: `first` until `begin`, linear to `last` at `end`, and 0 after `until`."""
+
+    first: float
+    last: float
+    begin: float = 0.0
+    end: float = 1.0
+    until: float = 1.0
+
+    def at(self, progress: float) -> float:
+        share = min(max((progress - self.begin) / (self.end - self.begin), 0.0), 1.0)
+        return self.first + (self.last - self.first) * share if progress <= self.until else 0.0
+
+
+@dataclass(frozen=True)
+class Shading:
+    """How a training view is lit: albedo alone until a fraction of progress, then at random, with these odds."""
+
+    albedo_until: float = 1.0
+    diffuse: float = 0.0
+    textureless: float = 0.0
+
+    def draw(self, progress: float, rng: torch.Generator) -> str:
+        return "albedo" if progress < self.albedo_until else draw_shading(self.diffuse, self.textureless, rng)
+
+
+@dataclass(frozen=True)
+class Orbit:
+    """The views a job is scored from. Angles in degrees, distance in scene units."""
+
+    views: int = 50
+    elevation: float = 15.0
+    distance: float = 2.0
+    fov: float = 40.0
+    resolution: int = 64
+
+    def cameras(self) -> Cameras:
+        return orbit(self.views, self.elevation, self.distance, self.fov)
+
+
+REGULARIZERS: dict[str, Callable[[Render], Tensor]] = {
+    "orient": regularizers.orient,
+    "sparsity": lambda render: regularizers.sparsity(render.opacity),
+    "opaque": lambda render: regularizers.opaque(render.opacity),
+    "z-variance": regularizers.z_variance,
+    "convexity": regularizers.convexity,
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All settings of a job but its prompt, its seed and its prior. Frozen: equal recipes compute the same."""
+
+    name: str
+    method: Method
+    guidance_weight: float
+    suite: str = "world"
+    track: str = "controlled"
+    steps: int = 300
+    lr: float = 1e-2
+    batch: int = 1
+    resolution: int = 64  # of training renders
+    half: bool = False  # the prior's network in float16 on a GPU
+    scene: NeRFConfig = field(default_factory=NeRFConfig)
+    cameras: CameraRange = field(default_factory=CameraRange)
+    orbit: Orbit = field(default_factory=Orbit)
+    shading: Shading = field(default_factory=Shading)
+    regularisers: tuple[tuple[str, Weight], ...] = ()
+
+    def changed(
+        self, steps: int | None = None, resolution: int | None = None, views: int | None = None
+    ) -> Recipe:
+        """The recipe with what the command line overrides."""
+        around = replace(
+            self.orbit, views=views or self.orbit.views, resolution=resolution or self.orbit.resolution
+        )
+        return replace(
+            self, steps=steps or self.steps, resolution=resolution or self.resolution, orbit=around
+        )
+
+
+# name            rule, at its published CFG
+RULES: dict[str, Method] = {
+    "sdi":          SDI(),
+    "sdi-official": SDI.official(),
+    "sds":          SDS(),
+    "sds-cfg7.5":   SDS(scale=7.5),
+    "sds-anneal":   SDI(kappa="random"),
+}  # fmt: skip
+
+# the same, where the prior's view words take the place of Perp-Neg
+WORLD_RULES = {name: replace(rule, perp_neg=False) for name, rule in RULES.items()}
+
+# name            1 / RMS(g) over the first 50 steps of "A ripe strawberry", seed 0, with the world's prior
+WORLD_WEIGHTS = {
+    "sdi":          1.0,
+    "sdi-official": 1.0,
+    "sds":          1.0,
+    "sds-cfg7.5":   1.0,
+    "sds-anneal":   1.0,
+}  # fmt: skip
+
+WORLD_LIGHT = (("sparsity", Weight(0.01, 0.01)), ("opaque", Weight(0.01, 0.01)))
+
+# threestudio's dreamfusion-sd and sdi: steps of 10,000 as fractions
+DREAMFUSION = (("orient", Weight(10.0, 1000.0, end=0.5)), ("sparsity", Weight(1.0, 1.0)))
+OFFICIAL_SDI = (
+    ("orient", Weight(0.1, 0.1)),
+    ("sparsity", Weight(0.15, 0.0, end=0.3)),
+    ("opaque", Weight(0.1, 0.1)),
+    ("z-variance", Weight(1.0, 1.0)),
+)
+CONVEX_PAPER = ("convexity", Weight(0.1, 0.1, until=0.4))
+CONVEX_CODE = ("convexity", Weight(1.0, 0.1, end=0.4))
+SHADING_SDS = Shading(albedo_until=0.2, diffuse=0.375, textureless=0.375)
+SHADING_SDI = Shading(albedo_until=0.1, diffuse=0.075, textureless=0.225)
+
+# name            the loss is a          shading      render  regularisers
+PUBLISHED = {
+    "sdi":          ("mean over latents", SHADING_SDI, 512, (*OFFICIAL_SDI, CONVEX_PAPER)),
+    "sdi-official": ("mean over latents", SHADING_SDI, 512, (*OFFICIAL_SDI, CONVEX_CODE)),
+    "sds":          ("sum over latents",  SHADING_SDS, 64,  DREAMFUSION),
+    "sds-cfg7.5":   ("sum over latents",  SHADING_SDS, 64,  DREAMFUSION),
+    "sds-anneal":   ("mean over latents", SHADING_SDI, 512, (*OFFICIAL_SDI, CONVEX_PAPER)),
+}  # fmt: skip
+LATENTS = {"world": 8 * 16 * 16, "paper": 4 * 64 * 64}
+
+PAPER_CAMERAS = CameraRange(
+    distance=(1.5, 2.0), fov=(40.0, 70.0), position_jitter=0.1, target_jitter=0.2, up_jitter=0.02
+)
+PAPER_ORBIT = Orbit(fov=70.0, resolution=512)
+
+
+def world_controlled(name: str) -> Recipe:
+    return Recipe(name, WORLD_RULES[name], WORLD_WEIGHTS[name], regularisers=WORLD_LIGHT)
+
+
+def world_paper(name: str) -> Recipe:
+    """Each rule's published loss, shading and regularisers, at the world's size and length."""
+    loss, shading, _, regularisers = PUBLISHED[name]
+    weight = 1.0 if loss.startswith("sum") else 1 / LATENTS["world"]
+    return Recipe(name, RULES[name], weight, track="paper", shading=shading, regularisers=regularisers)
+
+
+def paper_paper(name: str) -> Recipe:
+    loss, shading, resolution, regularisers = PUBLISHED[name]
+    return Recipe(
+        name,
+        RULES[name],
+        guidance_weight=1.0 if loss.startswith("sum") else 1 / LATENTS["paper"],
+        suite="paper",
+        track="paper",
+        steps=10_000,
+        resolution=resolution,
+        half=True,
+        scene=NeRFConfig.paper(),
+        cameras=PAPER_CAMERAS,
+        orbit=PAPER_ORBIT,
+        shading=shading,
+        regularisers=regularisers,
+    )
+
+
+TABLES: dict[tuple[str, str], Callable[[str], Recipe]] = {
+    ("world", "controlled"): world_controlled,
+    ("world", "paper"): world_paper,
+    ("paper", "paper"): paper_paper,
+}
+
+
+def recipe(suite: str, track: str, name: str) -> Recipe:
+    """The recipe of that name in a suite's track. Raises UserError with the nearest names."""
+    names.known("suite", suite, names.SUITES)
+    names.known("track", track, names.TRACKS)
+    names.known("method", name, RULES)
+    if (suite, track) not in TABLES:
+        raise UserError(
+            f"The {suite} suite has no {track} track: its gradients have not been measured; use --track paper."
+        )
+    return TABLES[suite, track](name)
