@@ -139,9 +139,9 @@ class NeRF(nn.Module):
         of each cell (Instant-NGP, 2201.05989, appendix C)."""
         c = self.config
         if self.updates % c.occupancy_every == 0:
-            axis = torch.arange(c.occupancy, device=rng.device)
+            axis = torch.arange(c.occupancy, device=self.density_ema.device)
             cells = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
-            jitter = torch.rand(cells.shape, generator=rng, device=rng.device)
+            jitter = torch.rand(cells.shape, generator=rng, device=rng.device).to(cells.device)
             x = ((cells + jitter) / c.occupancy * 2 - 1) * c.radius
             sigma = torch.cat([self.density(p, self.encode(p, progress)) for p in x.split(CHUNK)])
             torch.maximum(self.density_ema * c.occupancy_decay, sigma, out=self.density_ema)
