@@ -42,8 +42,7 @@ def rate(step: int, steps: int, peak: float, warmup: int = 200, decay: float = 0
 class Training:
     """Steps of AdamW on `model`, with an exponential moving average of its weights.
 
-    Raises FileNotFoundError nowhere: a missing state starts at step 0, and a damaged one cannot be, since it is
-    written aside and renamed.
+    A missing state starts at step 0; a half-written one cannot be, since it is written aside and renamed.
     """
 
     def __init__(self, name: str, model: nn.Module, seed: int, steps: int, peak: float, ema: float = 0.999):
@@ -57,6 +56,10 @@ class Training:
     @property
     def _state(self) -> Path:
         return self.folder / "state.safetensors"
+
+    @property
+    def _curve(self) -> Path:
+        return self.folder / "curve.csv"
 
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
@@ -72,6 +75,10 @@ class Training:
             return
         tensors = load_file(self._state)
         self.step = int(tensors.pop("step"))
+        if self._curve.exists():  # rows after the saved step will be written again
+            head, *rows = self._curve.read_text().splitlines()
+            kept = [row for row in rows if int(row.split(",")[0]) <= self.step]
+            self._curve.write_text("\n".join([head, *kept]) + "\n")
         self.model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
         self.average = {k[8:]: v for k, v in tensors.items() if k.startswith("average.")}
         for name, parameter in self.model.named_parameters():
@@ -131,9 +138,8 @@ class Training:
         return log
 
     def _append(self, log: dict[str, float]) -> None:
-        path = self.folder / "curve.csv"
-        new = not path.exists()
-        with path.open("a", newline="") as file:
+        new = not self._curve.exists()
+        with self._curve.open("a", newline="") as file:
             writer = csv.writer(file)
             if new:
                 writer.writerow(["step", *log])
