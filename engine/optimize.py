@@ -10,7 +10,6 @@ a job that was killed goes on as if it had not been. Results are equal bit by bi
 
 from __future__ import annotations
 
-import math
 import time
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,7 +22,7 @@ from torch import Tensor
 
 from engine.job import Job
 from engine.memory import Peak
-from engine.recipes import REGULARIZERS, Recipe
+from engine.recipes import NEED_NORMALS, REGULARIZERS, Recipe
 from engine.store import Store
 from engine.worker import Setup
 from methods.base import Guidance, Views
@@ -111,21 +110,21 @@ class Training:
             progress=progress,
             rng=rng,
             shading=recipe.shading.draw(progress, rng),
-            normals=bool(weights.keys() & {"orient", "convexity"}),
+            normals=bool(weights.keys() & NEED_NORMALS),
         )
         x0 = self.prior.encode(render.rgb, rng)
         views = Views(x0.detach(), render.rgb.detach(), self.text, cameras, progress, rng)
         nfe, rows = self.prior.nfe, self.prior.rows
         with torch.no_grad():
             guidance = recipe.method.gradient(views, self.prior, self.state)
-        log = {"step": self.step, **guidance.log, **self._descend(x0, render, guidance, weights)}
+        log = {"step": self.step, **guidance.log, **self._descend(x0, render, cameras, guidance, weights)}
         log |= recipe.method.learn(views, self.prior, self.state)
         self.nfe, self.rows = self.nfe + self.prior.nfe - nfe, self.rows + self.prior.rows - rows
         self.step += 1
         return log | {"nfe": self.nfe}
 
     def _descend(
-        self, x0: Tensor, render: Render, guidance: Guidance, weights: dict[str, float]
+        self, x0: Tensor, render: Render, cameras: Cameras, guidance: Guidance, weights: dict[str, float]
     ) -> dict[str, float]:
         """Adam's step on the surrogate loss, whose gradient with respect to x0 is guidance_weight g / B."""
         loss = surrogate(self.job.recipe, x0, render.rgb, guidance)
@@ -134,10 +133,10 @@ class Training:
             "g_rms": guidance.latent.square().mean().sqrt().item(),
         }
         for name, weight in weights.items():
-            term = REGULARIZERS[name](render)
+            term = REGULARIZERS[name](render, cameras)
             loss = loss + weight * term
             log[name] = term.item()
-        if not math.isfinite(log["g_rms"]):
+        if not guidance.latent.isfinite().all():
             raise NonFinite("the rule's gradient is not finite")
         self.optimizer.zero_grad()
         loss.backward()

@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 from argparse import Namespace
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any

@@ -64,13 +64,16 @@ class Orbit:
         return orbit(self.views, self.elevation, self.distance, self.fov)
 
 
-REGULARIZERS: dict[str, Callable[[Render], Tensor]] = {
-    "orient": regularizers.orient,
-    "sparsity": lambda render: regularizers.sparsity(render.opacity),
-    "opaque": lambda render: regularizers.opaque(render.opacity),
-    "z-variance": regularizers.z_variance,
-    "convexity": regularizers.convexity,
+# what a recipe calls them, and what of a training view they read
+REGULARIZERS: dict[str, Callable[[Render, Cameras], Tensor]] = {
+    "orient": lambda render, cameras: regularizers.orient(render),
+    "sparsity": lambda render, cameras: regularizers.sparsity(render.opacity),
+    "opaque": lambda render, cameras: regularizers.opaque(render.opacity),
+    "z-variance": lambda render, cameras: regularizers.z_variance(render),
+    "convexity": lambda render, cameras: regularizers.convexity(render),
+    "convexity-official": regularizers.convexity_official,
 }
+NEED_NORMALS = {"orient", "convexity", "convexity-official"}
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,7 @@ OFFICIAL_SDI = (
     ("z-variance", Weight(1.0, 1.0)),
 )
 CONVEX_PAPER = ("convexity", Weight(0.1, 0.1, until=0.4))
-CONVEX_CODE = ("convexity", Weight(1.0, 0.1, end=0.4))
+CONVEX_CODE = ("convexity-official", Weight(1.0, 0.1, end=0.4))
 SHADING_SDS = Shading(albedo_until=0.2, diffuse=0.375, textureless=0.375)
 SHADING_SDI = Shading(albedo_until=0.1, diffuse=0.075, textureless=0.225)
 

@@ -1,0 +1,151 @@
+import json
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from engine import optimize
+from engine.optimize import NonFinite, Stopped, Training, surrogate
+from engine.store import Store
+from methods import SDI, SDS, Method
+from methods.base import Guidance
+from tests.engine import jobs
+
+
+@dataclass(frozen=True)
+class Constant(Method):
+    """Pulls every latent down by the same amount, and counts as one call of the prior."""
+
+    value: float = 1.0
+    late: float = 1.0  # the value from the middle on
+
+    def gradient(self, views, prior, state):
+        prior.eps(views.x0, torch.full((len(views.x0),), 500), prior.embed([""] * len(views.x0)))
+        g = self.value if views.progress < 0.5 else self.late
+        return Guidance(torch.full_like(views.x0, g), log={"progress": views.progress})
+
+
+def scene_of(run, job):
+    return load_file(run / job.path / "scene.safetensors")
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_a_job_leaves_a_whole_folder(tmp_path):
+    job = jobs.job()
+    record = jobs.do(tmp_path, job)
+    folder = tmp_path / "sds/01-a-red-ball/0"
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "config.json", "log.jsonl", "record.json", "scene.safetensors", "views",
+    ]  # fmt: skip
+    assert [p.name for p in tmp_path.iterdir()] == ["sds"]  # nothing unfinished is left
+    assert json.loads((folder / "record.json").read_text()) == record
+    assert record["status"] == "finished" and record["steps"] == record["step"] == 12
+    assert record["nfe"] == 12 and record["network_rows"] == 24  # a guided call is one, of two rows
+    assert record["threads"] == torch.get_num_threads() and record["seconds"] > 0 and record["peak_bytes"] > 2**20
+    log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in log] == list(range(12)) and log[-1]["nfe"] == 12
+    assert {"orient" in row for row in log[:6]} == {True} and {"orient" in row for row in log[7:]} == {False}
+
+
+def test_the_views_are_the_orbit_of_the_scene(tmp_path):
+    job = jobs.job()
+    jobs.do(tmp_path, job)
+    training = Training(job, jobs.prior(), "cpu")
+    training.scene.load_state_dict(scene_of(tmp_path, job))
+    with torch.no_grad():
+        expected = training.scene.render(job.recipe.orbit.cameras(), 16, progress=1.0)
+    for k in range(3):
+        for name in ("rgb", "opacity"):
+            picture = Image.open(tmp_path / job.path / f"views/{name}_{k:03d}.png")
+            pixels = torch.tensor(list(picture.tobytes())).reshape(16, 16, -1).permute(2, 0, 1)
+            assert (pixels - 255 * getattr(expected, name)[k]).abs().max() <= 0.5 + 1e-3
+    assert not (tmp_path / job.path / "views/rgb_003.png").exists()
+
+
+def test_optimisation_follows_the_prior(tmp_path):
+    """A red Gaussian makes a red object."""
+    job = jobs.job(SDS(scale=1.0), steps=80)
+    job = replace(job, recipe=replace(job.recipe, guidance_weight=0.1, regularisers=()))
+    jobs.do(tmp_path, job)
+    training = Training(job, jobs.prior(), "cpu")
+    before = optimize.evaluate(training).rgb.mean((0, 2, 3))
+    training.scene.load_state_dict(scene_of(tmp_path, job))
+    after = optimize.evaluate(training).rgb.mean((0, 2, 3))
+    assert after[0] - after[1:].max() > before[0] - before[1:].max() + 0.1
+
+
+def test_the_surrogate_has_g_for_its_gradient():
+    """d/dx0 of the loss is guidance_weight g / B, and the image's gradient joins it."""
+    rng = torch.Generator().manual_seed(0)
+    x0, image = torch.rand(2, 3, 8, 8, generator=rng, requires_grad=True), torch.rand(2, 3, 4, 4, requires_grad=True)
+    guidance = Guidance(torch.randn(2, 3, 8, 8, generator=rng), torch.randn(2, 3, 4, 4, generator=rng))
+    surrogate(replace(jobs.recipe(), guidance_weight=3.0), x0, image, guidance).backward()
+    torch.testing.assert_close(x0.grad, 3 * guidance.latent / 2)
+    torch.testing.assert_close(image.grad, 3 * guidance.image / 2)
+
+
+@pytest.mark.parametrize("method", [SDS(scale=2.0), SDI(perp_neg=False)], ids=["sds", "sdi"])
+def test_stopped_and_resumed_is_bit_identical(tmp_path, method):
+    job = jobs.job(method)
+    jobs.do(tmp_path / "whole", job)
+    for steps in (1, 4, 4):  # stops three times on the way
+        with pytest.raises(Stopped):
+            jobs.do(tmp_path / "parts", job, jobs.Deaf(steps))
+    record = jobs.do(tmp_path / "parts", job)
+    assert same(scene_of(tmp_path / "parts", job), scene_of(tmp_path / "whole", job))
+    logs = [(tmp_path / run / job.path / "log.jsonl").read_text() for run in ("parts", "whole")]
+    assert logs[0] == logs[1] and record["nfe"] == json.loads(logs[1].splitlines()[-1])["nfe"]
+
+
+def test_seeds_differ(tmp_path):
+    for seed in (0, 1):
+        jobs.do(tmp_path, jobs.job(seed=seed))
+    assert not same(scene_of(tmp_path, jobs.job(seed=0)), scene_of(tmp_path, jobs.job(seed=1)))
+
+
+def test_a_gradient_that_is_not_finite_ends_the_job_with_step_and_cause(tmp_path):
+    job = jobs.job(Constant(late=float("nan")))
+    record = jobs.do(tmp_path, job)
+    assert (record["status"], record["step"], record["cause"]) == ("non-finite", 6, "the rule's gradient is not finite")
+    folder = tmp_path / job.path
+    assert not (folder / "views").exists() and len((folder / "log.jsonl").read_text().splitlines()) == 6
+    assert all(tensor.isfinite().all() for tensor in scene_of(tmp_path, job).values())
+
+
+def test_a_gradient_that_overflows_on_its_way_to_the_scene_is_found():
+    training = Training(jobs.job(Constant(value=3e38)), jobs.prior(), "cpu")
+    with pytest.raises(NonFinite, match="scene"):
+        for _ in range(3):
+            training.advance()
+
+
+def test_too_little_memory_is_a_status(tmp_path, monkeypatch):
+    def greedy(*_, **__):
+        return torch.empty(2**50)
+
+    monkeypatch.setattr(optimize.NeRF, "render", greedy)
+    record = jobs.do(tmp_path, jobs.job())
+    assert record["status"] == "out-of-memory" and "memory" in record["cause"]
+
+
+def test_other_errors_are_not_swallowed(tmp_path, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(optimize.NeRF, "render", broken)
+    with pytest.raises(RuntimeError, match="a bug"):
+        jobs.do(tmp_path, jobs.job())
+    assert Store(tmp_path, jobs.job()).record() is None
+
+
+def test_progress_runs_from_0_to_1_in_any_length(tmp_path):
+    for steps in (4, 10):
+        job = jobs.job(Constant(), seed=steps, steps=steps)
+        jobs.do(tmp_path, job)
+        log = [json.loads(line) for line in (tmp_path / job.path / "log.jsonl").read_text().splitlines()]
+        assert [row["progress"] for row in log] == [k / steps for k in range(steps)]
