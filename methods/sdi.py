@@ -37,7 +37,7 @@ from priors.schedule import per_item, randn_like
 
 def even_grid(
     t: Float[Tensor, " B"], tau: Float[Tensor, " B"], first: int, steps: int, length: int
-) -> tuple[Int[Tensor, " B"], Int[Tensor, "B n+1"]]:
+) -> tuple[Int[Tensor, " B"], Int[Tensor, "B n"]]:
     """Timestep of t, and max(int(steps t), 1) equal steps from `first` to t + tau, all rounded. Rows of fewer steps
     repeat their last timestep."""
     index = (length * t).round().clamp(max=length - 1)
@@ -49,7 +49,7 @@ def even_grid(
 
 def leading_grid(
     t: Float[Tensor, " B"], tau: Float[Tensor, " B"], first: int, steps: int, length: int
-) -> tuple[Int[Tensor, " B"], Int[Tensor, "B n+1"]]:
+) -> tuple[Int[Tensor, " B"], Int[Tensor, "B n"]]:
     """Timestep of t, and `first`, first + length // steps, ... below it, then t + tau, all rounded down."""
     index = (length * t).floor().clamp(max=length - 1).long()
     last = (index + (length * tau).floor().long()).clamp(max=length - 1)
@@ -125,7 +125,12 @@ class SDI(Method):
         return index, grid[:, -1], kappa
 
     def target(
-        self, views: Views, prior: Prior, kappa: Float[Tensor, "B C h w"], t: Int[Tensor, " B"], level: Int[Tensor, " B"]
+        self,
+        views: Views,
+        prior: Prior,
+        kappa: Float[Tensor, "B C h w"],
+        t: Int[Tensor, " B"],
+        level: Int[Tensor, " B"],
     ) -> tuple[Float[Tensor, "B C h w"], Float[Tensor, "B C h w"]]:
         """x0^ and eps^: x noised by kappa to a level (t itself, but T in the official code), denoised as if at t."""
         x_t = prior.schedule.noised(views.x0, kappa, level)

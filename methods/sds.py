@@ -1,7 +1,7 @@
 """SDS: score distillation sampling. DreamFusion, Poole et al., arXiv 2209.14988, eq. 3.
 
-    t ~ U{20, ..., 980} for each view,  eps ~ N(0, I),  x_t = a x + sigma eps
-    g = w(t) [eps^(x_t; y, t) - eps],   w(t) = 1 - abar_t
+t ~ U{20, ..., 980} for each view,  eps ~ N(0, I),  x_t = a x + sigma eps
+g = w(t) [eps^(x_t; y, t) - eps],   w(t) = 1 - abar_t
 """
 
 from __future__ import annotations

@@ -37,7 +37,8 @@ class MixturePrior(Prior):
     ):
         self.means, self.stds, self.names = means.double(), stds.double(), names
         self.schedule = schedule or Schedule.scaled_linear()
-        self.latent_shape = tuple(means.shape[1:])
+        _, channels, height, width = means.shape
+        self.latent_shape = (channels, height, width)
         self.image_size = means.shape[-1]
 
     def encode(self, image: Float[Tensor, "B 3 H W"], rng: torch.Generator) -> Float[Tensor, "B C h w"]:
@@ -99,7 +100,8 @@ class ExactPrior(Prior):
     ):
         self.points, self.h, self.prompts = latents.flatten(1), h, prompts
         self.image_size, self.view_words = image_size, view_words
-        self.latent_shape = tuple(latents.shape[1:])
+        _, channels, height, width = latents.shape
+        self.latent_shape = (channels, height, width)
         self.schedule = schedule or Schedule.scaled_linear()
         self._encode, self._decode = encode, decode
         self.squared = self.points.square().sum(1)
@@ -119,7 +121,9 @@ class ExactPrior(Prior):
             view = max((s for s in suffixes if prompt.endswith(s)), key=len)
             name = prompt.removesuffix(view)
             if name and name not in self.prompts:
-                raise UserError(f"The exact prior knows no view of {name!r}: choose among its {len(self.prompts)} prompts.")
+                raise UserError(
+                    f"The exact prior knows no view of {name!r}: choose among its {len(self.prompts)} prompts."
+                )
             row[: len(self.prompts)] = torch.tensor([float(not name or name == p) for p in self.prompts])
             row[len(self.prompts) + suffixes.index(view)] = 1
         return rows[:, None]

@@ -31,6 +31,9 @@ class Decay(NamedTuple):
     fsb: tuple[float, float, float] = (1.0, 0.5, 0.967)
 
 
+DECAY = Decay()
+
+
 def perpendicular(e: Float[Tensor, "B C h w"], to: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:
     """The part of e perpendicular to another direction, item by item."""
     dims = tuple(range(1, e.ndim))
@@ -38,7 +41,7 @@ def perpendicular(e: Float[Tensor, "B C h w"], to: Float[Tensor, "B C h w"]) -> 
     return e - along * to
 
 
-def perp_neg_weights(cameras: Cameras, decay: Decay = Decay()) -> Float[Tensor, "B 2"]:
+def perp_neg_weights(cameras: Cameras, decay: Decay = DECAY) -> Float[Tensor, "B 2"]:
     """Weights (<= 0) of the two negatives of each camera: front and side in the front half, side and front in the
     back half; 0 seen from overhead."""
 

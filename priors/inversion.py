@@ -1,6 +1,6 @@
 """DDIM inversion: the noise from which the prior would have sampled a given image.
 
-Alphabet: grid (B, n+1) rising timesteps, a row an item; eps(x, t) the prediction that the inversion follows.
+Alphabet: grid (B,n) rising timesteps, a row an item; eps(x, t) the prediction that the inversion follows.
 
     x <- a_n (x - sigma_c eps(x, c)) / a_c + sigma_n eps(x, c) + eta std(c, n) N(0, I),  c -> n along the grid
 """
@@ -20,7 +20,7 @@ def invert(
     schedule: Schedule,
     eps: Callable[[Tensor, Tensor], Tensor],
     x0: Float[Tensor, "B C h w"],
-    grid: Int[Tensor, "B n+1"],
+    grid: Int[Tensor, "B n"],
     rng: torch.Generator,
     eta: float = 0.0,
 ) -> Float[Tensor, "B C h w"]:

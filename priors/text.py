@@ -43,9 +43,7 @@ def wrapped(azimuth: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
     return (azimuth + 180) % 360 - 180
 
 
-def view_index(
-    cameras: Cameras, front: float = 45.0, back: float = 45.0, overhead: float = 60.0
-) -> Int[Tensor, " B"]:
+def view_index(cameras: Cameras, front: float = 45.0, back: float = 45.0, overhead: float = 60.0) -> Int[Tensor, " B"]:
     """Which of COARSE each camera sees. All tests are strict, and overhead wins:
     front |azimuth| < front, back |azimuth| > 180 - back, overhead elevation > overhead, side elsewhere."""
     azimuth = wrapped(cameras.azimuth).abs()

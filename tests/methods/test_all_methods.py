@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import fields, replace
 
 import pytest
@@ -21,9 +22,9 @@ def latents(n: int = 3, dtype: torch.dtype = torch.float64) -> torch.Tensor:
     return torch.randn(n, 3, 4, 4, generator=torch.Generator().manual_seed(11), dtype=torch.float64).to(dtype)
 
 
-def pull(method: Method, x0: torch.Tensor, azimuth: list[float] = SIDES, **kwargs) -> Guidance:
+def pull(method: Method, x0: torch.Tensor, azimuth: list[float] = SIDES, draws=None, **kwargs) -> Guidance:
     prior, text = mixture()
-    with torch.no_grad():
+    with torch.no_grad(), draws or nullcontext():
         return method.gradient(views_of(x0, text, cameras_at(azimuth), **kwargs), prior, method.start(prior))
 
 
@@ -37,9 +38,13 @@ def test_every_method_is_in_this_suite():
 def test_shape_dtype_and_device_follow_the_latents(method, dtype, device):
     x0 = latents(dtype=dtype).to(device)
     out = pull(method, x0)
-    assert out.latent.shape == x0.shape and out.latent.dtype == dtype and out.latent.device == x0.device
-    assert torch.isfinite(out.latent).all() and out.latent.abs().max() > 0
-    assert {"t", "grad_norm"} <= set(out.log) and all(isinstance(v, float) for v in out.log.values())
+    assert out.latent.shape == x0.shape
+    assert out.latent.dtype == dtype
+    assert out.latent.device == x0.device
+    assert torch.isfinite(out.latent).all()
+    assert out.latent.abs().max() > 0
+    assert {"t", "grad_norm"} <= set(out.log)
+    assert all(isinstance(v, float) for v in out.log.values())
 
 
 @each
@@ -60,8 +65,9 @@ def test_single_precision_agrees_with_double(method):
                 return func(*args, **kwargs, dtype=torch.float64).to(dtype)
             return func(*args, **kwargs)
 
-    with InDouble():
-        double, single = (pull(method, latents(dtype=d)).latent.double() for d in (torch.float64, torch.float32))
+    double, single = (
+        pull(method, latents(dtype=d), draws=InDouble()).latent.double() for d in (torch.float64, torch.float32)
+    )
     torch.testing.assert_close(single, double, rtol=0, atol=1e-3 * double.abs().max().item())
 
 
@@ -81,8 +87,7 @@ def test_a_row_of_a_batch_is_the_row_alone(method):
     x0 = latents()
     together = pull(method, x0).latent
     for i, azimuth in enumerate(SIDES):
-        with RowDraws(len(x0), [i]):
-            alone = pull(method, x0[i : i + 1], [azimuth]).latent
+        alone = pull(method, x0[i : i + 1], [azimuth], draws=RowDraws(len(x0), [i])).latent
         torch.testing.assert_close(together[i : i + 1], alone)
 
 
@@ -104,7 +109,7 @@ def test_a_non_finite_row_shows_and_stays_alone(method):
 
 
 OTHER = {
-    "scale": 3.0, "inversion_scale": 2.0, "perp_neg": None, "t_range": (0.7, 0.4), "weight": "fantasia3d", "tau": 0.2,
+    "scale": 3.0, "inversion_scale": 2.0, "t_range": (0.7, 0.4), "weight": "fantasia3d", "tau": 0.2,
     "grid": "leading", "first": 50, "steps": 5, "remap": False, "noise": "per step", "eta": 0.1, "kappa": "random",
 }  # fmt: skip
 
@@ -114,8 +119,11 @@ def test_every_field_is_read(preset):
     method = all_methods[preset]
     base = pull(method, latents()).latent
     for field in fields(method):
-        other = OTHER[field.name] if OTHER[field.name] is not None else not getattr(method, field.name)
-        assert other != getattr(method, field.name)
+        value = getattr(method, field.name)
+        other = (not value) if field.name == "perp_neg" else OTHER[field.name]
+        if preset == "sds" and field.name == "t_range":
+            other = other[::-1]
+        assert other != value
         changed = pull(replace(method, **{field.name: other}), latents()).latent
         assert not torch.equal(base, changed), f"{field.name} changes nothing"
 

@@ -1,6 +1,7 @@
 """SDI against closed forms. Toy A: data N(.7, .5^2), a render at 2, t = 500."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -8,11 +9,12 @@ import torch
 from errors import UserError
 from methods.sdi import SDI, even_grid, leading_grid
 from priors.analytic import GaussianPrior
+from priors.guidance import guided_eps
 from priors.schedule import Schedule
 from tests.helpers import cameras_at, mixture, same_text, views_of
 
 MU, S, X = 0.7, 0.5, 2.0
-PLAIN = dict(scale=1.0, inversion_scale=1.0, perp_neg=False, eta=0.0, tau=0.0)
+PLAIN = {"scale": 1.0, "inversion_scale": 1.0, "perp_neg": False, "eta": 0.0, "tau": 0.0}
 
 
 def target(sdi: SDI, schedule: Schedule | None = None, progress: float = 0.0) -> float:
@@ -34,7 +36,7 @@ def test_first_order_convergence_to_the_exact_ode():
         sdi = SDI(**PLAIN, t_range=(1.0, 1.0), steps=n)
         errors.append(abs(target(sdi, Schedule(1 / (1 + s**2))) - limit))
     # the schedule has n + 1 levels and SDI's t = 1 is its last, so that its n steps visit every one
-    for coarse, fine in zip(errors, errors[1:], strict=False):
+    for coarse, fine in pairwise(errors):
         assert coarse / fine == pytest.approx(2, abs=0.15)
     assert errors[-1] < 2e-3
 
@@ -80,17 +82,13 @@ def test_previous_prediction_as_kappa_is_ddim():
     def at(t: torch.Tensor) -> torch.Tensor:
         return t.expand(2)
 
-    # the first prediction is shared: SDI starts from DDIM's first x0^ and eps^
+    # SDI starts from DDIM's first x0^ and eps^
     schedule, first = prior.schedule, at(grid[0])
-    views = views_of(torch.zeros_like(x_t), text, cameras)
-    x, kappa = sdi.target(views, prior, x_t / schedule.sigma(first).view(-1, 1, 1, 1), first, first)
-    ddim_t = schedule.noised(x, kappa, first)
-    torch.testing.assert_close(ddim_t, x_t)
-    for now, to in zip(grid[:-1], grid[1:], strict=True):
-        ddim_eps = kappa if now == grid[0] else ddim_eps
+    ddim_t = x_t
+    ddim_eps = guided_eps(prior, ddim_t, first, text, cameras, sdi.scale, sdi.perp_neg)
+    x, kappa = schedule.x0_of(ddim_t, ddim_eps, first), ddim_eps
+    for now, to in pairwise(grid):
         ddim_t = schedule.ddim_step(ddim_t, ddim_eps, at(now), at(to))
-        from priors.guidance import guided_eps
-
         ddim_eps = guided_eps(prior, ddim_t, at(to), text, cameras, sdi.scale, sdi.perp_neg)
         x, kappa = sdi.target(views_of(x, text, cameras), prior, kappa, at(to), at(to))
         torch.testing.assert_close(x, schedule.x0_of(ddim_t, ddim_eps, at(to)), rtol=0, atol=1e-10)
@@ -103,7 +101,9 @@ def test_gradient_is_noise_ratio_times_the_change_of_noise():
     sdi = SDI(t_range=(0.7, 0.7))
     views = views_of(x0, text, seed=5)
     index, level, kappa = sdi.noise_of(views_of(x0, text, seed=5), prior, times(0.7, 0.7))
-    assert index.tolist() == [700, 700] and ((level >= 700) & (level <= 733)).all() and level[0] != level[1]
+    assert index.tolist() == [700, 700]
+    assert ((level >= 700) & (level <= 733)).all()
+    assert level[0] != level[1]
     _, eps_hat = sdi.target(views, prior, kappa, index, index)
     expected = prior.schedule.s(index).view(-1, 1, 1, 1) * (eps_hat - kappa)
     torch.testing.assert_close(sdi.gradient(views, prior, None).latent, expected)

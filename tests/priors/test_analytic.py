@@ -90,9 +90,13 @@ def test_view_words_select_by_azimuth():
 
     mug = (labels == 1).double()
     front = mug * (azimuth.abs() < 45)
-    torch.testing.assert_close(denoised(prior.embed(["a mug, front view"])), posterior_mean(front), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        denoised(prior.embed(["a mug, front view"])), posterior_mean(front), rtol=1e-6, atol=1e-6
+    )
     hat = mug * (1 - (azimuth - 90).abs() / 45).clamp(min=0)
-    torch.testing.assert_close(denoised(prior.embed(["a mug, seen from the left"])), posterior_mean(hat), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        denoised(prior.embed(["a mug, seen from the left"])), posterior_mean(hat), rtol=1e-6, atol=1e-6
+    )
     between = condition(make_text(prior, "a mug"), cameras_at([60.0]))
     hat45 = (1 - (azimuth - 45).abs() / 45).clamp(min=0)
     blend = mug * (2 / 3 * hat45 + 1 / 3 * (1 - (azimuth - 90).abs() / 45).clamp(min=0))

@@ -67,7 +67,8 @@ def test_cfg_is_uncond_plus_scale_times_the_difference(scene):
 
 
 @pytest.mark.parametrize(
-    ("scale", "perp_neg", "branches"), [(0.0, False, 1), (1.0, False, 1), (7.5, False, 2), (0.0, True, 1), (7.5, True, 4)]
+    ("scale", "perp_neg", "branches"),
+    [(0.0, False, 1), (1.0, False, 1), (7.5, False, 2), (0.0, True, 1), (7.5, True, 4)],
 )
 def test_one_call_and_no_branch_that_counts_for_nothing(scene, scale, perp_neg, branches):
     prior, text, x_t, t = scene
@@ -109,5 +110,6 @@ def test_with_sectors_the_positive_is_the_sector_and_the_negatives_stay_coarse()
     fine = Text(text.uncond, text.plain, text.front, text.side, text.back, text.overhead, sectors)
     positive, first, second = perp_neg_texts(fine, cameras_at([45.0, 100.0]))
     torch.testing.assert_close(positive[0], sectors[1])
-    assert torch.equal(first, torch.cat([text.front, text.side])) and torch.equal(second, torch.cat([text.side, text.front]))
+    assert torch.equal(first, torch.cat([text.front, text.side]))
+    assert torch.equal(second, torch.cat([text.side, text.front]))
     assert isinstance(prior, MixturePrior)

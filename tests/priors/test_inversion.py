@@ -43,7 +43,11 @@ def test_repeated_timesteps_wait_for_the_longer_rows():
     prior, eps, x = toy()
     short = torch.tensor([[-99, 1, 101]])
     both = invert(
-        prior.schedule, eps, x.repeat(2, 1, 1, 1), torch.tensor([[-99, 1, 101, 101], [-99, 1, 101, 400]]), torch.Generator()
+        prior.schedule,
+        eps,
+        x.repeat(2, 1, 1, 1),
+        torch.tensor([[-99, 1, 101, 101], [-99, 1, 101, 400]]),
+        torch.Generator(),
     )
     torch.testing.assert_close(both[:1], invert(prior.schedule, eps, x, short, torch.Generator()))
 

@@ -67,6 +67,9 @@ def test_ddim_std_is_the_posterior_of_two_noisings():
 def test_dtype_follows_the_images(dtype):
     schedule, t = Schedule.scaled_linear(), torch.tensor([3, 700])
     x = torch.ones(2, 1, 2, 2, dtype=dtype)
-    assert schedule.noised(x, x, t).dtype == schedule.x0_of(x, x, t).dtype == schedule.ddim_step(x, x, t, t).dtype == dtype
+    assert (
+        schedule.noised(x, x, t).dtype == schedule.x0_of(x, x, t).dtype == schedule.ddim_step(x, x, t, t).dtype == dtype
+    )
     noise = randn_like(x, torch.Generator().manual_seed(0))
-    assert noise.dtype == dtype and noise.shape == x.shape
+    assert noise.dtype == dtype
+    assert noise.shape == x.shape

@@ -27,8 +27,10 @@ def test_thresholds_are_strict_and_overhead_wins(azimuth, elevation, expected):
 
 
 def test_thresholds_of_another_method():
-    assert word(29.9, front=30, back=30) == "front" and word(30, front=30, back=30) == "side"
-    assert word(150, front=30, back=30) == "side" and word(150.1, front=30, back=30) == "back"
+    assert word(29.9, front=30, back=30) == "front"
+    assert word(30, front=30, back=30) == "side"
+    assert word(150, front=30, back=30) == "side"
+    assert word(150.1, front=30, back=30) == "back"
 
 
 def exact(view_words: str) -> ExactPrior:
