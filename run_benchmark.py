@@ -6,12 +6,18 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+from rich.console import Console
 
 from engine import names
 from errors import UserError
 from prompts import load
 
+if TYPE_CHECKING:
+    from eval.score import Truth
+
+CLIP = "a CLIP folder to score with; default: the world's, for its suite"
 DESCRIPTION = """Take text-to-3D score distillation from prompt to table.
 
 Without arguments: a first look, two methods on four prompts of the world's suite."""
@@ -41,31 +47,22 @@ class Parser(argparse.ArgumentParser):
 
 def run_parser() -> Parser:
     parser = Parser("run_benchmark.py [run]", description=DESCRIPTION, epilog=EPILOG, formatter_class=Help)
-    parser.add_argument(
-        "--suite", default="world", metavar="NAME", help="world (default) or paper: prompts and sizes"
-    )
-    parser.add_argument(
-        "--track", metavar="NAME", help="controlled: only the rule differs; paper: published settings"
-    )
-    parser.add_argument(
-        "--methods", nargs="+", default=["sdi", "sds"], metavar="NAME", help="default: sdi sds"
-    )
+    parser.add_argument("--suite", default="world", metavar="NAME", help="world (default) or paper: prompts and sizes")
+    parser.add_argument("--track", metavar="NAME", help="controlled: only the rule differs; paper: published settings")
+    parser.add_argument("--methods", nargs="+", default=["sdi", "sds"], metavar="NAME", help="default: sdi sds")
     parser.add_argument(
         "--prompts", nargs="+", metavar="TEXT", help="all, texts or ids; default: the first look's four"
     )
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N prompts")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="N", help="default: 0")
     parser.add_argument("--steps", type=positive, metavar="N", help="instead of the recipe's")
-    parser.add_argument(
-        "--resolution", type=positive, metavar="N", help="of renders, instead of the recipe's"
-    )
+    parser.add_argument("--resolution", type=positive, metavar="N", help="of renders, instead of the recipe's")
     parser.add_argument("--views", type=positive, default=50, metavar="N", help="to score from; default: 50")
     parser.add_argument("--prior", metavar="PATH", help="a Stable Diffusion folder, random:sd21 or exact")
+    parser.add_argument("--clip", metavar="PATH", help=CLIP)
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cpu or cuda")
     parser.add_argument("--out", metavar="DIR", help="default: results/runs/SUITE-TRACK")
-    parser.add_argument(
-        "--jobs", default="auto", metavar="N", help="processes; default: one a core, one on a GPU"
-    )
+    parser.add_argument("--jobs", default="auto", metavar="N", help="processes; default: one a core, one on a GPU")
     parser.add_argument("--overwrite", action="store_true", help="replace results of other settings in --out")
     return parser
 
@@ -81,29 +78,105 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def score_parser() -> Parser:
+    parser = Parser("run_benchmark.py score", description="Score the views of a run, or anyone's in its layout.")
+    parser.add_argument("run", metavar="RUN", type=Path)
+    parser.add_argument("--suite", metavar="NAME", help="default: as the run says")
+    parser.add_argument("--clip", metavar="PATH", help=CLIP)
+    return parser
+
+
 def run(arguments: list[str]) -> int:
     options = run_parser().parse_args(arguments)
     options.prompts = options.prompts or (list(names.FIRST_LOOK) if options.suite == "world" else ["all"])
-    from engine import plan
-
-    plan.check_names(options)
-    from rich.console import Console
-
-    console = Console()
-    todo = plan.plan(options)
-    done = len(todo.jobs) - len(todo.missing)
-    console.print(f"{len(todo.jobs)} jobs, {done} done already, in {todo.run}", highlight=False)
+    from engine import plan, scoring
     from engine.launch import launch
 
+    plan.check_names(options)
+    todo, clip, console = plan.plan(options), scoring.clip_of(options.suite, options.clip), Console()
+    done = len(todo.jobs) - len(todo.missing)
+    console.print(f"{len(todo.jobs)} jobs, {done} of them done, in {todo.run}", highlight=False, soft_wrap=True)
     records = launch(todo.run, todo.missing, todo.configs, todo.setup, todo.slots, console)
-    report(todo.run, todo.setup.prior, todo.setup.device)
+    if clip is None:
+        console.print("Not scored: the paper's suite needs --clip, a folder in transformers' format.", soft_wrap=True)
+    else:
+        score_and_report(todo.run, options.suite, clip, console)
     return int(any(record["status"] == "crashed" for record in records.values()))
 
 
-def list_names(arguments: list[str]) -> int:
-    Parser("run_benchmark.py list", description="All names that the command line knows.").parse_args(
-        arguments
+def score(arguments: list[str]) -> int:
+    options = score_parser().parse_args(arguments)
+    from engine import scoring
+
+    suite = scoring.suite_of(options.run, options.suite)
+    clip = scoring.clip_of(suite, options.clip)
+    if clip is None:
+        raise UserError("The paper's suite needs --clip, a folder in transformers' format.")
+    score_and_report(options.run, suite, clip, Console())
+    return 0
+
+
+def score_and_report(run: Path, suite: str, clip: Path, console: Console) -> None:
+    """Score what is not scored yet, then write and print the tables."""
+    from engine import scoring
+    from eval import views
+    from eval.score import score_run
+    from reports.figures import contact_sheet, turntable
+
+    truth = scoring.truth_of(run, suite)
+    with console.status("Scoring") as status:
+        fresh = score_run(
+            run, scoring.scorer_of(suite, clip, truth), lambda job, _: status.update(f"Scored {job.relative_to(run)}")
+        )
+        for job in filter(views.has_pictures, fresh):
+            contact_sheet(job)
+            turntable(job)
+    report(run, console, truth, new=bool(fresh))
+
+
+def report(run: Path, console: Console, truth: Truth | None, new: bool) -> None:
+    """Write the tables and, where something is new, the figure of a run; print the table and where it all lies."""
+    import reports
+    from reports import figures, tables, terminal
+
+    frames, order = reports.load(run), list(names.RECIPES)
+    table = tables.write(run, frames, order)
+    figure = run / "comparison.png"
+    if new or not figure.exists():
+        figures.comparison(run, frames, order, truth)
+    terminal.show(frames, table, console)
+    for file in (figure, run / "table.md", run / "table.csv", run / "table.tex", run / "scores.csv"):
+        console.print(str(file), highlight=False, soft_wrap=True)
+
+
+def table(arguments: list[str]) -> int:
+    parser = Parser("run_benchmark.py table", description="Print and write the tables of a scored run.")
+    parser.add_argument("run", metavar="RUN", type=Path)
+    run = parser.parse_args(arguments).run
+    from engine import scoring
+
+    report(run, Console(), scoring.truth_of(run, scoring.recipe_of(run).get("suite", "")), new=False)
+    return 0
+
+
+def check(arguments: list[str]) -> int:
+    parser = Parser(
+        "run_benchmark.py check", description="Compare a run's means with a reference; exit 1 beyond margin."
     )
+    parser.add_argument("run", metavar="RUN", type=Path)
+    parser.add_argument(
+        "--baseline", metavar="REF", required=True, help="a reference, such as results/reference/*.json"
+    )
+    options = parser.parse_args(arguments)
+    from reports import gate
+
+    rows, passed = gate.check(options.run, options.baseline)
+    gate.show(rows, passed, Console())
+    return int(not passed)
+
+
+def list_names(arguments: list[str]) -> int:
+    Parser("run_benchmark.py list", description="All names that the command line knows.").parse_args(arguments)
     tables = {
         "suites": names.SUITES,
         "tracks": names.TRACKS,
@@ -113,13 +186,11 @@ def list_names(arguments: list[str]) -> int:
     for title, table in tables.items():
         print(title, *(f"  {name:14}{line}" for name, line in table.items()), "", sep="\n")
     for suite in names.SUITES:
-        print(
-            f"prompts of {suite}", *(f"  {prompt.id:45}{prompt.text}" for prompt in load(suite)), "", sep="\n"
-        )
+        print(f"prompts of {suite}", *(f"  {prompt.id:45}{prompt.text}" for prompt in load(suite)), "", sep="\n")
     return 0
 
 
-COMMANDS = {"run": run, "list": list_names}
+COMMANDS = {"run": run, "list": list_names, "score": score, "table": table, "check": check}
 
 
 def main(arguments: list[str] | None = None) -> int:

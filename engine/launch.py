@@ -6,6 +6,7 @@ with it: its job is recorded as crashed, a new process takes its place.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -67,7 +68,8 @@ def launch(
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # the bars here are of jobs
     }
     os.environ.update(environment)
-    pending, records = deque(jobs), {}
+    pending = deque(jobs)
+    records: dict[Path, dict[str, Any]] = {}
     busy: list[Slot] = []
     if not pending:
         return records
@@ -115,10 +117,8 @@ def launch(
 def _start(run: Path, setup: worker.Setup, bars: Progress) -> Slot:
     context = get_context("spawn")  # CUDA and threads do not survive a fork
     here, there = context.Pipe()
-    process = context.Process(target=worker.main, args=(there, run, setup), daemon=True)
-    interrupt = signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # inherited: Ctrl-C is for this process to answer
+    process = context.Process(target=worker.main, args=(there, run, setup))
+    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C is for this process to answer
     process.start()
     signal.signal(signal.SIGINT, interrupt)
     there.close()  # so that the end of the process is the end of the pipe
@@ -128,10 +128,8 @@ def _start(run: Path, setup: worker.Setup, bars: Progress) -> Slot:
 def _give(slot: Slot, job: Job, configs: dict[Path, dict[str, Any]], bars: Progress) -> None:
     slot.job, slot.since = job, time.monotonic()
     bars.reset(slot.task, total=job.recipe.steps, description=_title(job))
-    try:
+    with contextlib.suppress(OSError):  # it died just now: the pipe says so when read
         slot.pipe.send((job, configs[job.path]))
-    except OSError:
-        pass  # it died just now: the pipe says so when read
 
 
 def _news(busy: list[Slot]) -> list[Slot]:
@@ -150,11 +148,7 @@ def _crash(run: Path, job: Job, config: dict[str, Any], slot: Slot) -> dict[str,
     """Record the job of a process that ended without a word. Its checkpoint stays for the next try."""
     slot.process.join(PATIENCE)
     code = slot.process.exitcode
-    how = (
-        f"killed by {signal.Signals(-code).name}"
-        if code is not None and code < 0
-        else f"ended with code {code}"
-    )
+    how = f"killed by {signal.Signals(-code).name}" if code is not None and code < 0 else f"ended with code {code}"
     hint = "; the system may have been out of memory: try fewer --jobs" if code == -signal.SIGKILL else ""
     record = {
         "status": "crashed",

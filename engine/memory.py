@@ -18,9 +18,7 @@ class Peak:
     def __init__(self, device: str):
         self.cuda = torch.device(device).type == "cuda"
         self.kind = "CUDA peak" if self.cuda else "process peak"
-        self.device = (
-            torch.cuda.get_device_name(device) if self.cuda else platform.processor() or platform.machine()
-        )
+        self.device = torch.cuda.get_device_name(device) if self.cuda else platform.processor() or platform.machine()
         self._device, self._process, self._seen = device, psutil.Process(), 0
         self._end = threading.Event()
 

@@ -38,9 +38,5 @@ def known(kind: str, name: str, names: Iterable[str]) -> str:
         return name
     lower = {n.lower(): n for n in names}
     near = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.5)
-    hint = (
-        f"did you mean {' or '.join(repr(lower[n]) for n in near)}?"
-        if near
-        else f"known: {', '.join(names)}."
-    )
+    hint = f"did you mean {' or '.join(repr(lower[n]) for n in near)}?" if near else f"known: {', '.join(names)}."
     raise UserError(f"There is no {kind} {name!r}: {hint}")

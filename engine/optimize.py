@@ -59,9 +59,7 @@ class Training:
         self.job, self.prior, self.device = job, prior, device
         self.rng = torch.Generator().manual_seed(job.seed)
         self.scene = NeRF(recipe.scene, self.rng).to(device)
-        self.optimizer = torch.optim.Adam(
-            self.scene.parameter_groups(recipe.lr), betas=(0.9, 0.99), eps=1e-15
-        )
+        self.optimizer = torch.optim.Adam(self.scene.parameter_groups(recipe.lr), betas=(0.9, 0.99), eps=1e-15)
         self.text = make_text(prior, job.prompt.text)
         self.state = recipe.method.start(prior)
         self.step, self.nfe, self.rows, self.seconds, self.peak = 0, 0, 0, 0.0, 0
@@ -140,9 +138,7 @@ class Training:
             raise NonFinite("the rule's gradient is not finite")
         self.optimizer.zero_grad()
         loss.backward()
-        grads = [
-            p.grad for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None
-        ]
+        grads = [p.grad for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
         if not torch.stack([g.abs().sum() for g in grads]).sum().isfinite():
             raise NonFinite("the scene's gradient is not finite")
         self.optimizer.step()
@@ -227,12 +223,11 @@ def evaluate(training: Training) -> Render:
     recipe = training.job.recipe
     cameras = recipe.orbit.cameras()
     renders = [
-        training.scene.render(
-            cameras[k : k + CHUNK].to(training.device), recipe.orbit.resolution, progress=1.0
-        )
+        training.scene.render(cameras[k : k + CHUNK].to(training.device), recipe.orbit.resolution, progress=1.0)
         for k in range(0, len(cameras), CHUNK)
     ]
-    return Render(*(torch.cat([getattr(r, name) for r in renders]) for name in ("rgb", "opacity", "depth")))
+    rgb, opacity, depth = (torch.cat([getattr(r, name) for r in renders]) for name in ("rgb", "opacity", "depth"))
+    return Render(rgb, opacity, depth)
 
 
 def write_result(folder: Path, scene: torch.nn.Module, views: Render | None) -> None:

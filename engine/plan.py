@@ -44,9 +44,7 @@ def plan(options: Namespace) -> Plan:
     recipes = [r.changed(options.steps, options.resolution, options.views) for r in recipes]
     prior = options.prior or (str(WORLD) if options.suite == "world" else None)
     if prior is None:
-        raise UserError(
-            "The paper's suite needs a prior: give --prior a Stable Diffusion folder, or random:sd21."
-        )
+        raise UserError("The paper's suite needs a prior: give --prior a Stable Diffusion folder, or random:sd21.")
     device = device_of(options.device)
     chosen = select(options.suite, options.prompts)[: options.limit]
     jobs = [Job(r, prompt, seed) for seed in options.seeds for prompt in chosen for r in recipes]

@@ -15,7 +15,7 @@ WORLD = Path(__file__).parents[1] / "world" / "models" / "tiny-sd"
 
 @lru_cache(maxsize=1)
 def open_prior(name: str, device: str = "cpu", half: bool = False) -> Prior:
-    """A folder's prior, or one of `names.PRIORS`; kept for the next job. `half`: the network in float16, where the device is a GPU."""
+    """A folder's prior, or one of `names.PRIORS`; kept for the next job. `half`: its network in float16 on a GPU."""
     from priors import stable_diffusion
 
     dtype = torch.float16 if half and torch.device(device).type == "cuda" else torch.float32
@@ -29,7 +29,9 @@ def open_prior(name: str, device: str = "cpu", half: bool = False) -> Prior:
 
 
 def identity(name: str) -> str:
-    """The checksum of a folder's weights; the name of a prior that is computed."""
+    """The checksum of the weights that a prior is made of; the name of one that has none."""
     from priors import stable_diffusion
 
-    return name if name in (RANDOM, EXACT) else stable_diffusion.checksum(name)
+    if name == RANDOM:
+        return RANDOM
+    return f"exact {stable_diffusion.checksum(WORLD)}" if name == EXACT else stable_diffusion.checksum(name)

@@ -96,16 +96,10 @@ class Recipe:
     shading: Shading = field(default_factory=Shading)
     regularisers: tuple[tuple[str, Weight], ...] = ()
 
-    def changed(
-        self, steps: int | None = None, resolution: int | None = None, views: int | None = None
-    ) -> Recipe:
+    def changed(self, steps: int | None = None, resolution: int | None = None, views: int | None = None) -> Recipe:
         """The recipe with what the command line overrides."""
-        around = replace(
-            self.orbit, views=views or self.orbit.views, resolution=resolution or self.orbit.resolution
-        )
-        return replace(
-            self, steps=steps or self.steps, resolution=resolution or self.resolution, orbit=around
-        )
+        around = replace(self.orbit, views=views or self.orbit.views, resolution=resolution or self.orbit.resolution)
+        return replace(self, steps=steps or self.steps, resolution=resolution or self.resolution, orbit=around)
 
 
 # name            rule, at its published CFG
@@ -118,7 +112,13 @@ RULES: dict[str, Method] = {
 }  # fmt: skip
 
 # the same, where the prior's view words take the place of Perp-Neg
-WORLD_RULES = {name: replace(rule, perp_neg=False) for name, rule in RULES.items()}
+WORLD_RULES: dict[str, Method] = {
+    "sdi":          SDI(perp_neg=False),
+    "sdi-official": replace(SDI.official(), perp_neg=False),
+    "sds":          SDS(),
+    "sds-cfg7.5":   SDS(scale=7.5),
+    "sds-anneal":   SDI(perp_neg=False, kappa="random"),
+}  # fmt: skip
 
 # name            1 / RMS(g) over the first 50 steps of "A ripe strawberry", seed 0, with the world's prior
 WORLD_WEIGHTS = {

@@ -159,9 +159,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def damaged(path: Path) -> UserError:
-    return UserError(
-        f"The job file {path} cannot be read: delete {path.parent} and run the same command again."
-    )
+    return UserError(f"The job file {path} cannot be read: delete {path.parent} and run the same command again.")
 
 
 def _replace(path: Path, write: Callable[[Path], Any]) -> None:

@@ -38,9 +38,7 @@ class Line:
 
 def main(pipe: Connection, run: Path, setup: Setup) -> None:
     """Do jobs until the pipe ends."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches the whole group; the parent decides what it means
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
     line = Line(pipe)
     signal.signal(signal.SIGTERM, lambda *_: setattr(line, "cut", True))
     try:

@@ -54,9 +54,7 @@ class StableDiffusion(Prior):
 
     def encode(self, image: Float[Tensor, "B 3 H W"], rng: torch.Generator) -> Float[Tensor, "B C h w"]:
         if image.shape[-2:] != (self.image_size, self.image_size):
-            image = functional.interpolate(
-                image, (self.image_size,) * 2, mode="bilinear", align_corners=False
-            )
+            image = functional.interpolate(image, (self.image_size,) * 2, mode="bilinear", align_corners=False)
         posterior = self.vae.encode(2 * image.to(self.vae.dtype) - 1).latent_dist
         z = posterior.mean + posterior.std * randn_like(posterior.mean, rng)
         return (self.vae.config.scaling_factor * z).contiguous().to(image.dtype)
@@ -80,11 +78,7 @@ class StableDiffusion(Prior):
         """eps, or a v + sigma x_t where the U-Net predicts v. Timesteps stay integers: bf16 cannot count to 1000.
         A negative one (SDI's official first step) reaches the time embedding as it is."""
         dtype, t = self.unet.dtype, t.to(x_t.device)
-        out = (
-            self.unet(x_t.to(dtype), t, encoder_hidden_states=text.to(dtype))
-            .sample.contiguous()
-            .to(x_t.dtype)
-        )
+        out = self.unet(x_t.to(dtype), t, encoder_hidden_states=text.to(dtype)).sample.contiguous().to(x_t.dtype)
         return out if self.prediction == "epsilon" else self.schedule.eps_of_v(x_t, out, t)
 
 
@@ -102,9 +96,7 @@ def load(path: str | Path, device: torch.device | str = "cpu", dtype: torch.dtyp
         vae = _weights(AutoencoderKL, folder / "vae", torch.float32)
         text_encoder = _weights(CLIPTextModel, folder / "text_encoder", torch.float32)
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-        noise = DDIMScheduler.from_config(
-            json.loads((folder / "scheduler/scheduler_config.json").read_text("utf-8"))
-        )
+        noise = DDIMScheduler.from_config(json.loads((folder / "scheduler/scheduler_config.json").read_text("utf-8")))
         views = folder / "views.json"
         view_words = json.loads(views.read_text("utf-8"))["view_words"] if views.exists() else "coarse"
     except UserError:
@@ -118,9 +110,7 @@ def load(path: str | Path, device: torch.device | str = "cpu", dtype: torch.dtyp
         for prompt in prompts:
             if len(tokenizer(prompt).input_ids) > length:
                 warnings.warn(f"The prior reads only {length} tokens of {prompt!r}.", stacklevel=2)
-        batch = tokenizer(
-            prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
-        )
+        batch = tokenizer(prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
         return batch.input_ids
 
     schedule = Schedule((1 - noise.betas.double()).cumprod(0))
@@ -146,8 +136,8 @@ def checksum(path: str | Path) -> str:
     return sha.hexdigest()
 
 
-# Stable Diffusion 2.1's architectures (U-Net 866 M parameters, VAE 84 M, text encoder 340 M), as its folder states them.
-SD21_UNET = {
+# Stable Diffusion 2.1's architectures as its folder states them: U-Net 866 M parameters, VAE 84 M, text encoder 340 M
+SD21_UNET: dict[str, Any] = {
     "sample_size": 64,
     "in_channels": 4,
     "out_channels": 4,
@@ -157,7 +147,7 @@ SD21_UNET = {
     "cross_attention_dim": 1024,
     "use_linear_projection": True,
 }
-SD21_VAE = {
+SD21_VAE: dict[str, Any] = {
     "sample_size": 512,
     "latent_channels": 4,
     "block_out_channels": (128, 256, 512, 512),
@@ -166,7 +156,8 @@ SD21_VAE = {
     "up_block_types": ("UpDecoderBlock2D",) * 4,
     "scaling_factor": 0.18215,
 }
-SD21_TEXT = {
+TOKENS, START, END = 77, 49406, 49407  # a text's length, and the ids at its ends
+SD21_TEXT: dict[str, Any] = {
     "hidden_size": 1024,
     "intermediate_size": 4096,
     "num_hidden_layers": 23,
@@ -174,17 +165,15 @@ SD21_TEXT = {
     "hidden_act": "gelu",
     "projection_dim": 512,
     "vocab_size": 49408,
-    "max_position_embeddings": 77,
-    "bos_token_id": 49406,
-    "eos_token_id": 49407,
+    "max_position_embeddings": TOKENS,
+    "bos_token_id": START,
+    "eos_token_id": END,
     "pad_token_id": 0,
 }
 RANDOM = "random:sd21"
 
 
-def random_sd21(
-    device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32, seed: int = 0
-) -> Prior:
+def random_sd21(device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32, seed: int = 0) -> Prior:
     """Stable Diffusion 2.1's architectures with random weights: its cost, without its weights.
 
     Prompts are hashed into its vocabulary, word by word, since there is no tokenizer to read."""
@@ -193,7 +182,7 @@ def random_sd21(
 
     with torch.device(device), torch.random.fork_rng(enabled=str(device) != "meta"):
         torch.manual_seed(seed)
-        unet = torch.nn.Module.to(UNet2DConditionModel(**SD21_UNET), dtype)
+        unet = _cast(UNet2DConditionModel(**SD21_UNET), dtype)
         vae = AutoencoderKL(**SD21_VAE)
         text_encoder = CLIPTextModel(CLIPTextConfig(**SD21_TEXT))
     return StableDiffusion(unet, vae, text_encoder, hashed_ids, Schedule.scaled_linear(), "epsilon", RANDOM)
@@ -201,16 +190,11 @@ def random_sd21(
 
 def hashed_ids(prompts: list[str]) -> Int[Tensor, "B L"]:
     """Token ids (B,77) without a vocabulary: each word is its hash, between Stable Diffusion's start and end."""
-    length, start, end = (
-        SD21_TEXT["max_position_embeddings"],
-        SD21_TEXT["bos_token_id"],
-        SD21_TEXT["eos_token_id"],
-    )
-    ids = torch.full((len(prompts), length), end)
-    ids[:, 0] = start
+    ids = torch.full((len(prompts), TOKENS), END)
+    ids[:, 0] = START
     for row, prompt in zip(ids, prompts, strict=True):
-        for k, word in enumerate(prompt.lower().split()[: length - 2], start=1):
-            row[k] = int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "big") % start
+        for k, word in enumerate(prompt.lower().split()[: TOKENS - 2], start=1):
+            row[k] = int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "big") % START
     return ids
 
 
@@ -218,9 +202,7 @@ def _checked(path: str | Path) -> Path:
     """The folder, which has every part of a prior."""
     folder = Path(path)
     if not folder.is_dir():
-        raise UserError(
-            f"There is no prior at {path}: give the path of a folder in Stable Diffusion's format."
-        )
+        raise UserError(f"There is no prior at {path}: give the path of a folder in Stable Diffusion's format.")
     missing = [part for part in PARTS if not (folder / part).is_dir()]
     if missing:
         raise UserError(f"The folder {path} is no Stable Diffusion prior: it lacks {', '.join(missing)}.")
@@ -231,19 +213,20 @@ def _weights(model: Any, folder: Path, dtype: torch.dtype) -> Any:
     """A model and all of its weights; half-precision files serve where there are no others."""
     files = [file.name for file in folder.glob("*.safetensors")]
     if not files:
-        raise UserError(
-            f"There are no weights in {folder}: safetensors files are needed, and no others are read."
-        )
+        raise UserError(f"There are no weights in {folder}: safetensors files are needed, and no others are read.")
     half = {"variant": "fp16"} if all(".fp16." in name for name in files) else {}
     built, info = model.from_pretrained(
         folder, use_safetensors=True, local_files_only=True, output_loading_info=True, **half
     )
     missing = [key for key in info["missing_keys"] if not key.endswith("position_ids")]
     if missing:
-        raise UserError(
-            f"The weights in {folder} lack {missing[0]} and {len(missing) - 1} others; fetch them again."
-        )
-    return torch.nn.Module.to(built, dtype)
+        raise UserError(f"The weights in {folder} lack {missing[0]} and {len(missing) - 1} others; fetch them again.")
+    return _cast(built, dtype)
+
+
+def _cast(model: Any, dtype: torch.dtype) -> Any:
+    """All weights in the dtype: diffusers' own `to` warns where there is nothing to warn of."""
+    return torch.nn.Module.to(model, dtype)
 
 
 def _frozen(model: Any) -> Any:

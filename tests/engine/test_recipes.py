@@ -23,7 +23,7 @@ def test_the_names_of_the_command_line_are_those_of_the_tables():
     assert {type(rule) for rule in recipes.RULES.values()} <= set(METHODS.values())
 
 
-@pytest.mark.parametrize("suite, track, name", ALL)
+@pytest.mark.parametrize(("suite", "track", "name"), ALL)
 def test_a_recipe_says_what_it_is(suite, track, name):
     made = recipe(suite, track, name)
     assert (made.suite, made.track, made.name) == (suite, track, name)
@@ -34,23 +34,27 @@ def test_a_recipe_says_what_it_is(suite, track, name):
 def test_in_the_controlled_track_only_the_rule_and_its_weight_differ():
     made = [recipe("world", "controlled", name) for name in names.RECIPES]
     same = {replace(r, name="", method=SDS(), guidance_weight=1.0) for r in made}
-    assert len(same) == 1 and len({r.method for r in made}) == len(made)
+    assert len(same) == 1
+    assert len({r.method for r in made}) == len(made)
 
 
 def test_the_published_recipes():
     """DreamFusion's loss is a sum over latents, the official SDI's a mean: 16,384 apart. Its CFG of 100 is 101 here."""
     sds, official = recipe("paper", "paper", "sds"), recipe("paper", "paper", "sdi-official")
-    assert sds.guidance_weight / official.guidance_weight == 16_384 and sds.method.scale == 101
-    assert (sds.resolution, official.resolution) == (64, 512) and sds.steps == official.steps == 10_000
+    assert sds.guidance_weight / official.guidance_weight == 16_384
+    assert sds.method.scale == 101
+    assert (sds.resolution, official.resolution) == (64, 512)
+    assert sds.steps == official.steps == 10_000
     weights = dict(official.regularisers)
-    assert weights["sparsity"].at(0.15) == pytest.approx(0.075) and weights["sparsity"].at(0.3) == 0
+    assert weights["sparsity"].at(0.15) == pytest.approx(0.075)
+    assert weights["sparsity"].at(0.3) == 0
     assert weights["convexity-official"].at(0.2) == pytest.approx(0.55)
     assert dict(sds.regularisers)["orient"].at(0.25) == pytest.approx(505)
     assert dict(recipe("paper", "paper", "sdi").regularisers)["convexity"].at(0.41) == 0
 
 
 @pytest.mark.parametrize(
-    "weight, progress, value",
+    ("weight", "progress", "value"),
     [
         (Weight(2, 4), 0.25, 2.5),
         (Weight(2, 4, begin=0.5), 0.25, 2.0),
@@ -67,7 +71,8 @@ def test_shadings_have_their_odds():
     rng, shading = torch.Generator().manual_seed(0), Shading(albedo_until=0.2, diffuse=0.1, textureless=0.3)
     assert {shading.draw(0.19, rng) for _ in range(100)} == {"albedo"}
     drawn = [shading.draw(0.2, rng) for _ in range(2000)]
-    assert abs(drawn.count("diffuse") / 2000 - 0.1) < 0.03 and abs(drawn.count("textureless") / 2000 - 0.3) < 0.05
+    assert abs(drawn.count("diffuse") / 2000 - 0.1) < 0.03
+    assert abs(drawn.count("textureless") / 2000 - 0.3) < 0.05
 
 
 def test_names_nobody_knows():
@@ -164,7 +169,8 @@ def test_every_field_of_a_weight_is_read(base, name):
 def test_labels_are_part_of_the_key(name):
     job = jobs.job()
     other = replace(job, recipe=replace(job.recipe, **{name: "other"}))
-    assert other.key("p") != job.key("p") and job.key("p") != job.key("q")
+    assert other.key("p") != job.key("p")
+    assert job.key("p") != job.key("q")
 
 
 def test_half_precision_is_asked_of_the_prior_on_a_gpu_alone(monkeypatch):
@@ -173,7 +179,8 @@ def test_half_precision_is_asked_of_the_prior_on_a_gpu_alone(monkeypatch):
     monkeypatch.setattr(stable_diffusion, "load", lambda name, device, dtype: dtype)
     opened = [prior.open_prior.__wrapped__("P", d, h) for d, h in (("cuda", True), ("cuda", False), ("cpu", True))]
     assert opened == [torch.float16, torch.float32, torch.float32]
-    assert recipe("paper", "paper", "sds").half and not recipe("world", "controlled", "sds").half
+    assert recipe("paper", "paper", "sds").half
+    assert not recipe("world", "controlled", "sds").half
 
 
 def test_the_command_line_changes_length_size_and_views():

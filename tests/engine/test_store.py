@@ -19,7 +19,8 @@ def test_tensors_and_facts_return_as_they_were(tmp_path):
     tensors = {"a/b": torch.randn(3, 4), "rng/state": torch.Generator().manual_seed(1).get_state()}
     write_tensors(tmp_path / "c.safetensors", tensors, {"step": 7, "seconds": 0.25})
     back, facts = read_tensors(tmp_path / "c.safetensors")
-    assert all(torch.equal(back[k], tensors[k]) for k in tensors) and back.keys() == tensors.keys()
+    assert all(torch.equal(back[k], tensors[k]) for k in tensors)
+    assert back.keys() == tensors.keys()
     assert facts == {"step": 7, "seconds": 0.25}
 
 
@@ -31,15 +32,17 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(store_module.os, "fsync", full)
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match="No space"):
         write_json(path, {"new": 2})
-    assert json.loads(path.read_text()) == {"old": 1} and os.listdir(tmp_path) == ["record.json"]
+    assert json.loads(path.read_text()) == {"old": 1}
+    assert os.listdir(tmp_path) == ["record.json"]
 
 
 def test_a_job_under_way_is_not_a_result(store):
     with store.opened({"key": "k"}):
         store.save_checkpoint({"x": torch.zeros(1)}, {"step": 3})
-        assert store.record() is None and not store.final.exists()
+        assert store.record() is None
+        assert not store.final.exists()
 
 
 def test_a_checkpoint_of_other_settings_is_dropped(store):
@@ -59,8 +62,10 @@ def test_a_finished_job_replaces_one_that_crashed(store):
     with store.opened({"key": "k"}):
         assert store.load_checkpoint()[1] == {"step": 3}  # the next try goes on from there
         store.finish({"status": "finished"}, lambda folder: (folder / "scene").write_text("s"))
-    assert store.record() == {"status": "finished"} and store.key() == "k"
-    assert (store.final / "scene").exists() and not store.work.exists()
+    assert store.record() == {"status": "finished"}
+    assert store.key() == "k"
+    assert (store.final / "scene").exists()
+    assert not store.work.exists()
 
 
 def test_log_lines_after_the_checkpoint_are_forgotten_and_torn_ones_too(store):

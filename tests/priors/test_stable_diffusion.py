@@ -26,7 +26,8 @@ def rng(seed=0):
 
 
 def test_sizes_come_from_the_configurations(prior):
-    assert prior.latent_shape == (4, 8, 8) and prior.image_size == 32
+    assert prior.latent_shape == (4, 8, 8)
+    assert prior.image_size == 32
     torch.testing.assert_close(prior.schedule.abar, Schedule.scaled_linear().abar, rtol=1e-5, atol=1e-8)
 
 
@@ -43,25 +44,28 @@ def test_encode_is_a_scaled_sample_of_the_posterior(prior):
 def test_encode_is_differentiable_and_resizes(prior):
     image = torch.rand(1, 3, 20, 20, generator=rng(1), requires_grad=True)
     prior.encode(image, rng()).sum().backward()
-    assert prior.encode(image, rng()).shape == (1, 4, 8, 8) and image.grad.abs().sum() > 0
+    assert prior.encode(image, rng()).shape == (1, 4, 8, 8)
+    assert image.grad.abs().sum() > 0
 
 
 def test_decode_is_an_image(prior):
     image = prior.decode(5 * torch.randn(2, 4, 8, 8, generator=rng()))
-    assert image.shape == (2, 3, 32, 32) and image.min() >= 0 and image.max() <= 1
+    assert image.shape == (2, 3, 32, 32)
+    assert image.min() >= 0
+    assert image.max() <= 1
 
 
 def test_no_parameter_learns(prior):
     models = (prior.unet, prior.vae, prior.text_encoder)
-    assert not any(p.requires_grad for m in models for p in m.parameters()) and not any(
-        m.training for m in models
-    )
+    assert not any(p.requires_grad for m in models for p in m.parameters())
+    assert not any(m.training for m in models)
 
 
 def test_prompts_are_embedded_once_whatever_their_company(prior, monkeypatch):
     alone = prior.embed(["a red ball, front view"])
     together = prior.embed(["", "a red ball, front view"])
-    assert torch.equal(alone[0], together[1]) and not torch.equal(together[0], together[1])
+    assert torch.equal(alone[0], together[1])
+    assert not torch.equal(together[0], together[1])
     monkeypatch.setattr(prior, "tokenize", None)  # a second look at the text would fail
     assert torch.equal(prior.embed(["a red ball, front view"]), alone)
 
@@ -73,10 +77,9 @@ def test_a_prompt_that_does_not_fit_is_said(prior):
 
 def test_eps_counts_calls_and_rows(prior):
     nfe, rows = prior.nfe, prior.rows
-    eps = prior.eps(
-        torch.randn(3, 4, 8, 8, generator=rng()), torch.tensor([0, 500, 999]), prior.embed([PROMPT] * 3)
-    )
-    assert eps.shape == (3, 4, 8, 8) and (prior.nfe - nfe, prior.rows - rows) == (1, 3)
+    eps = prior.eps(torch.randn(3, 4, 8, 8, generator=rng()), torch.tensor([0, 500, 999]), prior.embed([PROMPT] * 3))
+    assert eps.shape == (3, 4, 8, 8)
+    assert (prior.nfe - nfe, prior.rows - rows) == (1, 3)
 
 
 def test_v_prediction_is_converted_to_eps(folder, prior, tmp_path):
@@ -92,7 +95,8 @@ def test_v_prediction_is_converted_to_eps(folder, prior, tmp_path):
 
 def test_half_precision_is_the_networks_alone(folder, prior):
     half = stable_diffusion.load(folder, dtype=torch.bfloat16)
-    assert half.unet.dtype == torch.bfloat16 and half.vae.dtype == torch.float32
+    assert half.unet.dtype == torch.bfloat16
+    assert half.vae.dtype == torch.float32
     x, t, text = torch.randn(1, 4, 8, 8, generator=rng()), torch.tensor([500]), prior.embed([PROMPT])
     assert half.eps(x, t, text).dtype == torch.float32
     torch.testing.assert_close(half.eps(x, t, text), prior.eps(x, t, text), rtol=0.1, atol=0.1)
@@ -102,7 +106,8 @@ def test_view_words_are_read_from_the_folder(folder, prior, tmp_path):
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     (tmp_path / "views.json").write_text('{"view_words": "sectors"}')
     fine = stable_diffusion.load(tmp_path)
-    assert make_text(fine, PROMPT).sectors.shape[0] == 8 and make_text(prior, PROMPT).sectors is None
+    assert make_text(fine, PROMPT).sectors.shape[0] == 8
+    assert make_text(prior, PROMPT).sectors is None
     assert fine.checksum != prior.checksum
 
 
@@ -139,20 +144,22 @@ def test_weights_that_lack_a_tensor_are_refused(folder, tmp_path):
     tensors = load_file(weights)
     del tensors["conv_out.weight"]
     save_file(tensors, weights, metadata={"format": "pt"})
-    with pytest.raises(UserError, match="conv_out.weight|cannot be read"):
+    with pytest.raises(UserError, match=r"conv_out|cannot be read"):
         stable_diffusion.load(tmp_path)
 
 
 def test_random_sd21_has_its_size():
     prior = stable_diffusion.random_sd21("meta")
-    unet, vae, text = (
-        sum(p.numel() for p in m.parameters()) for m in (prior.unet, prior.vae, prior.text_encoder)
-    )
+    unet, vae, text = (sum(p.numel() for p in m.parameters()) for m in (prior.unet, prior.vae, prior.text_encoder))
     assert (unet, vae, text) == (865_910_724, 83_653_863, 340_387_840)  # as in the published folder
-    assert prior.latent_shape == (4, 64, 64) and prior.image_size == 512
+    assert prior.latent_shape == (4, 64, 64)
+    assert prior.image_size == 512
 
 
 def test_hashed_ids_tell_prompts_apart():
     ids = stable_diffusion.hashed_ids(["a ball", "a bell", "a ball"])
-    assert ids.shape == (3, 77) and (ids[:, 0] == 49406).all() and (ids[:, 3:] == 49407).all()
-    assert torch.equal(ids[0], ids[2]) and not torch.equal(ids[0], ids[1])
+    assert ids.shape == (3, 77)
+    assert (ids[:, 0] == 49406).all()
+    assert (ids[:, 3:] == 49407).all()
+    assert torch.equal(ids[0], ids[2])
+    assert not torch.equal(ids[0], ids[1])

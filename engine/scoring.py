@@ -1,0 +1,62 @@
+"""With what a run is scored: the suite's prompts, an encoder, and, for toys, the truth from the run's own cameras."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from engine import names
+from engine.recipes import Orbit
+from errors import UserError
+from eval import views
+from eval.encoders import load_clip
+from eval.score import Scorer, Truth, read_json
+from prompts import load
+
+WORLD_CLIP = Path(__file__).parents[1] / "world" / "models" / "tiny-clip"
+
+
+def clip_of(suite: str, clip: str | None) -> Path | None:
+    """The folder of the CLIP that scores a suite; None where it has none of its own and none is given."""
+    folder = Path(clip) if clip else WORLD_CLIP if suite == "world" else None
+    if folder and not (folder / "config.json").is_file():
+        raise UserError(f"There is no CLIP at {folder}: give --clip a folder in transformers' format.")
+    return folder
+
+
+def recipe_of(run: Path) -> dict[str, Any]:
+    """The recipe's settings in the first job of a run that has any; {} for pictures made elsewhere."""
+    configs = (read_json(job / "config.json") for job in views.jobs(run))
+    return next((config["recipe"] for config in configs if "recipe" in config), {})
+
+
+def suite_of(run: Path, suite: str | None) -> str:
+    """The suite given, or the one that the run was made with."""
+    made = suite or recipe_of(run).get("suite")
+    if made is None:
+        raise UserError(f"The folders of {run} do not say their suite: give --suite {' or '.join(names.SUITES)}.")
+    return names.known("suite", made, names.SUITES)
+
+
+def truth_of(run: Path, suite: str) -> Truth | None:
+    """True views by prompt, from the orbit of the run's jobs; None where the suite's objects are not known."""
+    orbit = recipe_of(run).get("orbit")
+    if suite != "world" or orbit is None:
+        return None
+    cameras, resolution = Orbit(**orbit).cameras(), orbit["resolution"]
+
+    @cache
+    def truth(text: str) -> tuple[Tensor, Tensor]:
+        import world
+
+        render = world.truth_views(text, cameras, resolution)
+        return render.rgb, render.opacity
+
+    return truth
+
+
+def scorer_of(suite: str, clip: Path, truth: Truth | None, device: str = "cpu") -> Scorer:
+    return Scorer(load_clip(clip, device), load(suite), truth)
