@@ -13,7 +13,9 @@ GREY = 0.6  # of evaluation
 LOW, HIGH, TINT = 0.35, 0.85, 0.03
 
 
-def grey_background(n: int, height: int, width: int, rng: torch.Generator) -> Float[Tensor, "n 3 height width"]:
+def grey_background(
+    n: int, height: int, width: int, rng: torch.Generator
+) -> Float[Tensor, "n 3 height width"]:
     """n random backgrounds, on rng's device: vertical gradients between two greys in [.35, .85], tinted by +-.03."""
     u = torch.rand(n, 5, 1, 1, generator=rng, device=rng.device)
     ends = LOW + (HIGH - LOW) * u[:, :2]
@@ -28,7 +30,8 @@ def spherical_harmonics(d: Float[Tensor, "N 3"]) -> Float[Tensor, "N 9"]:
     ones = torch.ones_like(x)
     second = (1.0925484 * x * y, 1.0925484 * y * z, 0.3153916 * (3 * z * z - 1), 1.0925484 * x * z)
     return torch.stack(
-        [0.2820948 * ones, 0.4886025 * y, 0.4886025 * z, 0.4886025 * x, *second, 0.5462742 * (x * x - y * y)], -1
+        [0.2820948 * ones, 0.4886025 * y, 0.4886025 * z, 0.4886025 * x, *second, 0.5462742 * (x * x - y * y)],
+        -1,
     )
 
 

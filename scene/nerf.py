@@ -41,11 +41,11 @@ class NeRFConfig:
     blob_strength: float = 10.0  # b
     blob_radius: float = 0.5  # r, in scene units
     background: Literal["learned", "grey"] = "grey"
-    samples: int = 64  # steps along the cube's diagonal
-    min_weight: float = 1e-4  # samples of less weight take no part
+    samples: int = 48  # steps along the cube's diagonal
+    min_weight: float = 1e-3  # samples of less weight take no part
     occupancy: int = 32  # cells along an edge of the occupancy grid
-    occupancy_every: int = 16  # updates between two refreshes
-    occupancy_decay: float = 0.95
+    occupancy_every: int = 8  # updates between two refreshes
+    occupancy_decay: float = 0.8  # of the densest point seen, at a refresh
     occupancy_threshold: float = 0.01  # of sigma * step, below which a cell is empty
     mlp_lr: float = 1.0  # learning rates, as multiples of the hash grid's
     background_lr: float = 0.1
@@ -54,7 +54,7 @@ class NeRFConfig:
     def paper(cls) -> NeRFConfig:
         return cls(
             radius=2.0, levels=16, log2_table=19, base=16, finest=4096, start_levels=8, grow_from=0.2,
-            hidden=64, background="learned", samples=512,
+            hidden=64, background="learned", samples=512, occupancy_every=16, occupancy_decay=0.95,
         )  # fmt: skip
 
 
@@ -107,7 +107,10 @@ class NeRF(nn.Module):
         raw = (torch.relu(hidden) @ second).squeeze(-1) + self._blob(x)
         by_e = ((hidden > 0) * second.squeeze(-1)) @ first.T
         outward = x / (x.square().sum(-1, keepdim=True) + 1e-12).sqrt()
-        uphill = torch.einsum("kne,ne->nk", slope, by_e) / (2 * c.radius) - c.blob_strength / c.blob_radius * outward
+        uphill = (
+            torch.einsum("kne,ne->nk", slope, by_e) / (2 * c.radius)
+            - c.blob_strength / c.blob_radius * outward
+        )
         normal = -uphill / (uphill.square().sum(-1, keepdim=True) + 1e-12).sqrt()
         return F.softplus(raw), e, normal
 
@@ -166,7 +169,11 @@ class NeRF(nn.Module):
         offset = torch.full_like(origin[:, 0], 0.5)
         if rng is not None:
             offset = torch.rand(len(origin), generator=rng, device=rng.device).to(origin)
-        light = light_position(cameras, rng).repeat_interleave(resolution**2, 0) if shading != "albedo" else origin
+        light = (
+            light_position(cameras, rng).repeat_interleave(resolution**2, 0)
+            if shading != "albedo"
+            else origin
+        )
         chunk = len(origin) if torch.is_grad_enabled() else CHUNK
         occupied = self.occupied()
         pieces = [
@@ -193,7 +200,9 @@ class NeRF(nn.Module):
     ) -> tuple[Float[Tensor, "R C"], Samples]:
         """Colour without background, opacity, depth, and where asked for the world-space normal, of rays."""
         with torch.no_grad():
-            s = self._visible(march(origin, direction, occupied, self.config.radius, self.step, offset), progress)
+            s = self._visible(
+                march(origin, direction, occupied, self.config.radius, self.step, offset), progress
+            )
         if normals or shading != "albedo":
             sigma, e, normal = self.density_and_normal(s.position, progress)
         else:
@@ -203,7 +212,12 @@ class NeRF(nn.Module):
         colour = self.colour(e)
         if shading != "albedo":
             colour = shade(shading, colour, normal, s.position, light[s.ray])
-        value = [colour, torch.ones_like(weight[:, None]), s.distance[:, None], *([normal] if normals else [])]
+        value = [
+            colour,
+            torch.ones_like(weight[:, None]),
+            s.distance[:, None],
+            *([normal] if normals else []),
+        ]
         samples = Samples(s.ray, weight, s.distance, direction[s.ray], normal)
         return accumulate(weight, torch.cat(value, -1), s), samples
 

@@ -32,7 +32,10 @@ class March:
 
 
 def intersect_box(
-    origin: Float[Tensor, "R 3"], direction: Float[Tensor, "R 3"], low: Float[Tensor, " 3"], high: Float[Tensor, " 3"]
+    origin: Float[Tensor, "R 3"],
+    direction: Float[Tensor, "R 3"],
+    low: Float[Tensor, " 3"],
+    high: Float[Tensor, " 3"],
 ) -> tuple[Float[Tensor, " R"], Float[Tensor, " R"]]:
     """Distances at which rays enter and leave a box, the first at least 0; a miss leaves before it enters."""
     direction = torch.where(direction.abs() < 1e-9, 1e-9, direction)
