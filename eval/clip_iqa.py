@@ -1,0 +1,23 @@
+"""CLIP-IQA (Wang et al., arXiv 2207.12396) in torchmetrics' form: is a picture nearer to a sentence or to its antonym?
+
+p = softmax(100 [cos(image, good), cos(image, bad)])_0
+"""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor
+
+ANTONYMS = {
+    "quality": ("Good photo.", "Bad photo."),
+    "sharpness": ("Sharp photo.", "Blurry photo."),
+    "real": ("Real photo.", "Abstract photo."),
+}
+SENTENCES = [sentence for pair in ANTONYMS.values() for sentence in pair]
+
+
+def clip_iqa(image: Float[Tensor, "V D"], anchors: Float[Tensor, "six D"]) -> dict[str, Float[Tensor, " V"]]:
+    """Per cent, a view, of each pair in ANTONYMS, from unit features; `anchors` are those of SENTENCES."""
+    logits = 100 * image @ anchors.mT
+    p = logits.unflatten(-1, (-1, 2)).softmax(-1)[..., 0]
+    return {name: 100 * p[:, k] for k, name in enumerate(ANTONYMS)}

@@ -1,0 +1,114 @@
+"""CLIP as an encoder of images and texts, from a local folder, with the checksum of what it computes from.
+
+Every metric reads unit features, so that a picture is encoded once for all of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from errors import UserError
+
+BATCH = 50  # images encoded together
+PARTS = ("config.json", "model.safetensors")
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A transformers CLIPModel, its processor, and the checksum of the folder they came from."""
+
+    model: Any
+    processor: Any
+    checksum: str
+
+    @torch.inference_mode()
+    def images(self, images: Float[Tensor, "V 3 H W"]) -> Float[Tensor, "V D"]:
+        """Unit features of images in [0, 1], by way of 8 bits, as a picture on disk has them."""
+        features = []
+        for chunk in images.split(BATCH):
+            pixels = self.processor(images=list(eight_bits(chunk).cpu()), return_tensors="pt")["pixel_values"]
+            features.append(pooled(self.model.get_image_features(pixels.to(self.model.device))))
+        return F.normalize(torch.cat(features).float(), dim=-1).cpu()
+
+    @torch.inference_mode()
+    def texts(self, texts: list[str]) -> Float[Tensor, "N D"]:
+        """Unit features of texts, cut at the model's longest."""
+        limit = self.model.config.text_config.max_position_embeddings
+        tokens = self.processor.tokenizer(
+            texts, padding=True, truncation=True, max_length=limit, return_tensors="pt"
+        ).to(self.model.device)
+        features = self.model.get_text_features(tokens["input_ids"], tokens["attention_mask"])
+        return F.normalize(pooled(features).float(), dim=-1).cpu()
+
+    def cut(self, text: str) -> int:
+        """Tokens of the text beyond the model's longest: those that no score sees."""
+        limit = self.model.config.text_config.max_position_embeddings
+        return max(len(self.processor.tokenizer(text, verbose=False)["input_ids"]) - limit, 0)
+
+
+class Plain:
+    """A CLIPModel whose features are tensors, as they were before transformers 5: what torchmetrics' classes expect."""
+
+    def __init__(self, model: Any):
+        self.model, self.config = model, model.config
+
+    def to(self, device: torch.device | str) -> Plain:
+        self.model.to(device)
+        return self
+
+    @torch.inference_mode()
+    def get_image_features(self, pixel_values: Tensor) -> Tensor:
+        return pooled(self.model.get_image_features(pixel_values))
+
+    @torch.inference_mode()
+    def get_text_features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        return pooled(self.model.get_text_features(input_ids, attention_mask))
+
+
+def load_clip(folder: str | Path, device: torch.device | str = "cpu") -> Encoder:
+    """The encoder in a local folder of transformers' format (the world's tiny CLIP, ViT-B/32).
+
+    Raises UserError where the folder is not there, not CLIP, or has no safetensors."""
+    from transformers import CLIPModel, CLIPProcessor
+
+    folder = Path(folder)
+    missing = [name for name in PARTS if not (folder / name).is_file()]
+    if missing:
+        raise UserError(
+            f"There is no CLIP in {folder}: {missing[0]} is missing; name a folder with {' and '.join(PARTS)}."
+        )
+    try:
+        model = CLIPModel.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
+        processor = CLIPProcessor.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"The CLIP in {folder} cannot be read: {str(error).splitlines()[0]}") from error
+    return Encoder(model.eval().requires_grad_(False).to(device), processor, checksum(folder))
+
+
+def checksum(folder: Path) -> str:
+    """sha256, as hex, over the names and contents of the folder's weights and settings of pictures and tokens."""
+    sha = hashlib.sha256()
+    for file in sorted(f for f in folder.iterdir() if f.suffix in (".safetensors", ".json", ".txt")):
+        sha.update(file.name.encode())
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                sha.update(block)
+    return sha.hexdigest()
+
+
+def eight_bits(images: Float[Tensor, "V 3 H W"]) -> Tensor:
+    """uint8 in 0 ... 255, rounded."""
+    return (images.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def pooled(features: Any) -> Tensor:
+    """The features of an output object of transformers >= 5, or the tensor that they are before it."""
+    return features if isinstance(features, Tensor) else features.pooler_output

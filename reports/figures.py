@@ -1,0 +1,167 @@
+"""Figures of a run: methods side by side, every view of a job, a job turning. Pixels are enlarged, never smoothed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from eval import views
+from eval.score import Truth
+from eval.truth import over
+from reports import Frames
+from reports.tables import in_order
+from scene.background import GREY
+
+PAPER_WHITE, INK, FAINT, MISSING = (255, 255, 255), (25, 25, 28), (110, 110, 118), (232, 232, 236)
+AZIMUTHS = (0, 90, 180, 270)
+LEAST, MOST = 128, 256  # pixels a view is shown with: small ones are repeated, large ones averaged
+GAP, ROOM, LABEL = 2, 18, 210  # pixels between views, between methods, for a prompt
+TRUTH = "truth"
+
+
+def comparison(
+    run: str | Path, frames: Frames, order: Sequence[str] = (), truth: Truth | None = None, seed: str | None = None
+) -> Path:
+    """RUN/comparison.png: a row a prompt, a column group a method, each from the front, left, back and right; the
+    truth last. One seed, the first unless given. A job that left no object has its status instead."""
+    run, jobs = Path(run), frames.jobs
+    seed = seed or min(jobs["seed"], key=lambda s: (len(s), s))
+    methods = in_order(frames, order)
+    prompts = dict(sorted(zip(jobs["prompt_id"], jobs["prompt"], strict=True)))
+    status = jobs.set_index(["method", "prompt_id", "seed"])["status"].to_dict()
+    rows = []
+    for prompt_id, text in prompts.items():
+        row: list[Image.Image | str] = []
+        for method in methods:
+            folder = run / method / prompt_id / seed
+            said = status.get((method, prompt_id, seed), "not run")
+            row.append(_strip(views.read(folder).rgb) if said == "ok" else said)
+        if truth:
+            rgb, opacity = truth(text)
+            row.append(_strip(over(rgb, opacity, GREY)))
+        rows.append(row)
+    titles = [*methods, *([TRUTH] if truth else [])]
+    return _save(_page(titles, list(prompts.values()), rows), run / "comparison.png")
+
+
+def contact_sheet(job: Path) -> Path:
+    """JOB/contact.png: all views in reading order, with their azimuths, under the job's name."""
+    rgb = views.read(job).rgb
+    side = _shown(rgb.shape[-1])
+    columns = min(10, len(rgb))
+    rows = math.ceil(len(rgb) / columns)
+    cell_w, cell_h, top = side + 6, side + 24, 44
+    page = Image.new("RGB", (columns * cell_w + 6, rows * cell_h + top + 4), PAPER_WHITE)
+    draw = ImageDraw.Draw(page)
+    draw.text((8, 12), "  ·  ".join((*job.parts[-3:-1], f"seed {job.name}")), fill=INK, font=_font(19))
+    for v, picture in enumerate(_bytes(rgb)):
+        x, y = 6 + v % columns * cell_w, top + v // columns * cell_h
+        page.paste(_sized(picture, side), (x, y))
+        draw.text((x + side / 2, y + side + 2), f"{360 * v / len(rgb):.0f}°", fill=FAINT, font=_font(13), anchor="ma")
+    return _save(page, job / "contact.png")
+
+
+def turntable(job: Path, seconds: float = 4.0) -> Path:
+    """JOB/turntable.gif: the views as one turn of `seconds`, endlessly. One palette for all frames: no flicker."""
+    rgb = views.read(job).rgb
+    frames = [_sized(picture, _shown(rgb.shape[-1], least=192)) for picture in _bytes(rgb)]
+    sample = Image.fromarray(np.concatenate([np.asarray(f) for f in frames[:: max(len(frames) // 8, 1)]]))
+    palette = sample.quantize(255, method=Image.Quantize.MEDIANCUT)
+    indexed = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    duration = max(round(100 * seconds / len(frames)), 2) * 10  # GIF counts in hundredths of a second
+    return _write(
+        job / "turntable.gif",
+        lambda aside: indexed[0].save(
+            aside, "GIF", save_all=True, append_images=indexed[1:], duration=duration, loop=0, disposal=1
+        ),
+    )
+
+
+def _page(titles: list[str], prompts: list[str], rows: list[list[Image.Image | str]]) -> Image.Image:
+    strips = [cell for row in rows for cell in row if isinstance(cell, Image.Image)]
+    width = max((s.width for s in strips), default=4 * LEAST + 3 * GAP)
+    height = max((s.height for s in strips), default=LEAST)
+    top = 66
+    page = Image.new(
+        "RGB", (LABEL + len(titles) * (width + ROOM), top + len(rows) * (height + ROOM // 2) + ROOM // 2), PAPER_WHITE
+    )
+    draw = ImageDraw.Draw(page)
+    for k, title in enumerate(titles):
+        x = LABEL + k * (width + ROOM)
+        draw.text((x + width / 2, 8), title, fill=INK, font=_font(28), anchor="ma")
+        for a, azimuth in enumerate(AZIMUTHS):
+            draw.text((x + (a + 0.5) * width / 4, 42), f"{azimuth}°", fill=FAINT, font=_font(16), anchor="ma")
+    for r, (text, row) in enumerate(zip(prompts, rows, strict=True)):
+        y = top + r * (height + ROOM // 2)
+        _wrapped(draw, text, (12, y, LABEL - 24, height))
+        for k, cell in enumerate(row):
+            x = LABEL + k * (width + ROOM)
+            if isinstance(cell, Image.Image):
+                page.paste(cell, (x, y))
+            else:
+                draw.rectangle((x, y, x + width - 1, y + height - 1), fill=MISSING)
+                draw.text((x + width / 2, y + height / 2), cell, fill=FAINT, font=_font(20), anchor="mm")
+    return page
+
+
+def _strip(rgb: Float[Tensor, "V 3 H W"]) -> Image.Image:
+    """The views nearest to AZIMUTHS, side by side."""
+    side = _shown(rgb.shape[-1])
+    strip = Image.new("RGB", (len(AZIMUTHS) * (side + GAP) - GAP, side), PAPER_WHITE)
+    for k, azimuth in enumerate(AZIMUTHS):
+        v = round(azimuth / 360 * len(rgb)) % len(rgb)
+        strip.paste(_sized(_bytes(rgb[v : v + 1])[0], side), (k * (side + GAP), 0))
+    return strip
+
+
+def _shown(side: int, least: int = LEAST) -> int:
+    """The size at which a view is shown: a whole multiple for small ones."""
+    return min(side * math.ceil(least / side), MOST) if side < MOST else MOST
+
+
+def _sized(picture: UInt8[ndarray, "H W 3"], side: int) -> Image.Image:
+    image = Image.fromarray(picture)
+    how = Image.Resampling.NEAREST if side % image.width == 0 else Image.Resampling.BOX
+    return image.resize((side, round(side * image.height / image.width)), how)
+
+
+def _bytes(rgb: Float[Tensor, "V 3 H W"]) -> UInt8[ndarray, "V H W 3"]:
+    return (rgb.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def _wrapped(draw: ImageDraw.ImageDraw, text: str, frame: tuple[int, int, int, int]) -> None:
+    """Text in lines that fit the frame (x, y, width, height), centred in its height; smaller where it is long."""
+    x, y, width, height = frame
+    for size in (20, 18, 16, 14, 12, 10):
+        font, lines = _font(size), [""]
+        for word in text.split():
+            longer = f"{lines[-1]} {word}".strip()
+            lines = [*lines[:-1], longer] if draw.textlength(longer, font) <= width else [*lines, word]
+        tall = len(lines) * (size + 5)
+        if tall <= height and max(draw.textlength(line, font) for line in lines) <= width:
+            break
+    draw.multiline_text((x, y + (height - tall) / 2), "\n".join(line for line in lines if line), fill=INK, font=font)
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def _save(image: Image.Image, path: Path) -> Path:
+    return _write(path, lambda aside: image.save(aside, "PNG"))
+
+
+def _write(path: Path, save: Callable[[Path], object]) -> Path:
+    """Write aside and rename; the path."""
+    aside = path.with_name(path.name + ".aside")
+    save(aside)
+    aside.replace(path)
+    return path

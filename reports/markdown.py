@@ -1,0 +1,49 @@
+"""The table in Markdown."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from reports.columns import BY_KEY, PAPER
+from reports.tables import NOTE, PUBLISHED_TITLE, blocks, cell, columns_of, count
+
+
+def markdown(table: pd.DataFrame, paper: pd.DataFrame, gaps: pd.DataFrame, setting: str) -> str:
+    """Blocks under their headings, then the paired differences."""
+    columns = columns_of(table)
+    lines = [f"{NOTE[0].upper()}{NOTE[1:]}.", "", f"{setting}." if setting else ""]
+    for title, rows in blocks(table, paper):
+        shown = PAPER if title == PUBLISHED_TITLE else columns
+        body = [[r["method"], r["steps"], count(r), *(cell(r, c) for c in shown)] for _, r in rows.iterrows()]
+        lines += ["", f"## {title}", "", *_pipes(["Method", "Steps", "n", *(c.title for c in shown)], body)]
+    if len(gaps):
+        lines += ["", *_differences(gaps)]
+    return "\n".join(lines) + "\n"
+
+
+def _differences(gaps: pd.DataFrame) -> list[str]:
+    """Rows are metrics, columns methods."""
+    methods = list(dict.fromkeys(gaps["method"]))
+    of = {(g["method"], g["metric"]): g for _, g in gaps.iterrows()}
+    body = [
+        [BY_KEY[m].title, *(_gap(of.get((method, m))) for method in methods)] for m in dict.fromkeys(gaps["metric"])
+    ]
+    title = f"## Paired differences to {gaps['baseline'].iloc[0]}"
+    note = "Mean difference over the same prompts, seeds and views, with its 95 % interval (bootstrap over prompts)."
+    return [title, "", note, "", *_pipes(["Metric", *methods], body)]
+
+
+def _gap(gap: pd.Series | None) -> str:
+    if gap is None or pd.isna(gap["mean"]):
+        return "-"
+    decimals = BY_KEY[gap["metric"]].decimals
+    mean = f"{gap['mean']:+.{decimals}f}"
+    return mean if pd.isna(gap["low"]) else f"{mean} [{gap['low']:+.{decimals}f}, {gap['high']:+.{decimals}f}]"
+
+
+def _pipes(header: list[str], body: list[list[str]]) -> list[str]:
+    rows = [[text.replace("|", "\\|") for text in row] for row in [header, *body]]
+    widths = [max(len(row[k]) for row in rows) for k in range(len(header))]
+    padded = ["| " + " | ".join(text.ljust(w) for text, w in zip(row, widths, strict=True)) + " |" for row in rows]
+    rule = "|" + "|".join("-" * (w + 1) + (":" if k else "-") for k, w in enumerate(widths)) + "|"
+    return [padded[0], rule, *padded[1:]]

@@ -1,0 +1,80 @@
+"""The table in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from reports import Frames
+from reports.columns import PAPER, Column
+from reports.tables import NOTE, blocks, cell, columns_of, count, published, setting
+
+WIDE = 118  # characters that hold `mean ± std` in one line
+
+
+def show(frames: Frames, table: pd.DataFrame, console: Console) -> None:
+    """Print Table 1's columns, then the others; the published rows apart; and what is not in the means."""
+    others = [c for c in columns_of(table) if c not in PAPER]
+    for title, rows in blocks(table, published()):
+        for columns in (PAPER, others):
+            if any(cell(row, c) != "-" for _, row in rows.iterrows() for c in columns):
+                for part in _fitting(rows, columns, console.width):
+                    console.print(_table(title, rows, part, console.width))
+                    title = ""
+    console.print(f"{NOTE}; arrows point to the better.", style="dim", highlight=False)
+    console.print(setting(frames), style="dim", highlight=False)
+    for line in troubles(frames):
+        console.print(line, style="yellow", highlight=False, markup=False)
+
+
+def troubles(frames: Frames) -> list[str]:
+    """A line for each way in which jobs did not end well, and one for those not scored."""
+    jobs = frames.jobs
+    lines = []
+    for (method, status), group in jobs[jobs["status"] != "ok"].groupby(["method", "status"]):
+        causes = group["cause"].dropna().unique()
+        which = ", ".join(f"{p[:2]}/{s}" for p, s in zip(group["prompt_id"], group["seed"], strict=True))
+        lines.append(f"{method}: {len(group)} {status} ({which})" + (f": {causes[0]}" if len(causes) else ""))
+    waiting = int((~jobs["scored"] & (jobs["status"] == "ok")).sum())
+    return lines + ([f"{waiting} jobs are not scored yet."] if waiting else [])
+
+
+def _fitting(rows: pd.DataFrame, columns: Sequence[Column], width: int) -> list[list[Column]]:
+    """The columns in as many tables as the terminal's width needs."""
+    facts = [rows["method"], rows["steps"], rows.apply(count, axis=1)]
+    start = sum(max(len(text) for text in (*texts, "Steps")) + 1 for texts in facts)
+    parts: list[list[Column]] = [[]]
+    used = start
+    for column in columns:
+        cells = [_head(column), *(cell(row, column, _between(width)) for _, row in rows.iterrows())]
+        wide = max(len(line) for text in cells for line in text.split("\n")) + 1
+        if parts[-1] and used + wide > width:
+            parts, used = [*parts, []], start
+        parts[-1].append(column)
+        used += wide
+    return parts
+
+
+def _table(title: str, rows: pd.DataFrame, columns: Sequence[Column], width: int) -> Table:
+    table = Table(title=title or None, title_justify="left", title_style="bold", box=None, padding=(0, 1, 0, 0))
+    for header, justify in (("Method", "left"), ("Steps", "right"), ("n", "right")):
+        table.add_column(header, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    for column in columns:
+        table.add_column(_head(column), justify="right", no_wrap=True)
+    for _, row in rows.iterrows():
+        table.add_row(row["method"], row["steps"], count(row), *(cell(row, c, _between(width)) for c in columns))
+    return table
+
+
+def _head(column: Column) -> str:
+    """Name, in two lines where it has two words, above unit and arrow."""
+    tail = " ".join(part for part in (column.unit, column.arrow) if part)
+    name = column.header.replace(" ", "\n", 1)
+    return f"{name}\n{tail}"
+
+
+def _between(width: int) -> str:
+    return " ± " if width >= WIDE else "\n± "
