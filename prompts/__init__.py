@@ -1,4 +1,4 @@
-"""Prompts: the 43 of Score Distillation via Reparametrized DDIM (arXiv 2405.15891), verbatim, and those the world holds.
+"""The 43 prompts of Score Distillation via Reparametrized DDIM (arXiv 2405.15891), and those that the world holds.
 
     paper43.txt   one prompt a line, the paper's typos included; the line's number is the prompt's
     world.txt     those of them that the known world holds, with the numbers they have among the 43

@@ -20,8 +20,9 @@ def test_paper_suite_is_the_43_with_typos():
 def test_ids_are_short_ascii_words_with_the_line_number():
     for n, prompt in enumerate(load("paper"), 1):
         number, words = prompt.id.split("-", 1)
-        assert int(number) == n and len(number) == 2
-        assert len(words) <= 40 and set(words) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
+        assert (int(number), len(number)) == (n, 2)
+        assert len(words) <= 40
+        assert set(words) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
 
 
 def test_world_suite_keeps_the_numbers_of_the_43():
@@ -50,7 +51,7 @@ def test_select_keeps_the_order_of_requests_and_drops_doubles():
 
 
 @pytest.mark.parametrize(
-    "suite, request_, says",
+    ("suite", "request_", "says"),
     [
         ("paper", "a ripe strawbery", "did you mean 'A ripe strawberry'"),
         ("paper", "hamburgr", "hamburger"),
