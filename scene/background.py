@@ -5,6 +5,8 @@ A constant grey leaves opacity unidentifiable (fog of that grey costs nothing); 
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -41,7 +43,7 @@ class LearnedBackground(nn.Module):
     def __init__(self, rng: torch.Generator):
         super().__init__()
         widths = (9, 16, 16, 3)
-        self.layers = nn.ParameterList(linear(i, o, rng) for i, o in zip(widths, widths[1:], strict=False))
+        self.layers = nn.ParameterList(linear(i, o, rng) for i, o in itertools.pairwise(widths))
 
     def forward(self, d: Float[Tensor, "N 3"]) -> Float[Tensor, "N 3"]:
         h = spherical_harmonics(d)

@@ -85,17 +85,17 @@ def look_at(
     Straight above or below, where up and the view are parallel, right is the limit: the direction of growing azimuth.
     """
     angles = torch.broadcast_tensors(*map(torch.as_tensor, (elevation, azimuth, distance, fov)))
-    elevation, azimuth, distance, fov = (v.reshape(-1) for v in angles)
-    position = distance[:, None] * direction(elevation, azimuth) + position_jitter
+    e, a, r, f = (v.reshape(-1) for v in angles)
+    position = r[:, None] * direction(e, a) + position_jitter
     forward = F.normalize(target - position, dim=-1)
     up = position.new_tensor([0.0, 0.0, 1.0]) + up_jitter
     right = torch.linalg.cross(forward, up.expand_as(forward))
-    east = direction(torch.zeros_like(azimuth), azimuth + 90)
+    east = direction(torch.zeros_like(a), a + 90)
     east = east - (east * forward).sum(-1, keepdim=True) * forward
     right = F.normalize(torch.where(right.norm(dim=-1, keepdim=True) > 1e-5, right, east), dim=-1)
     c2w = torch.eye(4).to(position).repeat(len(position), 1, 1)
     c2w[:, :3] = torch.stack([right, torch.linalg.cross(right, forward), -forward, position], -1)
-    return Cameras(c2w, fov, elevation, azimuth, distance)
+    return Cameras(c2w, f, e, a, r)
 
 
 def orbit(n: int = 50, elevation: float = 15.0, distance: float = 2.0, fov: float = 40.0) -> Cameras:

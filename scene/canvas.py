@@ -1,4 +1,4 @@
-"""A 2D image, or a latent, as a scene: what a rule does without the third dimension (SDI, 2405.15891, figs. 1 and 8)."""
+"""A 2D image, or a latent, as a scene: a rule without the third dimension (SDI, 2405.15891, figs. 1 and 8)."""
 
 from __future__ import annotations
 

@@ -98,16 +98,17 @@ class HashGrid(nn.Module):
         )  # a hash is below T and offsets are its multiples, so + is xor
         xy = [combine(rows[0][i], rows[1][j]) for j in (0, 1) for i in (0, 1)]
         index = torch.stack([combine(z + level, row) for z in rows[2] for row in xy], -1)
-        kinds = [_corner_products(*weights)]
+        kinds = [_corner_products(weights)]
         if slopes:
             rise = n.to(x).expand(len(x), -1).reshape(-1)
             steepness = [-rise, rise]
-            kinds += [_corner_products(*weights[:k], steepness, *weights[k + 1 :]) for k in range(3)]
+            kinds += [_corner_products([*weights[:k], steepness, *weights[k + 1 :]]) for k in range(3)]
         return index, torch.stack(kinds)
 
 
-def _corner_products(x: list[Tensor], y: list[Tensor], z: list[Tensor]) -> Float[Tensor, "M 8"]:
-    """x_i y_j z_k, i fastest."""
+def _corner_products(axes: list[list[Tensor]]) -> Float[Tensor, "M 8"]:
+    """x_i y_j z_k for pairs x, y, z; i fastest."""
+    x, y, z = axes
     xy = [a * b for b in y for a in x]
     return torch.stack([a * c for c in z for a in xy], -1)
 

@@ -169,22 +169,19 @@ class NeRF(nn.Module):
         offset = torch.full_like(origin[:, 0], 0.5)
         if rng is not None:
             offset = torch.rand(len(origin), generator=rng, device=rng.device).to(origin)
-        light = (
-            light_position(cameras, rng).repeat_interleave(resolution**2, 0)
-            if shading != "albedo"
-            else origin
-        )
+        light = light_position(cameras, rng) if shading != "albedo" else cameras.c2w[:, :3, 3]
+        light = light.repeat_interleave(resolution**2, 0)
         chunk = len(origin) if torch.is_grad_enabled() else CHUNK
         occupied = self.occupied()
         pieces = [
-            self._trace(*piece, occupied, progress, shading, normals)
-            for piece in zip(*(v.split(chunk) for v in (origin, direction, offset, light)), strict=True)
+            self._trace(o, d, u, at, occupied, progress, shading, normals)
+            for o, d, u, at in zip(*(v.split(chunk) for v in (origin, direction, offset, light)), strict=True)
         ]
         flat = torch.cat([pixels for pixels, _ in pieces])
         image = flat.reshape(len(cameras), resolution, resolution, -1).permute(0, 3, 1, 2)
         rgb, opacity, depth = image[:, :3], image[:, 3:4], image[:, 4:5]
         rgb = rgb + (1 - opacity) * self._behind(direction, len(cameras), resolution, rng)
-        normal = torch.einsum("bji,bjhw->bihw", cameras.c2w[:, :3, :3], image[:, 5:]) if normals else None
+        normal = torch.einsum("bji,bjhw->bihw", cameras.c2w[:, :3, :3], image[:, 5:8]) if normals else None
         return Render(rgb, opacity, depth, normal, pieces[0][1] if torch.is_grad_enabled() else None)
 
     def _trace(
@@ -199,25 +196,21 @@ class NeRF(nn.Module):
         normals: bool,
     ) -> tuple[Float[Tensor, "R C"], Samples]:
         """Colour without background, opacity, depth, and where asked for the world-space normal, of rays."""
+        c = self.config
         with torch.no_grad():
-            s = self._visible(
-                march(origin, direction, occupied, self.config.radius, self.step, offset), progress
-            )
+            s = self._visible(march(origin, direction, occupied, c.radius, self.step, offset), progress)
+        normal = None
         if normals or shading != "albedo":
             sigma, e, normal = self.density_and_normal(s.position, progress)
         else:
-            e, normal = self.encode(s.position, progress), None
+            e = self.encode(s.position, progress)
             sigma = self.density(s.position, e)
-        weight = weights(sigma * self.step, s)
-        colour = self.colour(e)
-        if shading != "albedo":
+        weight, colour = weights(sigma * self.step, s), self.colour(e)
+        if normal is not None and shading != "albedo":
             colour = shade(shading, colour, normal, s.position, light[s.ray])
-        value = [
-            colour,
-            torch.ones_like(weight[:, None]),
-            s.distance[:, None],
-            *([normal] if normals else []),
-        ]
+        value = [colour, torch.ones_like(weight[:, None]), s.distance[:, None]]
+        if normal is not None:
+            value.append(normal)
         samples = Samples(s.ray, weight, s.distance, direction[s.ray], normal)
         return accumulate(weight, torch.cat(value, -1), s), samples
 

@@ -35,7 +35,8 @@ def test_look_at_is_a_rotation_that_looks_at_the_origin(elevation, azimuth):
 def test_the_front_camera_has_left_on_its_right_side_and_z_up():
     cameras = look_at(0.0, 0.0, 2.0, 40.0)
     x, y = project(cameras, torch.tensor([0.0, 0.3, 0.1]), 64, 64)
-    assert x > 32 and y < 32
+    assert x > 32
+    assert y < 32
     torch.testing.assert_close(cameras.c2w[0, :3, 3], torch.tensor([2.0, 0, 0]))
 
 
@@ -57,7 +58,8 @@ def test_orbit_is_evenly_spaced_from_the_front_and_does_not_repeat_it():
     e, a = math.radians(15), math.radians(7.2 * 13)
     expected = 2 * torch.tensor([math.cos(e) * math.cos(a), math.cos(e) * math.sin(a), math.sin(e)])
     torch.testing.assert_close(cameras.c2w[13, :3, 3], expected)
-    assert len(cameras[10:15]) == 5 and cameras[10:15].azimuth[0] == cameras.azimuth[10]
+    assert len(cameras[10:15]) == 5
+    assert cameras[10:15].azimuth[0] == cameras.azimuth[10]
 
 
 def test_sampled_cameras_keep_to_their_ranges_and_repeat_with_the_seed():
@@ -67,7 +69,8 @@ def test_sampled_cameras_keep_to_their_ranges_and_repeat_with_the_seed():
     for name in ("elevation", "azimuth", "distance", "fov"):
         low, high = getattr(ranges, name)
         value = getattr(a, name)
-        assert value.min() >= low - 1e-4 and value.max() <= high + 1e-4
+        assert value.min() >= low - 1e-4
+        assert value.max() <= high + 1e-4
         assert value.max() - value.min() > 0.95 * (high - low)
     torch.testing.assert_close(a.c2w[:, :3, 3], a.distance[:, None] * direction(a.elevation, a.azimuth))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from scene.canvas import Canvas, CanvasConfig
 from scene.cameras import orbit
+from scene.canvas import Canvas, CanvasConfig
 
 
 def test_an_image_is_seen_alike_by_every_camera_and_learns():
@@ -19,12 +19,16 @@ def test_an_image_is_seen_alike_by_every_camera_and_learns():
         optimizer.zero_grad()
         (render.rgb - target).square().mean().backward()
         optimizer.step()
-    assert render.rgb.shape == (3, 3, 8, 8) and torch.equal(render.rgb[0], render.rgb[2])
-    assert (render.opacity == 1).all() and (render.rgb - target).abs().max() < 0.1
+    assert render.rgb.shape == (3, 3, 8, 8)
+    assert torch.equal(render.rgb[0], render.rgb[2])
+    assert (render.opacity == 1).all()
+    assert (render.rgb - target).abs().max() < 0.1
     assert scene.render(orbit(1), 16).rgb.shape == (1, 3, 16, 16)
 
 
 def test_a_latent_is_kept_as_it_is():
     scene = Canvas(CanvasConfig(channels=8, size=4), torch.Generator().manual_seed(0))
     latent = scene.render(orbit(2), 4).rgb
-    assert latent.shape == (2, 8, 4, 4) and latent.min() < 0 and torch.equal(latent[:1], scene.pixels)
+    assert latent.shape == (2, 8, 4, 4)
+    assert latent.min() < 0
+    assert torch.equal(latent[:1], scene.pixels)

@@ -63,7 +63,8 @@ def test_it_equals_the_slow_loop(grid, rng):
 
 def test_resolutions_grow_geometrically_to_the_finest():
     grid = HashGrid(16, 2, 4, 16, 4096, torch.Generator().manual_seed(0))
-    assert grid.resolutions[0] == 16 and grid.resolutions[-1] == 4096
+    assert grid.resolutions[0] == 16
+    assert grid.resolutions[-1] == 4096
     ratios = [b / a for a, b in itertools.pairwise(grid.resolutions)]
     assert max(abs(r - 1.447269) for r in ratios) < 0.05
 

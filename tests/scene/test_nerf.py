@@ -46,7 +46,8 @@ def test_shapes_and_ranges(cameras):
     assert render.rgb.shape == render.normal.shape == (2, 3, 12, 12)
     assert render.opacity.shape == render.depth.shape == (2, 1, 12, 12)
     for image in (render.rgb, render.opacity):
-        assert image.min() >= 0 and image.max() <= 1 + 1e-5
+        assert image.min() >= 0
+        assert image.max() <= 1 + 1e-5
     assert (render.normal.norm(dim=1, keepdim=True) <= render.opacity + 1e-4).all()
     centre = render.depth[:, 0, 5:7, 5:7] / render.opacity[:, 0, 5:7, 5:7]
     assert ((centre > 1.3) & (centre < 2.1)).all()
@@ -71,7 +72,8 @@ def test_normals_of_the_blob_point_outwards_and_compose_in_camera_space(cameras)
     normal = scene.render(cameras, 9, normals=True).normal
     middle = normal[:, :, 4, 4] / normal[:, :, 4, 4].norm(dim=1, keepdim=True)
     assert (middle[:, 2] > 0.98).all()  # towards the camera
-    assert (normal[:, 0, 4, 6] > normal[:, 0, 4, 2]).all() and (normal[:, 1, 2, 4] > normal[:, 1, 6, 4]).all()
+    assert (normal[:, 0, 4, 6] > normal[:, 0, 4, 2]).all()
+    assert (normal[:, 1, 2, 4] > normal[:, 1, 6, 4]).all()
 
 
 def test_normals_are_those_of_automatic_differentiation():
@@ -148,7 +150,8 @@ def test_an_empty_scene_keeps_samples_and_finite_gradients(cameras):
         scene.update(0.0, seeded())
     assert scene.occupied().any()
     render = scene.render(cameras, 8, rng=seeded(), normals=True)
-    assert render.opacity.max() < 1e-6 and len(render.samples.ray) > 0
+    assert render.opacity.max() < 1e-6
+    assert len(render.samples.ray) > 0
     (render.rgb.mean() + render.opacity.mean()).backward()
     assert all(p.grad.isfinite().all() for p in scene.parameters())
 
@@ -158,7 +161,9 @@ def test_rays_that_all_miss_see_the_background_and_move_nothing(shading):
     scene = field()
     render = scene.render(away(), 6, shading=shading, normals=True)
     torch.testing.assert_close(render.rgb, torch.full((1, 3, 6, 6), GREY))
-    assert not render.opacity.any() and not render.depth.any() and not render.normal.any()
+    assert not render.opacity.any()
+    assert not render.depth.any()
+    assert not render.normal.any()
     render.rgb.sum().backward()
     assert all(p.grad is None or not p.grad.any() for p in scene.parameters())
 
@@ -222,17 +227,20 @@ def test_state_survives_safetensors_bit_by_bit(background, cameras):
     for k in range(SMALL.occupancy_every):  # the count of updates goes on where it stood
         scene.update(0.0, seeded(k))
         again.update(0.0, seeded(k))
-    assert scene.updates == again.updates and torch.equal(scene.density_ema, again.density_ema)
+    assert scene.updates == again.updates
+    assert torch.equal(scene.density_ema, again.density_ema)
 
 
 def test_grey_backgrounds_are_near_neutral_smooth_and_different():
     image = grey_background(64, 16, 8, seeded())
     grey = image.mean(1, keepdim=True)
     assert (image - grey).abs().max() <= 2 * TINT
-    assert grey.min() >= LOW - TINT and grey.max() <= HIGH + TINT
+    assert grey.min() >= LOW - TINT
+    assert grey.max() <= HIGH + TINT
     assert grey.mean((1, 2, 3)).std() > 0.05
     second = image.diff(dim=2).diff(dim=2)
-    assert second.abs().max() < 1e-5 and not image.diff(dim=3).any()
+    assert second.abs().max() < 1e-5
+    assert not image.diff(dim=3).any()
 
 
 def test_spherical_harmonics_are_orthonormal():
@@ -267,4 +275,5 @@ def test_a_field_learns_from_true_views():
         optimizer.zero_grad()
         (scene.render(seen, 24, k / 80, rng).rgb - painted(seen, 24)).square().mean().backward()
         optimizer.step()
-    assert before < 18 and psnr() > 23
+    assert before < 18
+    assert psnr() > 23
