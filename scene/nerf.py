@@ -54,7 +54,7 @@ class NeRFConfig:
     def paper(cls) -> NeRFConfig:
         return cls(
             radius=2.0, levels=16, log2_table=19, base=16, finest=4096, start_levels=8, grow_from=0.2,
-            hidden=64, background="learned", samples=512, occupancy_every=16, occupancy_decay=0.95,
+            hidden=64, background="learned", samples=512, occupancy_every=16, occupancy_decay=0.95, min_weight=1e-4,
         )  # fmt: skip
 
 
