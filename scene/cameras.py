@@ -53,11 +53,12 @@ class Samples:
 
 @dataclass(frozen=True)
 class Render:
-    """What cameras see. `rgb` in [0, 1] over its background; `opacity` in [0, 1]; `depth` along the ray in scene
-    units, weighted by opacity; `normal` unit vectors in camera space, weighted by opacity, or None where not asked
-    for. `samples` are what the regularisers read; None where gradients are off, and for a canvas."""
+    """What cameras see. `rgb` in [0, 1] over its background, C = 3 (of a latent canvas: unbounded, its channels);
+    `opacity` in [0, 1]; `depth` along the ray in scene units, weighted by opacity; `normal` unit vectors in camera
+    space, weighted by opacity, or None where not asked for. `samples` are what the regularisers read; None where
+    gradients are off, and for a canvas."""
 
-    rgb: Float[Tensor, "B 3 H W"]
+    rgb: Float[Tensor, "B C H W"]
     opacity: Float[Tensor, "B 1 H W"]
     depth: Float[Tensor, "B 1 H W"]
     normal: Float[Tensor, "B 3 H W"] | None = None

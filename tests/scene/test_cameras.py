@@ -63,7 +63,7 @@ def test_orbit_is_evenly_spaced_from_the_front_and_does_not_repeat_it():
 
 
 def test_sampled_cameras_keep_to_their_ranges_and_repeat_with_the_seed():
-    ranges = CameraRange((-10, 45), (-180, 180), (1.5, 2.0), (40, 70))
+    ranges = CameraRange((-10.0, 45.0), (-180.0, 180.0), (1.5, 2.0), (40.0, 70.0))
     a, b = (ranges.sample(4000, torch.Generator().manual_seed(3)) for _ in range(2))
     assert torch.equal(a.c2w, b.c2w)
     for name in ("elevation", "azimuth", "distance", "fov"):
@@ -76,7 +76,9 @@ def test_sampled_cameras_keep_to_their_ranges_and_repeat_with_the_seed():
 
 
 def test_elevation_is_half_uniform_in_angle_and_half_on_the_sphere():
-    elevation = CameraRange(elevation=(-10, 80)).sample(40_000, torch.Generator().manual_seed(0)).elevation
+    elevation = (
+        CameraRange(elevation=(-10.0, 80.0)).sample(40_000, torch.Generator().manual_seed(0)).elevation
+    )
     z = lambda degrees: math.sin(math.radians(degrees))  # noqa: E731
     for cut in (20.0, 50.0):
         uniform, sphere = (cut + 10) / 90, (z(cut) - z(-10)) / (z(80) - z(-10))

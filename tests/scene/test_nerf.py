@@ -193,7 +193,9 @@ def test_shadings():
 def test_levels_join_with_progress():
     scene = field(replace(SMALL, start_levels=1, grow_from=0.2, grow_every=0.1), rough=1.0)
     x = torch.rand(5, 3, generator=seeded()) - 0.5
-    joined = [(scene.encode(x, p).abs().sum(0) > 0).sum().item() // 2 for p in (0, 0.2, 0.29, 0.3, 0.4, 1)]
+    joined = [
+        (scene.encode(x, p).abs().sum(0) > 0).sum().item() // 2 for p in (0.0, 0.2, 0.29, 0.3, 0.4, 1.0)
+    ]
     assert joined == [1, 1, 1, 2, 3, 3]
 
 

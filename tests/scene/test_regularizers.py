@@ -12,7 +12,8 @@ from scene.cameras import Render, Samples, orbit
 
 
 def picture(normal=None, opacity=None, samples=None):
-    opacity = torch.ones(1, 1, 2, 2) if opacity is None else opacity
+    size = (2, 2) if normal is None else normal.shape[-2:]
+    opacity = torch.ones(1, 1, *size) if opacity is None else opacity
     return Render(opacity.expand(-1, 3, -1, -1), opacity, opacity, normal, samples)
 
 
