@@ -18,13 +18,13 @@ from priors.schedule import Schedule
 
 @dataclass(frozen=True)
 class Text:
-    """The conditions of one prompt, embedded once: L tokens of D channels.
+    """The conditions of one prompt, embedded once: L tokens of D channels. `uncond` has one row, or one a camera.
 
     `front`, `side`, `back`, `overhead` are the coarse view prompts (priors/text.py). `sectors`, where the prior's text
     adapter knows finer view words, holds S of them at azimuths 360 k / S, counter-clockwise from the front.
     """
 
-    uncond: Float[Tensor, "1 L D"]
+    uncond: Float[Tensor, "U L D"]
     plain: Float[Tensor, "1 L D"]
     front: Float[Tensor, "1 L D"]
     side: Float[Tensor, "1 L D"]
@@ -48,10 +48,8 @@ class Prior(ABC):
     rows: int = 0
 
     @abstractmethod
-    def encode(
-        self, image: Float[Tensor, "B 3 H W"], rng: torch.Generator
-    ) -> Float[Tensor, "B C h w"]:
-        """A sample of the encoder's posterior, VAE-scaled; differentiable in `image`, resized where the size differs."""
+    def encode(self, image: Float[Tensor, "B 3 H W"], rng: torch.Generator) -> Float[Tensor, "B C h w"]:
+        """A sample of the encoder's posterior, VAE-scaled; differentiable in `image`, resized where sizes differ."""
 
     @abstractmethod
     def decode(self, latent: Float[Tensor, "B C h w"]) -> Float[Tensor, "B 3 H W"]:

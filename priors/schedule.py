@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 
-def randn_like(x: Float[Tensor, ...], rng: torch.Generator) -> Float[Tensor, ...]:
+def randn_like(x: Float[Tensor, "*shape"], rng: torch.Generator) -> Float[Tensor, "*shape"]:
     """N(0, I) of the shape, dtype and device of x, drawn on the generator's own device."""
     return torch.randn(x.shape, generator=rng, device=rng.device, dtype=x.dtype).to(x.device)
 

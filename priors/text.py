@@ -38,7 +38,7 @@ def make_text(prior: Prior, prompt: str, negative: str = "") -> Text:
     return Text(uncond, plain, front, side, back, overhead, torch.cat(sectors) if sectors else None)
 
 
-def wrapped(azimuth: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
+def wrapped(azimuth: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """The same azimuth in [-180, 180)."""
     return (azimuth + 180) % 360 - 180
 

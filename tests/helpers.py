@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -30,7 +30,11 @@ def cameras_at(azimuth: list[float], elevation: float = 15.0) -> Cameras:
     az = torch.tensor(azimuth, dtype=torch.float64)
     n = len(az)
     return Cameras(
-        torch.eye(4).repeat(n, 1, 1), torch.full((n,), 40.0), torch.full((n,), elevation), az, torch.full((n,), 2.0)
+        torch.eye(4).repeat(n, 1, 1),
+        torch.full((n,), 40.0),
+        torch.full((n,), float(elevation)),
+        az,
+        torch.full((n,), 2.0),
     )
 
 
@@ -51,6 +55,7 @@ def same_text(uncond: torch.Tensor, plain: torch.Tensor) -> Text:
 def views_of(
     x0: torch.Tensor, text: Text, cameras: Cameras | None = None, progress: float = 0.5, seed: int = 0
 ) -> Views:
+    text = Text(*(None if y is None else y.to(x0.device) for y in (getattr(text, f.name) for f in fields(text))))
     cameras = cameras or cameras_at([0.0] * len(x0))
     rng = torch.Generator().manual_seed(seed)
     return Views(x0, x0.new_zeros(len(x0), 3, *x0.shape[-2:]), text, cameras, progress, rng)

@@ -46,6 +46,7 @@ class RecordedPrior(Prior):
         self.calls: list[tuple[Tensor, Tensor]] = []
         self.errors: list[float] = []
         self.limit, self.known = limit, []
+        self.items = len(case["out.t"]) if case and "out.t" in case else 0
         for k in range(len(case.series("unet", "out")) if case else 0):
             x, t, text, out = (
                 case[f"unet.{k:02}.{key}"] for key in ("sample", "timestep", "encoder_hidden_states", "out")

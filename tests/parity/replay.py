@@ -138,6 +138,11 @@ def latents_of(case: Case, prior: Prior) -> tuple[Tensor, Tensor | None]:
     return prior.encode(image, torch.Generator()), rgb
 
 
+def views_of(case: Case, cameras: Cameras, x0: Tensor, progress: float) -> Views:
+    image = x0.new_zeros(len(x0), 3, *x0.shape[-2:])  # SDS and SDI read the latents alone
+    return Views(x0.detach(), image, text_of(case, cameras), cameras, progress, torch.Generator())
+
+
 def scale_of(case: Case, key: str, default: float) -> float:
     """threestudio's scale without Perp-Neg is that of eps_c + s (eps_c - eps_u): ours is one more."""
     return case.config.get(key, default) + (0 if case.config.get("use_perp_neg") else 1)
@@ -193,7 +198,7 @@ def replay_sds(recording: Recording, case: Case, shimmed: bool) -> Pairs:
     sds = SDS(scale_of(case, "guidance_scale", 100.0), (low, high), weight, bool(case.config.get("use_perp_neg")))
     with Replayed(case) as draws:
         x0, rgb = latents_of(case, prior)
-        views = Views(x0.detach(), x0.detach(), text_of(case, cameras), cameras, 0.0, torch.Generator())
+        views = views_of(case, cameras, x0, 0.0)
         with torch.no_grad():
             g = sds.gradient(views, prior, None).latent
     if draws.left["normal"]:
@@ -232,7 +237,7 @@ def replay_sdi(recording: Recording, case: Case, shimmed: bool) -> Pairs:
     def run(act: Callable[[Views], Any]) -> tuple[Any, Views, Tensor, Tensor | None]:
         with Replayed(case) as draws:
             x0, rgb = latents_of(case, prior)
-            views = Views(x0.detach(), x0.detach(), text_of(case, cameras), cameras, progress, torch.Generator())
+            views = views_of(case, cameras, x0, progress)
             with torch.no_grad():
                 out = act(views)
         if draws.left["normal"] and sdi.eta > 0:  # at eta 0 the official code draws noise and multiplies it by 0
@@ -261,7 +266,7 @@ def replay_perp_neg(recording: Recording, case: Case, shimmed: bool) -> Pairs:
     cameras = cameras_of(case)
     if "out.neg_guidance_weights" in case:
         keys = {name: case.config.get(f"perp_neg_f_{name}") for name in Decay._fields}
-        decay = Decay(**{name: tuple(value) for name, value in keys.items() if value is not None})
+        decay = Decay(**{name: tuple(map(float, value)) for name, value in keys.items() if value is not None})
         text = text_of(case, cameras)
         positive, first, second = perp_neg_texts(text, cameras)
         rows = torch.cat([positive, text.uncond, torch.stack([first, second], 1).flatten(0, 1)])

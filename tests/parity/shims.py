@@ -24,13 +24,14 @@ def ramp(value: float | list[float], step: int) -> float:
 class TiledNegatives(RecordedPrior):
     """threestudio's Perp-Neg at batch > 1: the negative texts are interleaved camera by camera while latents and
     timesteps are tiled, so that row k of the negatives, text k % 2 of camera k // 2, meets the latents of item
-    k % B. Only for calls of four branches."""
+    k % B."""
 
     def network(self, x_t: Tensor, t: Tensor, text: Tensor) -> Tensor:
-        batch = len(x_t) // 4  # uncond, positive, first negatives, second negatives
-        meets = (2 * torch.arange(batch) + torch.arange(2)[:, None]).flatten() % batch
-        rows = torch.cat([torch.arange(2 * batch), meets])
-        return super().network(x_t[rows], t[rows], text)
+        if len(x_t) == 4 * self.items:  # uncond, positive, first negatives, second negatives
+            meets = (2 * torch.arange(self.items) + torch.arange(2)[:, None]).flatten() % self.items
+            rows = torch.cat([torch.arange(2 * self.items), meets])
+            x_t, t = x_t[rows], t[rows]
+        return super().network(x_t, t, text)
 
 
 class UnconvertedVelocity(RecordedPrior):

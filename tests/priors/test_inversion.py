@@ -21,8 +21,8 @@ def test_gaussian_inversion_is_a_product_over_the_grid():
     x_T = invert(prior.schedule, eps, x, GRID, torch.Generator())
     s = prior.schedule.s(GRID[0])
     factor = (1 + s[:-1] * (s[1:] - s[:-1]) / (0.25 + s[:-1] ** 2)).prod()
-    expected = 0.7 + (x / prior.schedule.a(GRID[0, 0]) - 0.7) * factor
-    torch.testing.assert_close(x_T / prior.schedule.a(GRID[0, -1]), expected, rtol=1e-10, atol=1e-10)
+    expected = 0.7 + (x / prior.schedule.a(GRID[0, :1]) - 0.7) * factor
+    torch.testing.assert_close(x_T / prior.schedule.a(GRID[0, -1:]), expected, rtol=1e-10, atol=1e-10)
 
 
 def test_inversion_is_undone_by_sampling_with_the_same_noises():

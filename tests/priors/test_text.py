@@ -27,17 +27,24 @@ def test_thresholds_are_strict_and_overhead_wins(azimuth, elevation, expected):
 
 
 def test_thresholds_of_another_method():
-    assert word(29.9, front=30, back=30) == "front"
-    assert word(30, front=30, back=30) == "side"
-    assert word(150, front=30, back=30) == "side"
-    assert word(150.1, front=30, back=30) == "back"
+    assert word(29.9, front=30.0, back=30.0) == "front"
+    assert word(30, front=30.0, back=30.0) == "side"
+    assert word(150, front=30.0, back=30.0) == "side"
+    assert word(150.1, front=30.0, back=30.0) == "back"
 
 
 def exact(view_words: str) -> ExactPrior:
     points = torch.eye(4).view(4, 1, 2, 2)
     azimuth = torch.tensor([0.0, 90.0, 180.0, 270.0])
     return ExactPrior(
-        points, torch.zeros(4), azimuth, ["a duck"], lambda image, rng: image, lambda x: x, 2, view_words=view_words
+        points,
+        torch.zeros(4, dtype=torch.long),
+        azimuth,
+        ["a duck"],
+        lambda image, rng: image,
+        lambda x: x,
+        2,
+        view_words=view_words,
     )
 
 
