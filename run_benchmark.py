@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -196,6 +197,7 @@ COMMANDS = {"run": run, "list": list_names, "score": score, "table": table, "che
 def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     command, rest = "run", arguments
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # the bars here are of jobs, not of files
     try:
         if arguments and not arguments[0].startswith("-"):
             command, rest = names.known("command", arguments[0], COMMANDS), arguments[1:]

@@ -65,7 +65,6 @@ def launch(
         "OMP_WAIT_POLICY": "passive",  # processes share cores: waiting threads must not spin
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # cuBLAS is deterministic only so
         "TOKENIZERS_PARALLELISM": "false",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # the bars here are of jobs
     }
     os.environ.update(environment)
     pending = deque(jobs)

@@ -1,0 +1,22 @@
+import pytest
+
+from engine.calibrate import weight
+from methods import SDS
+from tests.engine import jobs
+from tests.engine.test_optimize import Constant
+
+
+def test_the_weight_of_a_constant_gradient_is_its_inverse():
+    assert weight(jobs.job(Constant(value=4.0, late=4.0)), jobs.prior(), steps=3, rounds=1) == pytest.approx(0.25)
+
+
+def test_weighted_gradients_have_unit_rms_over_the_first_steps():
+    from dataclasses import replace
+
+    from engine.optimize import Training
+
+    job = jobs.job(SDS(scale=2.0), regularisers=())
+    value = weight(job, jobs.prior(), steps=6, rounds=2)
+    training = Training(replace(job, recipe=replace(job.recipe, guidance_weight=value)), jobs.prior(), "cpu")
+    squares = [(value * training.advance()["g_rms"]) ** 2 for _ in range(6)]
+    assert sum(squares) / 6 == pytest.approx(1, rel=0.02)
