@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from safetensors import SafetensorError
 from torch import Tensor
 
 from errors import UserError
@@ -88,7 +89,7 @@ def load_clip(folder: str | Path, device: torch.device | str = "cpu") -> Encoder
     try:
         model = CLIPModel.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
         processor = CLIPProcessor.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise UserError(f"The CLIP in {folder} cannot be read: {str(error).splitlines()[0]}") from error
     return Encoder(model.eval().requires_grad_(False).to(device), processor, checksum(folder))
 

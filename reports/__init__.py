@@ -16,8 +16,10 @@ from eval.cost import cost
 from eval.divergence import EMPTY, classify
 from eval.score import SCORES, read_json
 from eval.views import jobs
+from prompts import load as prompts_of
 from reports.columns import MEASURES
 
+TEXTS = {prompt.id: prompt.text for prompt in prompts_of("paper")}  # for folders made elsewhere
 KEYS = ["method", "prompt_id", "seed"]
 
 
@@ -75,7 +77,7 @@ def _job(folder: Path, scores: pd.DataFrame | None) -> dict[str, Any]:
     return {
         "method": folder.parent.parent.name,
         "prompt_id": folder.parent.name,
-        "prompt": config.get("prompt", folder.parent.name),
+        "prompt": config.get("prompt") or TEXTS.get(folder.parent.name, folder.parent.name),
         "seed": folder.name,
         "status": status,
         "cause": record.get("cause"),

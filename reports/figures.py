@@ -23,7 +23,8 @@ from scene.background import GREY
 PAPER_WHITE, INK, FAINT, MISSING = (255, 255, 255), (25, 25, 28), (110, 110, 118), (232, 232, 236)
 AZIMUTHS = (0, 90, 180, 270)
 LEAST, MOST = 128, 256  # pixels a view is shown with: small ones are repeated, large ones averaged
-GAP, ROOM, LABEL = 2, 18, 210  # pixels between views, between methods, for a prompt
+GAP, ROOM = 2, 18  # pixels between views, between methods
+LABEL, TOP = 210, 66  # for a prompt, for the methods' names
 TRUTH = "truth"
 
 
@@ -89,9 +90,8 @@ def _page(titles: list[str], prompts: list[str], rows: list[list[Image.Image | s
     strips = [cell for row in rows for cell in row if isinstance(cell, Image.Image)]
     width = max((s.width for s in strips), default=4 * LEAST + 3 * GAP)
     height = max((s.height for s in strips), default=LEAST)
-    top = 66
     page = Image.new(
-        "RGB", (LABEL + len(titles) * (width + ROOM), top + len(rows) * (height + ROOM // 2) + ROOM // 2), PAPER_WHITE
+        "RGB", (LABEL + len(titles) * (width + ROOM), TOP + len(rows) * (height + ROOM // 2) + ROOM // 2), PAPER_WHITE
     )
     draw = ImageDraw.Draw(page)
     for k, title in enumerate(titles):
@@ -100,7 +100,7 @@ def _page(titles: list[str], prompts: list[str], rows: list[list[Image.Image | s
         for a, azimuth in enumerate(AZIMUTHS):
             draw.text((x + (a + 0.5) * width / 4, 42), f"{azimuth}°", fill=FAINT, font=_font(16), anchor="ma")
     for r, (text, row) in enumerate(zip(prompts, rows, strict=True)):
-        y = top + r * (height + ROOM // 2)
+        y = TOP + r * (height + ROOM // 2)
         _wrapped(draw, text, (12, y, LABEL - 24, height))
         for k, cell in enumerate(row):
             x = LABEL + k * (width + ROOM)
