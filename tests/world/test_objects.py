@@ -1,0 +1,74 @@
+"""The toys and their true pictures."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+import world
+from errors import UserError
+from prompts import load
+from scene.cameras import orbit
+from world.objects import OBJECTS
+from world.sdf import Part, ball, distance
+from world.trace import BOUND, inside, surface, trace
+
+PROMPTS = [prompt.text for prompt in load("world")]
+
+
+def silhouettes(prompt: str) -> torch.Tensor:
+    return world.truth_views(prompt, orbit(8), 32).opacity > 0.5
+
+
+def test_every_prompt_of_the_suite_has_its_toy():
+    assert set(PROMPTS) == set(OBJECTS)
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_a_toy_fits_its_bound_and_fills_the_picture(prompt):
+    parts = OBJECTS[prompt].parts
+    p = torch.randn(4000, 3, generator=torch.Generator().manual_seed(0))
+    p = p / p.norm(dim=-1, keepdim=True) * torch.linspace(BOUND, 0.9, 4000)[:, None]
+    assert not inside(parts, p).any()
+    rows = silhouettes(prompt).flatten(0, 1).any(0).any(-1)
+    columns = silhouettes(prompt).flatten(0, 1).any(0).any(-2)
+    assert max(rows.sum(), columns.sum()) >= 16
+
+
+def test_silhouettes_of_different_toys_differ():
+    masks = {prompt: silhouettes(prompt) for prompt in PROMPTS}
+    for a, b in itertools.combinations(PROMPTS, 2):
+        iou = (masks[a] & masks[b]).sum() / (masks[a] | masks[b]).sum()
+        assert iou < 0.95, (a, b)
+
+
+@pytest.mark.parametrize("prompt", [p for p in PROMPTS if OBJECTS[p].has_front])
+def test_a_toy_with_a_front_looks_different_from_behind(prompt):
+    view = world.truth_views(prompt, orbit(2), 32)
+    assert (view.rgb[0] - view.rgb[1].flip(-1)).abs().mean() > 0.01
+
+
+def test_a_ball_is_traced_as_its_closed_form():
+    r, distance_ = 0.4, 2.0
+    view = trace([Part(ball(r), (1.0, 1.0, 1.0))], orbit(1, elevation=0, distance=distance_), 64)
+    assert view.depth[0, 0, 31:33, 31:33].mean().item() == pytest.approx(distance_ - r, abs=2e-3)
+    focal = 32 / torch.tan(torch.deg2rad(torch.tensor(20.0)))
+    radius = focal * r / (distance_**2 - r**2) ** 0.5  # of the circle of contact
+    assert view.opacity.sum().item() == pytest.approx(torch.pi * radius.item() ** 2, rel=0.01)
+    normal = view.normal[0, :, 31:33, 31:33].mean((1, 2))
+    assert torch.allclose(normal, torch.tensor([0.0, 0.0, 1.0]), atol=0.03)
+    assert (view.rgb <= view.opacity + 1e-6).all()
+
+
+def test_the_true_surface_is_where_the_distance_vanishes():
+    parts = OBJECTS["A ripe strawberry"].parts
+    found = surface(parts, 500, torch.Generator().manual_seed(0))
+    assert found.shape == (500, 3)
+    assert distance(parts, found).abs().max() < 3e-3
+
+
+def test_a_prompt_without_a_toy_is_the_users_error():
+    with pytest.raises(UserError, match="has no toy"):
+        world.truth_views("A unicorn", orbit(1), 16)
