@@ -13,6 +13,7 @@ import psutil
 import pytest
 from rich.console import Console
 
+from engine import launch as launching
 from engine import worker
 from engine.launch import launch
 from engine.store import Store
@@ -103,7 +104,8 @@ def test_one_job_killed_one_broken_one_diverging_and_the_others_go_on(tmp_path, 
     assert not workers()
 
 
-def test_ctrl_c_writes_checkpoints_and_leaves_no_process(tmp_path, setup):
+def test_ctrl_c_writes_checkpoints_and_leaves_no_process(tmp_path, setup, monkeypatch):
+    monkeypatch.setattr(launching, "PATIENCE", 600)  # for a machine that has other things to do
     job = jobs.job(SDS(), steps=10**6)
     work = Store(tmp_path, job).work
     rare = replace(setup, checkpoint_seconds=1e6)
