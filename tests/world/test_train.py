@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -51,7 +53,7 @@ def test_the_rate_rises_holds_and_falls():
     rates = [run.rate(k, 1000, 1.0) for k in range(1000)]
     assert rates[0] == pytest.approx(1 / 200)
     assert rates[200:600] == [1.0] * 400
-    assert all(a >= b for a, b in zip(rates[600:], rates[601:], strict=False))
+    assert all(a >= b for a, b in itertools.pairwise(rates[600:]))
     assert rates[-1] == pytest.approx(0.01)
 
 
