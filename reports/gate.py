@@ -44,6 +44,14 @@ def save_reference(run: str | Path, path: str | Path, margins: dict[str, float] 
     write_text(Path(path), json.dumps({"protocol": protocol, "methods": methods}, indent=1) + "\n")
 
 
+def margins(path: str | Path) -> dict[str, float]:
+    """The margins stated in a reference, by metric; none where it does not exist yet."""
+    if not Path(path).exists():
+        return {}
+    methods = _read(Path(path))["methods"].values()
+    return {metric: cell["margin"] for cells in methods for metric, cell in cells.items()}
+
+
 def check(run: str | Path, baseline: str | Path) -> tuple[pd.DataFrame, bool]:
     """Compare a run with a reference: rows of method, metric, reference, mean, change, margin, verdict; and whether
     every verdict is `ok`. What the reference has and the run lacks is `missing`, and fails; what the run has besides
@@ -98,11 +106,11 @@ def _compare(method: str, metric: str, cell: dict[str, Any], mean: dict[str, Any
     return row | {"verdict": verdict}
 
 
-def _means(frames: Frames, method: str) -> dict[str, dict[str, float]]:
+def _means(frames: Frames, method: str) -> dict[str, dict[str, Any]]:
     """Mean and clustered stderr of each metric over survivors, the share that diverged, and the NFE."""
     jobs = frames.jobs[frames.jobs["method"] == method]
     survived = frames.wide[(frames.wide["method"] == method) & (frames.wide["status"] == "ok")]
-    cells = {}
+    cells: dict[str, dict[str, Any]] = {}
     for key in [c.key for c in GATED if c.key in survived]:
         s = summarise(survived[key].to_numpy(float), survived["prompt_id"].to_numpy())
         if s.n:

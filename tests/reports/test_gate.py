@@ -176,3 +176,10 @@ def test_failures_are_printed(run, reference):
     gate.show(table, passed, Console(file=out, width=100))
     assert "The gate is not passed: 1 of 26 rows fail." in out.getvalue()
     assert "worse" in out.getvalue()
+
+
+def test_a_renewed_reference_keeps_its_margins(run, tmp_path):
+    gate.save_reference(run, tmp_path / "reference.json", {"clip_score": 0.125})
+    gate.save_reference(run, tmp_path / "reference.json", gate.margins(tmp_path / "reference.json"))
+    assert gate.margins(tmp_path / "reference.json")["clip_score"] == 0.125
+    assert gate.margins(tmp_path / "nothing.json") == {}

@@ -23,8 +23,9 @@ from prompts import load
 from world import models
 from world.captions import every_caption
 from world.dataset import pictures
+from world.train import curves
 
-STEPS = {"vae": 3000, "unet": 9000, "clip": 2500}
+STEPS = {"vae": 1800, "unet": 5000, "clip": 1200}
 VIEWS, UNSEEN = 1000, 100  # of each toy, for training and for checks
 
 
@@ -79,6 +80,7 @@ def main() -> None:
         parser.error("name a model to train (vae, unet or clip), or --check")
     train = {"vae": train_vae, "unet": train_unet, "clip": train_clip}[args.model]
     train(prompts, args.seed, args.steps or STEPS[args.model])
+    curves.keep(args.model)
 
 
 if __name__ == "__main__":

@@ -15,12 +15,12 @@ from transformers import CLIPModel, CLIPProcessor
 from errors import UserError
 from world import models
 from world.dataset import Pictures, pictures
-from world.train import clip, vae
+from world.train import clip, curves, vae
 from world.train.run import rng_of
 from world.train.sheet import grid
 
 SAMPLES, STEPS, CFG, SEED = 10, 30, 3.0, 1
-SHEET = Path("docs/samples.png")
+SHEET, CURVES = Path("docs/samples.png"), Path("docs/training.png")
 
 
 def check(prompts: list[str], unseen: int) -> bool:
@@ -50,6 +50,7 @@ def check(prompts: list[str], unseen: int) -> bool:
         table.add_row(name, f"{value:.1f} {unit}", f">= {aim:g} {unit}", "yes" if value >= aim else "[red]no")
     Console().print(table)
     _cards(rows)
+    curves.draw(CURVES)
     return all(value >= aim for _, value, aim, _ in rows)
 
 

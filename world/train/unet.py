@@ -6,7 +6,11 @@ alpha, so it must be small.
 
 from __future__ import annotations
 
+import hashlib
+
 import torch
+from rich.progress import track
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
@@ -14,7 +18,7 @@ from priors.text import view_index
 from scene.cameras import look_at
 from world import models
 from world.captions import caption
-from world.dataset import Pictures, over_grey
+from world.dataset import CACHE, Pictures, over_grey
 from world.train.run import Training, rng_of
 
 BATCH, PEAK = 32, 1e-3
@@ -34,14 +38,22 @@ class Conditioned(nn.Module):
 
 @torch.no_grad()
 def latents(vae, data: Pictures, seed: int, grounds: int = 2) -> Tensor:
-    """Posterior samples of every picture over `grounds` random backgrounds, (grounds, N, C, h, w) in half precision."""
+    """Posterior samples of every picture over `grounds` random backgrounds, (grounds, N, C, h, w) in half precision.
+    Made once for an autoencoder, and cached."""
+    weights = hashlib.sha256(b"".join(v.numpy().tobytes() for v in vae.state_dict().values())).hexdigest()[:12]
+    path = CACHE / f"latents-{weights}-{seed}-{grounds}-{len(data.rgba)}.safetensors"
+    if path.exists():
+        return load_file(path)["latents"]
     rng, kept = rng_of(seed, 7), []
     for _ in range(grounds):
-        for rgba in data.rgba.split(100):
+        for rgba in track(data.rgba.split(100), description="Encoding the pictures"):
             posterior = vae.encode(over_grey(rgba, rng) * 2 - 1).latent_dist
             noise = torch.randn(posterior.mean.shape, generator=rng)
             kept.append((posterior.mean + posterior.std * noise).half())
-    return torch.cat(kept).unflatten(0, (grounds, -1))
+    codes = torch.cat(kept).unflatten(0, (grounds, -1))
+    save_file({"latents": codes}, path.with_suffix(".part"))
+    path.with_suffix(".part").rename(path)
+    return codes
 
 
 def train(data: Pictures, codes: Tensor, prompts: list[str], words, seed: int, steps: int) -> Conditioned:

@@ -1,0 +1,182 @@
+"""The ladder of diagnosis: where a shape breaks, from the field to the prior to the rule, as a table and a figure.
+
+    python -m engine.ladder "A ripe strawberry" [--methods sdi sds-anneal] [--out DIR]
+
+1. field    the radiance field fitted to true views, 250 steps: PSNR on the orbit
+2. prior    true views noised to t = .98, .7, .4 and denoised in one step, and DDIM samples: PSNR to the true view
+3. canvas   each rule on one latent picture seen from the front and from the left: PSNR to the true view
+4. volume   the job itself, where `--run` holds it
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from torch import Tensor
+
+from engine.names import known
+from engine.prior import WORLD, open_prior
+from engine.recipes import RULES, Orbit, Recipe, recipe
+from eval import views as pictures
+from methods.base import Views
+from priors.base import Prior
+from priors.guidance import guided_eps
+from priors.text import make_text
+from prompts import select
+from scene.background import GREY
+from scene.cameras import Cameras, look_at
+from scene.nerf import NeRF
+from world import truth_views
+
+TIMES = (0.98, 0.7, 0.4)
+FIT, CANVAS, DDIM = 250, 200, 30  # steps
+
+
+def psnr(image: Float[Tensor, "B 3 H W"], true: Float[Tensor, "B 3 H W"]) -> float:
+    """Mean over the pictures, in dB."""
+    return float(-10 * (image - true).square().mean((1, 2, 3)).log10().mean())
+
+
+def truth(prompt: str, cameras: Cameras) -> Float[Tensor, "B 3 64 64"]:
+    """True pictures over the grey of evaluation."""
+    view = truth_views(prompt, cameras, 64)
+    return view.rgb + (1 - view.opacity) * GREY
+
+
+def field(prompt: str, base: Recipe, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Four views of a field that was fitted to true ones, and the truth."""
+    scene = NeRF(base.scene, rng)
+    optimizer = torch.optim.Adam(scene.parameter_groups(base.lr), betas=(0.9, 0.99), eps=1e-15)
+    train = base.cameras.sample(60, rng)
+    true = truth_views(prompt, train, 64)
+    for k in track(range(FIT), description="field"):
+        scene.update(k / FIT, rng)
+        one = slice(k % 60, k % 60 + 1)
+        render = scene.render(train[one], 64, progress=k / FIT)
+        wanted = true.rgb[one] + (1 - true.opacity[one]) * GREY
+        loss = F.mse_loss(render.rgb, wanted) + 0.1 * F.mse_loss(render.opacity, true.opacity[one])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    around = Orbit(views=4).cameras()
+    with torch.no_grad():
+        return scene.render(around, 64).rgb, truth(prompt, around)
+
+
+@torch.no_grad()
+def one_step(prior: Prior, prompt: str, rng: torch.Generator) -> dict[str, tuple[Tensor, Tensor]]:
+    """x0^ of noised true views, without guidance, at TIMES."""
+    around, text = Orbit(views=4).cameras(), make_text(prior, prompt)
+    true = truth(prompt, around)
+    x0, found = prior.encode(true, rng), {}
+    for time in TIMES:
+        t = torch.full((4,), round(1000 * time))
+        x_t = prior.schedule.noised(x0, torch.randn(x0.shape, generator=rng), t)
+        eps = guided_eps(prior, x_t, t, text, around, 1.0)
+        found[f"x0 at t = {time:g}"] = (prior.decode(prior.schedule.x0_of(x_t, eps, t)), true)
+    return found
+
+
+@torch.no_grad()
+def samples(prior: Prior, prompt: str, rng: torch.Generator, scale: float = 3.0) -> tuple[Tensor, Tensor]:
+    """DDIM samples from the four sides."""
+    around, text, schedule = Orbit(views=4).cameras(), make_text(prior, prompt), prior.schedule
+    x = torch.randn(4, *prior.latent_shape, generator=rng)
+    grid = torch.linspace(999, 0, DDIM + 1).round().long()
+    for now, then in itertools.pairwise(grid):
+        t = now.expand(4)
+        x = schedule.ddim_step(x, guided_eps(prior, x, t, text, around, scale), t, then.expand(4))
+    return prior.decode(x), truth(prompt, around)
+
+
+def canvas(prior: Prior, prompt: str, base: Recipe, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """One latent a side, front and left, pulled by the rule with Adam: the rule without the third dimension."""
+    cameras = look_at(15.0, torch.tensor([0.0, 90.0]), 2.0, 40.0)
+    text = make_text(prior, prompt)
+    x = torch.zeros(2, *prior.latent_shape, requires_grad=True)
+    optimizer = torch.optim.Adam([x], lr=0.03, betas=(0.9, 0.99))
+    state = base.method.start(prior)
+    for k in track(range(CANVAS), description=f"canvas, {base.name}"):
+        x0 = x.detach()
+        views = Views(x0, prior.decode(x0), text, cameras, k / CANVAS, rng)
+        with torch.no_grad():
+            x.grad = base.guidance_weight * base.method.gradient(views, prior, state).latent
+        optimizer.step()
+    return prior.decode(x.detach()), truth(prompt, cameras)
+
+
+def climb(prompt: str, prior: Prior, methods: list[str], seed: int = 0) -> dict[str, tuple[Tensor, Tensor]]:
+    """Every rung's pictures beside the true ones."""
+    bases = [recipe("world", "controlled", name) for name in methods]
+    rungs = {"field": field(prompt, bases[0], torch.Generator().manual_seed(seed))}
+    rungs |= one_step(prior, prompt, torch.Generator().manual_seed(seed))
+    rungs["samples"] = samples(prior, prompt, torch.Generator().manual_seed(seed))
+    for base in bases:
+        rungs[f"canvas, {base.name}"] = canvas(prior, prompt, base, torch.Generator().manual_seed(seed))
+    return rungs
+
+
+def volume(run: Path, prompt_id: str, prompt: str) -> dict[str, tuple[Tensor, Tensor]]:
+    """Views 0, 1/4, 1/2, 3/4 of the orbit of the jobs of a run, for the prompt."""
+    found = {}
+    for job in pictures.jobs(run):
+        if job.parent.name == prompt_id and pictures.has_pictures(job):
+            rgb = pictures.read(job).rgb
+            quarter = torch.arange(4) * len(rgb) // 4
+            found[f"volume, {job.parent.parent.name}"] = (rgb[quarter], truth(prompt, Orbit(views=4).cameras()))
+    return found
+
+
+def figure(rungs: dict[str, tuple[Tensor, Tensor]], title: str, path: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    shown, axes = plt.subplots(len(rungs), 4, figsize=(5.6, 1.35 * len(rungs)), squeeze=False)
+    for row, (name, (image, true)) in zip(axes, rungs.items(), strict=True):
+        for k, place in enumerate(row):
+            place.axis("off")
+            if k < len(image):
+                place.imshow(image[k].permute(1, 2, 0).clamp(0, 1).numpy(), interpolation="nearest")
+        row[0].set_title(f"{name}: {psnr(image, true):.1f} dB", fontsize=8, loc="left")
+    shown.suptitle(title, fontsize=10)
+    shown.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shown.savefig(path, dpi=110)
+    plt.close(shown)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        "python -m engine.ladder", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("prompts", nargs="+", metavar="PROMPT")
+    parser.add_argument("--methods", nargs="+", default=["sdi", "sds-anneal"], metavar="NAME")
+    parser.add_argument("--prior", default=str(WORLD), metavar="PATH")
+    parser.add_argument("--run", type=Path, help="a run whose jobs are the last rung")
+    parser.add_argument("--out", type=Path, default=Path("results/runs/ladder"), metavar="DIR")
+    options = parser.parse_args()
+    for name in options.methods:
+        known("method", name, RULES)
+    prior, table = open_prior(options.prior), Table("rung", title="PSNR to the true views, dB")
+    columns: dict[str, dict[str, float]] = {}
+    for prompt in select("world", options.prompts):
+        rungs = climb(prompt.text, prior, options.methods)
+        rungs |= volume(options.run, prompt.id, prompt.text) if options.run else {}
+        figure(rungs, prompt.text, options.out / f"{prompt.id}.png")
+        columns[prompt.id] = {name: psnr(*pair) for name, pair in rungs.items()}
+        table.add_column(prompt.id)
+    for name in next(iter(columns.values())):
+        table.add_row(name, *(f"{values[name]:.1f}" if name in values else "" for values in columns.values()))
+    Console().print(table)
+    print(options.out)
+
+
+if __name__ == "__main__":
+    main()

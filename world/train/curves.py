@@ -1,0 +1,36 @@
+"""Learning curves: kept beside the code as CSV, and drawn."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+
+from world.dataset import CACHE
+
+KEPT = Path(__file__).parents[1] / "curves"
+SHOWN = {"vae": ("psnr", "PSNR of a batch, dB"), "unet": ("loss", "v-loss of a batch"), "clip": ("loss", "loss")}
+
+
+def keep(name: str) -> None:
+    """Copy a training's curve out of the cache."""
+    KEPT.mkdir(exist_ok=True)
+    shutil.copyfile(CACHE / "train" / name / "curve.csv", KEPT / f"{name}.csv")
+
+
+def draw(path: Path) -> None:
+    """The kept curves side by side, smoothed over 15 rows of 20 steps."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, len(SHOWN), figsize=(10, 2.6))
+    for place, (name, (column, label)) in zip(axes, SHOWN.items(), strict=True):
+        curve = pd.read_csv(KEPT / f"{name}.csv")
+        place.plot(curve["step"], curve[column], color="0.8", linewidth=0.8)
+        place.plot(curve["step"], curve[column].rolling(15, min_periods=1).mean(), color="C0")
+        place.set(title=name, xlabel="step", ylabel=label)
+        place.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    path.parent.mkdir(exist_ok=True)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
