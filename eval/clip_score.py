@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -17,5 +19,6 @@ def by_torchmetrics(encoder: Encoder, images: Float[Tensor, "V 3 H W"], prompt: 
     """The mean over views as torchmetrics' own class computes it on the same encoder: slower, for comparison."""
     from torchmetrics.multimodal.clip_score import CLIPScore
 
-    metric = CLIPScore(model_name_or_path=lambda: (Plain(encoder.model), encoder.processor))
+    model: Any = Plain(encoder.model)
+    metric = CLIPScore(model_name_or_path=lambda: (model, encoder.processor))
     return float(metric(eight_bits(images), [prompt] * len(images)))

@@ -76,11 +76,11 @@ def published(path: Path = PUBLISHED) -> pd.DataFrame:
 def differences(frames: Frames, baseline: str, order: Sequence[str] = ()) -> pd.DataFrame:
     """Each other method minus the baseline, paired by prompt, seed and view, over jobs where both survived: mean,
     stderr and 95 % interval, by a bootstrap over prompts."""
-    survived = frames.wide[frames.wide["status"] == "ok"].set_index(["prompt_id", "seed", "view"])
-    base = survived[survived["method"] == baseline]
+    survived = frames.wide[frames.wide["status"] == "ok"].set_index(["prompt_id", "seed", "view"]).sort_index()
+    base = survived[survived["method"] == baseline].add_suffix("_base")
     rows = []
     for method in (m for m in in_order(frames, order) if m != baseline):
-        pairs = survived[survived["method"] == method].join(base, rsuffix="_base", how="inner")
+        pairs = survived[survived["method"] == method].join(base, how="inner")
         for column in (c for c in (*CLIP, *BEYOND) if c.key in survived and len(pairs)):
             prompts = pairs.index.get_level_values("prompt_id").to_numpy()
             d = paired_difference(

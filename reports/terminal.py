@@ -10,20 +10,18 @@ from rich.table import Table
 
 from reports import Frames
 from reports.columns import PAPER, Column
-from reports.tables import NOTE, blocks, cell, columns_of, count, published, setting
+from reports.tables import NOTE, PUBLISHED_TITLE, blocks, cell, columns_of, count, published, setting
 
 WIDE = 118  # characters that hold `mean ± std` in one line
 
 
 def show(frames: Frames, table: pd.DataFrame, console: Console) -> None:
-    """Print Table 1's columns, then the others; the published rows apart; and what is not in the means."""
-    others = [c for c in columns_of(table) if c not in PAPER]
+    """Print each block in as many parts as its columns need, the published rows apart, and what is not in the means."""
     for title, rows in blocks(table, published()):
-        for columns in (PAPER, others):
-            if any(cell(row, c) != "-" for _, row in rows.iterrows() for c in columns):
-                for part in _fitting(rows, columns, console.width):
-                    console.print(_table(title, rows, part, console.width))
-                    title = ""
+        shown = PAPER if title == PUBLISHED_TITLE else columns_of(table)
+        for part in _fitting(rows, shown, console.width):
+            console.print(_table(title, rows, part, console.width), "")
+            title = ""
     console.print(f"{NOTE}; arrows point to the better.", style="dim", highlight=False)
     console.print(setting(frames), style="dim", highlight=False)
     for line in troubles(frames):
