@@ -81,5 +81,5 @@ def pictures(prompts: list[str], views: int, seed: int) -> Pictures:
 def over_grey(rgba: UInt8[Tensor, "B 4 H W"], rng: torch.Generator) -> Float[Tensor, "B 3 H W"]:
     """The pictures over random near-neutral backgrounds, in [0, 1]."""
     picture = rgba.float() / 255
-    ground = grey_background(len(rgba), *rgba.shape[-2:], rng)
+    ground = grey_background(len(rgba), rgba.shape[-2], rgba.shape[-1], rng)
     return picture[:, :3] + (1 - picture[:, 3:]) * ground

@@ -233,4 +233,5 @@ def albedo(parts: list[Part], p: Tensor, seam: float = 0.004) -> Tensor:
     """Colour of points p (N,3) on a toy, (N,3): the nearest part's, mixed over a seam of a fraction of a pixel."""
     d = torch.stack([part.solid(p) for part in parts], -1)
     weight = torch.softmax(-d / seam, -1)
-    return sum(weight[:, i : i + 1] * shade(part.colour, p) for i, part in enumerate(parts))
+    colours = torch.stack([shade(part.colour, p) for part in parts], 1)
+    return (weight[..., None] * colours).sum(1)

@@ -10,6 +10,7 @@ import csv
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import torch
 from rich.progress import (
@@ -39,13 +40,16 @@ def rate(step: int, steps: int, peak: float, warmup: int = 200, decay: float = 0
     return peak * min((step + 1) / warmup, 1.0) * max(fall, 0.01)
 
 
-class Training:
+M = TypeVar("M", bound=nn.Module)
+
+
+class Training(Generic[M]):
     """Steps of AdamW on `model`, with an exponential moving average of its weights.
 
     A missing state starts at step 0; a half-written one cannot be, since it is written aside and renamed.
     """
 
-    def __init__(self, name: str, model: nn.Module, seed: int, steps: int, peak: float, ema: float = 0.999):
+    def __init__(self, name: str, model: M, seed: int, steps: int, peak: float, ema: float = 0.999):
         self.model, self.seed, self.steps, self.peak, self.decay = model, seed, steps, peak, ema
         self.folder = CACHE / "train" / name
         self.optimiser = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.99), weight_decay=0.01)
@@ -95,7 +99,7 @@ class Training:
         save_file(self._tensors() | {"step": torch.tensor(self.step)}, aside)
         aside.rename(self._state)
 
-    def averaged(self) -> nn.Module:
+    def averaged(self) -> M:
         """The model, now with its averaged weights."""
         self.model.load_state_dict(self.average)
         return self.model

@@ -76,8 +76,9 @@ def train(data: Pictures, codes: Tensor, prompts: list[str], words, seed: int, s
         every = sorted({text for first, second, _ in texts for text in (first, second)})
         place = {text: i for i, text in enumerate(every)}
         table = model.embed(every)
-        first, second = ([place[text[k]] for text in texts] for k in (0, 1))
-        condition = torch.lerp(table[first], table[second], torch.tensor([s for *_, s in texts])[:, None, None])
+        firsts, seconds = [place[first] for first, *_ in texts], [place[second] for _, second, _ in texts]
+        shares = torch.tensor([share for *_, share in texts])[:, None, None]
+        condition = torch.lerp(table[firsts], table[seconds], shares)
         v = model.unet((a * x0 + sigma * noise).to(memory_format=torch.channels_last), t, condition).sample
         each = mse_loss(v, a * noise - sigma * x0, reduction="none").mean((1, 2, 3))
         late = each.detach()[t >= 700]
