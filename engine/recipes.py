@@ -122,11 +122,11 @@ WORLD_RULES: dict[str, Method] = {
 
 # name            1 / RMS(g) over the first 50 steps of "A ripe strawberry", seed 0, with the world's prior
 WORLD_WEIGHTS = {
-    "sdi":          0.633,
-    "sdi-official": 0.671,
-    "sds":          0.130,
-    "sds-cfg7.5":   1.740,
-    "sds-anneal":   0.262,
+    "sdi":           0.593,
+    "sdi-official":  0.575,
+    "sds":           0.146,
+    "sds-cfg7.5":    1.97,
+    "sds-anneal":    0.284,
 }  # fmt: skip
 
 WORLD_LIGHT = (("sparsity", Weight(0.01, 0.01)), ("opaque", Weight(0.01, 0.01)))
