@@ -1,4 +1,4 @@
-"""The toys: one object for a prompt, one screen each. Front is +x, left is +y, up is z; within a radius of .65.
+"""The toys: one object for a prompt, one screen each. Front is +x, left is +y, up is z; cut to a radius of .56.
 
 To add one: write a function that returns its parts, under `@toy("the prompt, verbatim")`, with `front=True` where a
 person could tell its front from its back; add the prompt to `prompts/world.txt`; look at it with

@@ -221,12 +221,15 @@ def dots(n: int, size: float, dot: Colour, ground: Colour, turned: float = 0.0) 
 # Toys ----------------------------------------------------------------------------------------------------------
 
 
+BOUND = 0.56  # of every toy: the radius of the ball about the origin that it is cut to
+
+
 def distance(parts: list[Part], p: Tensor) -> Tensor:
     """Signed distance of points p (N,3) to a toy, (N,)."""
     d = parts[0].solid(p)
     for part in parts[1:]:
         d = smooth_min(d, part.solid(p), part.blend)
-    return d
+    return torch.maximum(d, ball(BOUND)(p))
 
 
 def albedo(parts: list[Part], p: Tensor, seam: float = 0.004) -> Tensor:

@@ -6,6 +6,7 @@ python -m world.sheet [--only PROMPT ...] [--out FILE]
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,8 @@ def main() -> None:
     args = parser.parse_args()
     missing = [prompt for prompt in args.only if prompt not in OBJECTS]
     if missing:
-        raise SystemExit(f"The known world has no toy for {missing[0]!r}; it has: {'; '.join(OBJECTS)}.")
+        print(f"The known world has no toy for {missing[0]!r}; it has: {'; '.join(OBJECTS)}.", file=sys.stderr)
+        sys.exit(2)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     sheet([OBJECTS[prompt] for prompt in args.only]).save(args.out)
     print(args.out)

@@ -12,9 +12,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from scene.cameras import Cameras, Render, rays
-from world.sdf import Part, albedo, distance
+from world.sdf import BOUND, Part, albedo, distance
 
-BOUND = 0.65  # every toy lies within this radius of the origin
 LAMP = (0.45, 0.25, 0.86)
 SKY, SUN = 0.7, 0.3  # shares of the light; together 1, so that an albedo is never exceeded
 

@@ -12,8 +12,8 @@ from errors import UserError
 from prompts import load
 from scene.cameras import orbit
 from world.objects import OBJECTS
-from world.sdf import Part, ball, distance
-from world.trace import BOUND, inside, surface, trace
+from world.sdf import BOUND, Part, ball, distance
+from world.trace import inside, surface, trace
 
 PROMPTS = [prompt.text for prompt in load("world")]
 
@@ -30,8 +30,9 @@ def test_every_prompt_of_the_suite_has_its_toy():
 def test_a_toy_fits_its_bound_and_fills_the_picture(prompt):
     parts = OBJECTS[prompt].parts
     p = torch.randn(4000, 3, generator=torch.Generator().manual_seed(0))
-    p = p / p.norm(dim=-1, keepdim=True) * torch.linspace(BOUND, 0.9, 4000)[:, None]
-    assert not inside(parts, p).any()
+    p = p / p.norm(dim=-1, keepdim=True)
+    assert not inside(parts, p * torch.linspace(BOUND, 0.9, 4000)[:, None]).any()
+    assert inside(parts, p * torch.linspace(0.01, BOUND, 4000)[:, None]).any()
     rows = silhouettes(prompt).flatten(0, 1).any(0).any(-1)
     columns = silhouettes(prompt).flatten(0, 1).any(0).any(-2)
     assert max(rows.sum(), columns.sum()) >= 16

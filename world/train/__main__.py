@@ -89,4 +89,8 @@ if __name__ == "__main__":
     try:
         main()
     except UserError as error:
-        sys.exit(str(error))
+        print(f"world.train: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("\nStopped, and saved: the same command goes on from here.", file=sys.stderr)
+        sys.exit(130)
