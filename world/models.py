@@ -146,6 +146,15 @@ def pipeline(vae: AutoencoderKL, unet: UNet2DConditionModel, text: CLIPTextModel
     )
 
 
+def save(pipe: StableDiffusionPipeline, folder: Path) -> None:
+    """Write a pipeline's folder, without the paths of the machine that diffusers notes in its configurations."""
+    pipe.save_pretrained(folder)
+    for file in folder.rglob("*.json"):
+        content = json.loads(file.read_text("utf-8"))
+        if isinstance(content, dict) and content.pop("_name_or_path", None) is not None:
+            file.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", "utf-8")
+
+
 def _text_sizes(words: CLIPTokenizer, width: int, layers: int) -> dict:
     return {
         "vocab_size": len(words),

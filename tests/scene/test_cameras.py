@@ -27,9 +27,7 @@ def test_look_at_is_a_rotation_that_looks_at_the_origin(elevation, azimuth):
     torch.testing.assert_close(-rotation[:, 2], -position / position.norm(), atol=1e-5, rtol=0)
     assert position.norm().item() == pytest.approx(2)
     a = math.radians(azimuth)  # right points to growing azimuth, also at the poles
-    torch.testing.assert_close(
-        rotation[:, 0], torch.tensor([-math.sin(a), math.cos(a), 0]), atol=1e-3, rtol=0
-    )
+    torch.testing.assert_close(rotation[:, 0], torch.tensor([-math.sin(a), math.cos(a), 0]), atol=1e-3, rtol=0)
 
 
 def test_the_front_camera_has_left_on_its_right_side_and_z_up():
@@ -76,9 +74,7 @@ def test_sampled_cameras_keep_to_their_ranges_and_repeat_with_the_seed():
 
 
 def test_elevation_is_half_uniform_in_angle_and_half_on_the_sphere():
-    elevation = (
-        CameraRange(elevation=(-10.0, 80.0)).sample(40_000, torch.Generator().manual_seed(0)).elevation
-    )
+    elevation = CameraRange(elevation=(-10.0, 80.0)).sample(40_000, torch.Generator().manual_seed(0)).elevation
     z = lambda degrees: math.sin(math.radians(degrees))  # noqa: E731
     for cut in (20.0, 50.0):
         uniform, sphere = (cut + 10) / 90, (z(cut) - z(-10)) / (z(80) - z(-10))
@@ -91,9 +87,7 @@ def test_jitters_have_their_widths():
     assert 0.095 < moved.abs().max() <= 0.1 + 1e-5
     aimed = CameraRange(target_jitter=0.2).sample(2000, torch.Generator().manual_seed(1))
     forward = -aimed.c2w[:, :3, 2]
-    miss = (
-        torch.linalg.cross(aimed.c2w[:, :3, 3], forward).square().sum(-1)
-    )  # squared distance of axis to origin
+    miss = torch.linalg.cross(aimed.c2w[:, :3, 3], forward).square().sum(-1)  # squared distance of axis to origin
     assert miss.mean().sqrt().item() == pytest.approx(0.2 * 2**0.5, rel=0.1)
     tilted = CameraRange(up_jitter=0.02).sample(2000, torch.Generator().manual_seed(1))
     assert 0.01 < tilted.c2w[:, 2, 0].std() < 0.03  # right leaves the horizon

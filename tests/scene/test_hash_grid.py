@@ -70,9 +70,7 @@ def test_resolutions_grow_geometrically_to_the_finest():
 
 
 def test_it_is_continuous_across_cells(grid):
-    edges = torch.tensor(
-        [[k / n, 0.31, 0.77] for n in grid.resolutions for k in range(1, n)], dtype=torch.float64
-    )
+    edges = torch.tensor([[k / n, 0.31, 0.77] for n in grid.resolutions for k in range(1, n)], dtype=torch.float64)
     nudge = torch.tensor([1e-9, 0, 0], dtype=torch.float64)
     torch.testing.assert_close(grid(edges - nudge), grid(edges + nudge), atol=1e-6, rtol=0)
 

@@ -13,9 +13,7 @@ from scene.background import GREY, HIGH, LOW, TINT, grey_background, spherical_h
 from scene.cameras import CameraRange, Cameras, look_at, orbit, rays
 from scene.nerf import NeRF, NeRFConfig
 
-SMALL = NeRFConfig(
-    levels=3, log2_table=9, base=4, finest=16, start_levels=3, hidden=8, samples=32, occupancy=16
-)
+SMALL = NeRFConfig(levels=3, log2_table=9, base=4, finest=16, start_levels=3, hidden=8, samples=32, occupancy=16)
 
 
 def seeded(seed=0):
@@ -66,9 +64,7 @@ def test_the_starting_blob_has_the_opacity_of_its_integral():
 def test_normals_of_the_blob_point_outwards_and_compose_in_camera_space(cameras):
     scene = field()
     x = torch.randn(50, 3, generator=seeded()) * 0.2
-    torch.testing.assert_close(
-        scene.density_and_normal(x)[2], x / x.norm(dim=-1, keepdim=True), atol=2e-2, rtol=0
-    )
+    torch.testing.assert_close(scene.density_and_normal(x)[2], x / x.norm(dim=-1, keepdim=True), atol=2e-2, rtol=0)
     normal = scene.render(cameras, 9, normals=True).normal
     middle = normal[:, :, 4, 4] / normal[:, :, 4, 4].norm(dim=1, keepdim=True)
     assert (middle[:, 2] > 0.98).all()  # towards the camera
@@ -181,9 +177,7 @@ def test_chunks_and_gradients_do_not_change_the_picture(cameras, monkeypatch):
 
 def test_shadings():
     scene, camera = field(rough=0.3), orbit(1)
-    albedo, diffuse, plain = (
-        scene.render(camera, 9, shading=s).rgb for s in ("albedo", "diffuse", "textureless")
-    )
+    albedo, diffuse, plain = (scene.render(camera, 9, shading=s).rgb for s in ("albedo", "diffuse", "textureless"))
     assert (diffuse <= albedo.maximum(torch.tensor(GREY)) + 1e-5).all()
     torch.testing.assert_close(plain[:, :1].expand_as(plain), plain)  # grey
     with pytest.raises(ValueError, match="albedo, diffuse, textureless"):
@@ -193,9 +187,7 @@ def test_shadings():
 def test_levels_join_with_progress():
     scene = field(replace(SMALL, start_levels=1, grow_from=0.2, grow_every=0.1), rough=1.0)
     x = torch.rand(5, 3, generator=seeded()) - 0.5
-    joined = [
-        (scene.encode(x, p).abs().sum(0) > 0).sum().item() // 2 for p in (0.0, 0.2, 0.29, 0.3, 0.4, 1.0)
-    ]
+    joined = [(scene.encode(x, p).abs().sum(0) > 0).sum().item() // 2 for p in (0.0, 0.2, 0.29, 0.3, 0.4, 1.0)]
     assert joined == [1, 1, 1, 2, 3, 3]
 
 
@@ -211,9 +203,7 @@ def test_equal_seeds_give_equal_bits_and_evaluation_has_no_chance(cameras):
         return scene
 
     a, b = train(), train()
-    assert all(
-        torch.equal(p, q) for p, q in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
-    )
+    assert all(torch.equal(p, q) for p, q in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
     assert torch.equal(a.render(cameras, 8).rgb, b.render(cameras, 8).rgb)
     first, second = (a.render(cameras, 8, rng=rng).rgb for rng in (seeded(1), seeded(2)))
     assert not torch.equal(first, second)
@@ -246,9 +236,7 @@ def test_grey_backgrounds_are_near_neutral_smooth_and_different():
 
 
 def test_spherical_harmonics_are_orthonormal():
-    d = torch.nn.functional.normalize(
-        torch.randn(200_000, 3, generator=seeded(), dtype=torch.float64), dim=-1
-    )
+    d = torch.nn.functional.normalize(torch.randn(200_000, 3, generator=seeded(), dtype=torch.float64), dim=-1)
     y = spherical_harmonics(d)
     torch.testing.assert_close(4 * math.pi * y.T @ y / len(d), torch.eye(9).double(), atol=0.03, rtol=0)
 

@@ -31,9 +31,7 @@ def dome(sign, size=16):
 
 def test_sparsity_and_opaque():
     opacity = torch.tensor([[[[0.0, 1.0], [0.5, 0.5]]]])
-    assert regularizers.sparsity(opacity).item() == pytest.approx(
-        (0.1 + math.sqrt(1.01) + 2 * math.sqrt(0.26)) / 4
-    )
+    assert regularizers.sparsity(opacity).item() == pytest.approx((0.1 + math.sqrt(1.01) + 2 * math.sqrt(0.26)) / 4)
     edge = -(1e-3 * math.log(1e-3) + (1 - 1e-3) * math.log(1 - 1e-3))
     assert regularizers.opaque(opacity).item() == pytest.approx((2 * edge + 2 * math.log(2)) / 4, rel=1e-4)
 
@@ -54,9 +52,7 @@ def test_orient_counts_only_normals_that_look_away_and_holds_the_weights():
 def test_z_variance_over_solid_rays():
     opacity = torch.tensor([[[[0.8, 0.9], [0.4, 0]]]])
     s = samples([0.4, 0.4, 0.9, 0.2, 0.2], [1.0, 2.0, 5.0, 0.0, 9.0], [0, 0, 1, 2, 2])
-    assert regularizers.z_variance(picture(opacity=opacity, samples=s)).item() == pytest.approx(
-        (0.25 + 0) / 2
-    )
+    assert regularizers.z_variance(picture(opacity=opacity, samples=s)).item() == pytest.approx((0.25 + 0) / 2)
 
 
 def test_convexity_tells_a_sphere_from_a_bowl():
@@ -85,9 +81,7 @@ def test_only_the_official_convexity_depends_on_azimuth():
 
 def test_an_empty_picture_gives_zeros_with_gradients():
     opacity = torch.zeros(1, 1, 2, 2, requires_grad=True)
-    none = Samples(
-        torch.zeros(0).long(), torch.zeros(0), torch.zeros(0), torch.zeros(0, 3), torch.zeros(0, 3)
-    )
+    none = Samples(torch.zeros(0).long(), torch.zeros(0), torch.zeros(0), torch.zeros(0, 3), torch.zeros(0, 3))
     render = picture(torch.zeros(1, 3, 2, 2), opacity, none)
     losses = [regularizers.orient(render), regularizers.z_variance(render), regularizers.convexity(render)]
     assert [loss.item() for loss in losses] == [0, 0, 0]

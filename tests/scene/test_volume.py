@@ -79,17 +79,13 @@ def test_samples_are_those_of_a_slow_march_through_the_occupied_cells(distance):
     for r in range(36):
         t = near[r] + offset[r] * step
         while t < far[r]:
-            x, y, z = (
-                (((origin[r] + t * direction[r]) / radius + 1) / 2 * size).long().clamp(0, size - 1).tolist()
-            )
+            x, y, z = (((origin[r] + t * direction[r]) / radius + 1) / 2 * size).long().clamp(0, size - 1).tolist()
             if occupied[x, y, z]:
                 expected.append((r, t.item()))
             t = t + step
     assert found.ray.tolist() == [r for r, _ in expected]
     torch.testing.assert_close(found.distance, torch.tensor([t for _, t in expected]), atol=1e-5, rtol=0)
-    torch.testing.assert_close(
-        found.position, origin[found.ray] + found.distance[:, None] * direction[found.ray]
-    )
+    torch.testing.assert_close(found.position, origin[found.ray] + found.distance[:, None] * direction[found.ray])
 
 
 def test_the_occupied_box_holds_the_occupied_cells():
@@ -107,6 +103,4 @@ def test_nothing_occupied_or_nothing_hit_gives_no_samples():
     for occupied in (torch.zeros(4, 4, 4, dtype=torch.bool), torch.ones(4, 4, 4, dtype=torch.bool)):
         samples = march(origin, direction, occupied, 1.0, 0.1)
         assert len(samples.ray) == 0
-        assert accumulate(weights(samples.distance, samples), torch.zeros(0, 3), samples).tolist() == [
-            [0, 0, 0]
-        ]
+        assert accumulate(weights(samples.distance, samples), torch.zeros(0, 3), samples).tolist() == [[0, 0, 0]]

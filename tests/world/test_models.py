@@ -57,3 +57,8 @@ def test_diffusers_opens_the_prior_and_its_samples_are_of_their_prompt(judge):
     images = sample(pipe, PROMPTS)
     assert images.shape == (len(PROMPTS), 3, 64, 64)
     assert (ranked(judge, images) == torch.arange(len(PROMPTS))).float().mean() >= 0.75
+
+
+def test_no_configuration_names_a_path_of_a_machine():
+    for file in models.MODELS.rglob("*.json"):
+        assert "_name_or_path" not in file.read_text("utf-8"), file

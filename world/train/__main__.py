@@ -47,7 +47,7 @@ def train_unet(prompts: list[str], seed: int, steps: int) -> None:
     data = pictures(prompts, VIEWS, seed)
     words = models.tokenizer(every_caption(prompts))
     model = unet.train(data, unet.latents(vae, data, seed), prompts, words, seed, steps)
-    models.pipeline(vae.half(), model.unet.half(), model.text.half(), words).save_pretrained(models.TINY_SD)
+    models.save(models.pipeline(vae.half(), model.unet.half(), model.text.half(), words), models.TINY_SD)
     (models.TINY_SD / "views.json").write_text('{"view_words": "sectors"}\n')
 
 
