@@ -15,9 +15,7 @@ GREY = 0.6  # of evaluation
 LOW, HIGH, TINT = 0.35, 0.85, 0.03
 
 
-def grey_background(
-    n: int, height: int, width: int, rng: torch.Generator
-) -> Float[Tensor, "n 3 height width"]:
+def grey_background(n: int, height: int, width: int, rng: torch.Generator) -> Float[Tensor, "n 3 height width"]:
     """n random backgrounds, on rng's device: vertical gradients between two greys in [.35, .85], tinted by +-.03."""
     u = torch.rand(n, 5, 1, 1, generator=rng, device=rng.device)
     ends = LOW + (HIGH - LOW) * u[:, :2]

@@ -138,9 +138,7 @@ class CameraRange:
         )
 
 
-def rays(
-    cameras: Cameras, height: int, width: int
-) -> tuple[Float[Tensor, "B H W 3"], Float[Tensor, "B H W 3"]]:
+def rays(cameras: Cameras, height: int, width: int) -> tuple[Float[Tensor, "B H W 3"], Float[Tensor, "B H W 3"]]:
     """Origins and unit directions, in world space, of the rays through the pixels' centres, at + .5.
 
     The focal length in pixels is .5 H / tan(fov / 2); row 0 is the top.

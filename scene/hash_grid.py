@@ -21,25 +21,18 @@ INIT = 1e-4  # half-width of the tables' uniform start (2201.05989, section 4)
 class HashGrid(nn.Module):
     """Points -> L F features."""
 
-    def __init__(
-        self, levels: int, features: int, log2_table: int, base: int, finest: int, rng: torch.Generator
-    ):
+    def __init__(self, levels: int, features: int, log2_table: int, base: int, finest: int, rng: torch.Generator):
         super().__init__()
         growth = (finest / base) ** (1 / max(levels - 1, 1))
         self.resolutions = [int(base * growth**level + 1e-6) for level in range(levels)]
         self.rows = 2**log2_table
-        self.dense = sum(
-            (n + 1) ** 3 <= self.rows for n in self.resolutions
-        )  # the first levels, indexed directly
+        self.dense = sum((n + 1) ** 3 <= self.rows for n in self.resolutions)  # the first levels, indexed directly
         vertices = [(n + 1) ** 3 for n in self.resolutions[: self.dense]]
-        self.offsets = [
-            sum(vertices[:level]) for level in range(self.dense)
-        ]  # of the levels, in the first table
+        self.offsets = [sum(vertices[:level]) for level in range(self.dense)]  # of the levels, in the first table
         self.offsets += [self.rows * level for level in range(levels - self.dense)]  # and in the second
         sizes = (sum(vertices), self.rows * (levels - self.dense))
         self.tables = nn.ParameterList(
-            nn.Parameter(INIT * (2 * torch.rand(n, features, generator=rng, device=rng.device) - 1))
-            for n in sizes
+            nn.Parameter(INIT * (2 * torch.rand(n, features, generator=rng, device=rng.device) - 1)) for n in sizes
         )
 
     def forward(self, x: Float[Tensor, "N 3"], active: int | None = None) -> Float[Tensor, "N LF"]:
@@ -79,8 +72,7 @@ class HashGrid(nn.Module):
         The levels are all dense or all hashed: only the way that the axes' parts combine differs."""
         hashed = first >= self.dense
         n, offset = (
-            torch.tensor(v[first:last], dtype=torch.int32, device=x.device)
-            for v in (self.resolutions, self.offsets)
+            torch.tensor(v[first:last], dtype=torch.int32, device=x.device) for v in (self.resolutions, self.offsets)
         )
         strides = (torch.ones_like(n), n + 1, (n + 1) * (n + 1))
         rows, weights = [], []
@@ -93,9 +85,7 @@ class HashGrid(nn.Module):
             rows.append([(row & (self.rows - 1) if hashed else row).reshape(-1) for row in pair])
             weights.append([1 - part, part])
         combine = torch.bitwise_xor if hashed else torch.add
-        level = offset.expand(len(x), -1).reshape(
-            -1
-        )  # a hash is below T and offsets are its multiples, so + is xor
+        level = offset.expand(len(x), -1).reshape(-1)  # a hash is below T and offsets are its multiples, so + is xor
         xy = [combine(rows[0][i], rows[1][j]) for j in (0, 1) for i in (0, 1)]
         index = torch.stack([combine(z + level, row) for z in rows[2] for row in xy], -1)
         kinds = [_corner_products(weights)]
@@ -136,7 +126,5 @@ def _scatter(
     """The transpose of the gather. One feature at a time, which torch adds up fastest."""
     flat, out = index.reshape(-1).long(), g.new_zeros(g.shape[2], rows)
     for feature, total in enumerate(out):
-        total.index_add_(
-            0, flat, sum(w * v[:, feature, None] for w, v in zip(weight, g, strict=True)).reshape(-1)
-        )
+        total.index_add_(0, flat, sum(w * v[:, feature, None] for w, v in zip(weight, g, strict=True)).reshape(-1))
     return out.T.contiguous()

@@ -107,10 +107,7 @@ class NeRF(nn.Module):
         raw = (torch.relu(hidden) @ second).squeeze(-1) + self._blob(x)
         by_e = ((hidden > 0) * second.squeeze(-1)) @ first.T
         outward = x / (x.square().sum(-1, keepdim=True) + 1e-12).sqrt()
-        uphill = (
-            torch.einsum("kne,ne->nk", slope, by_e) / (2 * c.radius)
-            - c.blob_strength / c.blob_radius * outward
-        )
+        uphill = torch.einsum("kne,ne->nk", slope, by_e) / (2 * c.radius) - c.blob_strength / c.blob_radius * outward
         normal = -uphill / (uphill.square().sum(-1, keepdim=True) + 1e-12).sqrt()
         return F.softplus(raw), e, normal
 

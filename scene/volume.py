@@ -43,9 +43,7 @@ def intersect_box(
     return torch.minimum(a, b).amax(-1).clamp(min=0), torch.maximum(a, b).amin(-1)
 
 
-def occupied_box(
-    occupied: Bool[Tensor, "G G G"], radius: float
-) -> tuple[Float[Tensor, " 3"], Float[Tensor, " 3"]]:
+def occupied_box(occupied: Bool[Tensor, "G G G"], radius: float) -> tuple[Float[Tensor, " 3"], Float[Tensor, " 3"]]:
     """The smallest box about the occupied cells of the cube [-radius, radius]^3; of no size where there are none."""
     size, corners = len(occupied), []
     for axis in range(3):
@@ -93,8 +91,6 @@ def weights(tau: Float[Tensor, " N"], samples: March) -> Float[Tensor, " N"]:
     return torch.exp(-before) * -torch.expm1(-tau)
 
 
-def accumulate(
-    weight: Float[Tensor, " N"], value: Float[Tensor, "N C"], samples: March
-) -> Float[Tensor, "R C"]:
+def accumulate(weight: Float[Tensor, " N"], value: Float[Tensor, "N C"], samples: March) -> Float[Tensor, "R C"]:
     """sum_i w_i value_i along each ray."""
     return value.new_zeros(samples.rays, value.shape[1]).index_add(0, samples.ray, weight[:, None] * value)

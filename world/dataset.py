@@ -26,7 +26,7 @@ from world.sdf import albedo, distance
 from world.trace import trace
 
 CACHE = Path(__file__).parent / "cache"
-CAMERAS = CameraRange(elevation=(-10, 45), distance=(1.9, 2.1), fov=(38, 42))
+CAMERAS = CameraRange()  # its defaults are the world's
 SIZE = 64
 CHUNK = 50  # views in one unit of work
 

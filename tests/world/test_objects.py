@@ -53,7 +53,7 @@ def test_a_toy_with_a_front_looks_different_from_behind(prompt):
 
 def test_a_ball_is_traced_as_its_closed_form():
     r, distance_ = 0.4, 2.0
-    view = trace([Part(ball(r), (1.0, 1.0, 1.0))], orbit(1, elevation=0, distance=distance_), 64)
+    view = trace([Part(ball(r), (1.0, 1.0, 1.0))], orbit(1, elevation=0.0, distance=distance_), 64)
     assert view.depth[0, 0, 31:33, 31:33].mean().item() == pytest.approx(distance_ - r, abs=2e-3)
     focal = 32 / torch.tan(torch.deg2rad(torch.tensor(20.0)))
     radius = focal * r / (distance_**2 - r**2) ** 0.5  # of the circle of contact
