@@ -1,1 +1,6 @@
 """Training of the world's models: `python -m world.train {vae,unet,clip}`, and `--check` of their quality."""
+
+import os
+
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # torchvision is not needed, and progress is our own
+os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
