@@ -26,6 +26,7 @@ from engine.names import known
 from engine.prior import WORLD, open_prior
 from engine.recipes import RULES, Orbit, Recipe, recipe
 from eval import views as pictures
+from eval.truth import over
 from methods.base import Views
 from priors.base import Prior
 from priors.guidance import guided_eps
@@ -48,7 +49,7 @@ def psnr(image: Float[Tensor, "B 3 H W"], true: Float[Tensor, "B 3 H W"]) -> flo
 def truth(prompt: str, cameras: Cameras) -> Float[Tensor, "B 3 64 64"]:
     """True pictures over the grey of evaluation."""
     view = truth_views(prompt, cameras, 64)
-    return view.rgb + (1 - view.opacity) * GREY
+    return over(view.rgb, view.opacity, GREY)
 
 
 def field(prompt: str, base: Recipe, rng: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -61,7 +62,7 @@ def field(prompt: str, base: Recipe, rng: torch.Generator) -> tuple[Tensor, Tens
         scene.update(k / FIT, rng)
         one = slice(k % 60, k % 60 + 1)
         render = scene.render(train[one], 64, progress=k / FIT)
-        wanted = true.rgb[one] + (1 - true.opacity[one]) * GREY
+        wanted = over(true.rgb[one], true.opacity[one], GREY)
         loss = F.mse_loss(render.rgb, wanted) + 0.1 * F.mse_loss(render.opacity, true.opacity[one])
         optimizer.zero_grad()
         loss.backward()

@@ -22,13 +22,7 @@ AZIMUTHS = (0, 45, 90, 135, 180, 270)
 
 def strip(toy: Toy, resolution: int = 128, elevation: float = 15.0) -> np.ndarray:
     """One row of pictures over grey, (resolution, resolution * n, 3) in [0, 255]."""
-    n = len(AZIMUTHS)
-    cameras = look_at(
-        elevation=torch.full((n,), elevation),
-        azimuth=torch.tensor(AZIMUTHS, dtype=torch.float32),
-        distance=torch.full((n,), 2.0),
-        fov=torch.full((n,), 40.0),
-    )
+    cameras = look_at(elevation, torch.tensor(AZIMUTHS, dtype=torch.float32), 2.0, 40.0)
     view = trace(toy.parts, cameras, resolution, supersample=3)
     image = view.rgb + (1 - view.opacity) * 0.62
     return (image.permute(2, 0, 3, 1).reshape(resolution, -1, 3).clamp(0, 1).numpy() * 255).round().astype(np.uint8)

@@ -62,8 +62,7 @@ def train(data: Pictures, codes: Tensor, prompts: list[str], words, seed: int, s
     model.unet.to(memory_format=torch.channels_last)
     training = Training("unet", model, seed, steps, PEAK, ema=0.9995)
     abar = models.scheduler().alphas_cumprod
-    far, fov = torch.full_like(data.azimuth, 2.0), torch.full_like(data.azimuth, 40.0)
-    view = view_index(look_at(data.elevation, data.azimuth, far, fov)).tolist()
+    view = view_index(look_at(data.elevation, data.azimuth, 2.0, 40.0)).tolist()
 
     def loss_of(rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         pick = torch.randint(codes.shape[1], (BATCH,), generator=rng)
