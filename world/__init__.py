@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from scene.cameras import Cameras, Render
 
 
-def truth_views(prompt: str, cameras: Cameras, resolution: int) -> Render:
-    """True pictures of the prompt's toy, on black: rgb premultiplied by opacity, (B,3,resolution,resolution).
+def truth_views(prompt: str, cameras: Cameras, resolution: int, variant: int = 0) -> Render:
+    """True pictures of a variant of the prompt's toy on black, (B,·,resolution,resolution), premultiplied by opacity.
 
     Raises UserError where the world has no toy of the prompt."""
     from world.objects import OBJECTS
@@ -26,7 +26,7 @@ def truth_views(prompt: str, cameras: Cameras, resolution: int) -> Render:
 
     if prompt not in OBJECTS:
         raise UserError(f"The known world has no toy for {prompt!r}; it has: {'; '.join(OBJECTS)}.")
-    return trace(OBJECTS[prompt].parts, cameras, resolution)
+    return trace(OBJECTS[prompt].parts(variant), cameras, resolution)
 
 
 def exact_prior(device: str = "cpu", views: int = 200, h: float = 0.25) -> Prior:

@@ -29,6 +29,7 @@ CACHE = Path(__file__).parent / "cache"
 CAMERAS = CameraRange()  # its defaults are the world's
 SIZE = 64
 CHUNK = 50  # views in one unit of work
+VARIANTS = 1  # of each toy, in the shipped world: the measurement is in README.md
 
 
 class Pictures(NamedTuple):
@@ -40,26 +41,27 @@ class Pictures(NamedTuple):
     elevation: Float[Tensor, " N"]
 
 
-def fingerprint(prompt: str) -> str:
+def fingerprint(prompt: str, variant: int = 0) -> str:
     """Changes when the toy's shape or colours do: a hash of both at fixed points."""
-    parts = OBJECTS[prompt].parts
+    parts = OBJECTS[prompt].parts(variant)
     p = torch.rand(2048, 3, generator=torch.Generator().manual_seed(0)) * 1.1 - 0.55
     probe = torch.cat([distance(parts, p)[:, None], albedo(parts, p)], -1)
     return hashlib.sha256((probe * 1e3).round().to(torch.int32).numpy().tobytes()).hexdigest()[:12]
 
 
-def _render(prompt: str, seed: int) -> dict[str, Tensor]:
+def _render(prompt: str, variant: int, seed: int) -> dict[str, Tensor]:
     torch.set_num_threads(1)
     cameras = CAMERAS.sample(CHUNK, torch.Generator().manual_seed(seed))
-    view = trace(OBJECTS[prompt].parts, cameras, SIZE)
+    view = trace(OBJECTS[prompt].parts(variant), cameras, SIZE)
     rgba = torch.cat([view.rgb, view.opacity], 1).mul(255).round().to(torch.uint8).contiguous()
     return {"rgba": rgba, "azimuth": cameras.azimuth, "elevation": cameras.elevation}
 
 
-def pictures(prompts: list[str], views: int, seed: int) -> Pictures:
-    """`views` pictures of each prompt's toy (a multiple of 50), rendered where the cache lacks them."""
+def pictures(prompts: list[str], views: int, seed: int, variants: int = VARIANTS) -> Pictures:
+    """`views` pictures of each prompt's toy (a multiple of 50), rendered where the cache lacks them; its variants take
+    turns, 50 views each."""
     paths = {
-        (prompt, k): CACHE / "views" / f"{fingerprint(prompt)}-{seed}-{k:03d}.safetensors"
+        (prompt, k): CACHE / "views" / f"{fingerprint(prompt, k % variants)}-{seed}-{k:03d}.safetensors"
         for prompt in prompts
         for k in range(views // CHUNK)
     }
@@ -67,7 +69,7 @@ def pictures(prompts: list[str], views: int, seed: int) -> Pictures:
     if missing:
         (CACHE / "views").mkdir(parents=True, exist_ok=True)
         with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
-            work = [pool.submit(_render, prompt, seed * 1_000_003 + k) for prompt, k in missing]
+            work = [pool.submit(_render, prompt, k % variants, seed * 1_000_003 + k) for prompt, k in missing]
             for key, job in track(list(zip(missing, work, strict=True)), description="Rendering the toys"):
                 aside = paths[key].with_suffix(".part")
                 save_file(job.result(), aside)

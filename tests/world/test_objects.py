@@ -28,7 +28,7 @@ def test_every_prompt_of_the_suite_has_its_toy():
 
 @pytest.mark.parametrize("prompt", PROMPTS)
 def test_a_toy_fits_its_bound_and_fills_the_picture(prompt):
-    parts = OBJECTS[prompt].parts
+    parts = OBJECTS[prompt].parts()
     p = torch.randn(4000, 3, generator=torch.Generator().manual_seed(0))
     p = p / p.norm(dim=-1, keepdim=True)
     assert not inside(parts, p * torch.linspace(BOUND, 0.9, 4000)[:, None]).any()
@@ -64,7 +64,7 @@ def test_a_ball_is_traced_as_its_closed_form():
 
 
 def test_the_true_surface_is_where_the_distance_vanishes():
-    parts = OBJECTS["A ripe strawberry"].parts
+    parts = OBJECTS["A ripe strawberry"].parts()
     found = surface(parts, 500, torch.Generator().manual_seed(0))
     assert found.shape == (500, 3)
     assert distance(parts, found).abs().max() < 3e-3
