@@ -69,7 +69,7 @@ def train(data: Pictures, codes: Tensor, prompts: list[str], words, seed: int, s
         ground = torch.randint(len(codes), (BATCH,), generator=rng)
         x0 = codes[ground, pick].float()
         noise = torch.randn(x0.shape, generator=rng)
-        t = torch.randint(1000, (BATCH,), generator=rng)
+        t = ((torch.arange(BATCH) + torch.rand(BATCH, generator=rng)) * (1000 / BATCH)).long()  # one of each slice
         a, sigma = abar[t].sqrt().view(-1, 1, 1, 1), (1 - abar[t]).sqrt().view(-1, 1, 1, 1)
         texts = [caption(prompts[data.label[i]], data.azimuth[i].item(), view[i], rng) for i in pick.tolist()]
         every = sorted({text for first, second, _ in texts for text in (first, second)})
