@@ -80,6 +80,12 @@ class Schedule:
         """eps = a v + sigma x_t, for a network that predicts v = a eps - sigma x0 (Salimans & Ho, 2202.00512)."""
         return per_item(self.a(t), x_t) * v + per_item(self.sigma(t), x_t) * x_t
 
+    def v_of(
+        self, x0: Float[Tensor, "B ..."], eps: Float[Tensor, "B ..."], t: Int[Tensor, " B"]
+    ) -> Float[Tensor, "B ..."]:
+        """v = a eps - sigma x0, the velocity of x_t."""
+        return per_item(self.a(t), x0) * eps - per_item(self.sigma(t), x0) * x0
+
     def ddim_step(
         self, x_t: Float[Tensor, "B ..."], eps: Float[Tensor, "B ..."], t: Int[Tensor, " B"], to: Int[Tensor, " B"]
     ) -> Float[Tensor, "B ..."]:
