@@ -87,6 +87,25 @@ def ring(radius: float, r: float) -> Solid:
     return lambda p: torch.stack([p[:, :2].norm(dim=-1) - radius, p[:, 2]], -1).norm(dim=-1) - r
 
 
+def coil(turns: float, a: Vec, b: Vec, phase: float = 0.0) -> Solid:
+    """A tube that winds counter-clockwise about z from azimuth `phase` on, its distance from z, its height and its
+    radius going evenly from a to b. A lower bound but for points near z, between turns."""
+    pitch = math.dist(a, b) / (2 * math.pi * turns)
+
+    def distance(p: Tensor) -> Tensor:
+        angle = torch.atan2(p[:, 1], p[:, 0]) - math.radians(phase)
+        lap = torch.arange(-1, math.ceil(turns), device=p.device)
+        t = ((angle / (2 * math.pi)) % 1)[:, None] + lap  # where each lap passes by the point
+        t = t.clamp(0, turns)
+        reach, height, r = (start + (end - start) * t / turns for start, end in zip(a, b, strict=True))
+        around = 2 * math.pi * t + math.radians(phase)
+        centre = torch.stack([reach * around.cos(), reach * around.sin(), height], -1)
+        rho = p[:, :2].norm(dim=-1)
+        return ((p[:, None] - centre).norm(dim=-1) - r).amin(-1) * rho / (rho + pitch)  # divided by its slope
+
+    return distance
+
+
 # Moving and joining --------------------------------------------------------------------------------------------
 
 

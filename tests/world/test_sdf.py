@@ -24,6 +24,7 @@ SOLIDS = {
         sdf.rod((0.0, 0.0, -0.4), (0.0, 0.0, 0.4), 0.2),
         lambda p: torch.cat([p[:, :2], p[:, 2:] - p[:, 2:].clamp(-0.4, 0.4)], -1).norm(dim=-1) < 0.2,
     ),
+    "coil": (sdf.coil(1.0, (0.5, 0.0, 0.2), (0.5, 0.0, 0.2), steps=90), lambda p: sdf.ring(0.5, 0.2)(p) < 0),
 }
 
 
