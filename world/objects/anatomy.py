@@ -44,7 +44,7 @@ def under_zigzag(n: int, low: float, high: float) -> Solid:
     return distance
 
 
-def marble(ground: Colour, vein: Colour, width: float = 0.16) -> Colour:
+def marble(ground: Colour, vein: Colour, width: float = 0.26) -> Colour:
     """Wandering veins: the zeros of a sum of waves."""
 
     def veined(p: Tensor) -> Tensor:

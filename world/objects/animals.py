@@ -159,7 +159,7 @@ def iguana(v: Variant) -> list[Part]:
         Part(limb(0.05, 0.045, (0.06, -0.14, -0.04), (0.16, -0.2, -0.16), (0.25, -0.16, -0.18)), green, 0.03),
         Part(twins(leg), green),
         Part(rod((0.22, 0.2, -0.06), (0.08, 0.2, 0.2), 0.015), WHITE),
-        Part(at(0.05, 0.2, 0.335, egg(r, r, 0.17)), within(shine, (0.99, 0.75, 0.75), rubber)),
+        Part(at(0.05, 0.2, 0.325, egg(r, r, 0.17)), within(shine, (0.99, 0.75, 0.75), rubber)),
         Part(at(0.07, 0.2, 0.16, turn("x", 180, drum(0.02, 0.025, 0.005, top=0.04))), rubber),
     ]
 
