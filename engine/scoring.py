@@ -1,4 +1,5 @@
-"""With what a run is scored: the suite's prompts, an encoder, and, for toys, the truth from the run's own cameras."""
+"""With what a run is scored: the suite's prompts, an encoder, and, for toys, a second one, a reward, and the truth from
+the run's own cameras."""
 
 from __future__ import annotations
 
@@ -13,10 +14,12 @@ from engine.recipes import Orbit
 from errors import UserError
 from eval import views
 from eval.encoders import load_clip
+from eval.image_reward import ImageReward
 from eval.score import Scorer, Truth, read_json
 from prompts import load
 
-WORLD_CLIP = Path(__file__).parents[1] / "world" / "models" / "tiny-clip"
+WORLD = Path(__file__).parents[1] / "world" / "models"
+WORLD_CLIP, WORLD_CLIP_2, WORLD_REWARD = (WORLD / name for name in ("tiny-clip", "tiny-clip-2", "tiny-reward"))
 
 
 def clip_of(suite: str, clip: str | None) -> Path | None:
@@ -59,4 +62,7 @@ def truth_of(run: Path, suite: str) -> Truth | None:
 
 
 def scorer_of(suite: str, clip: Path, truth: Truth | None, device: str = "cpu") -> Scorer:
-    return Scorer(load_clip(clip, device), load(suite), truth)
+    """Toys are judged by the world's second CLIP and its reward too, where these are there."""
+    second = load_clip(WORLD_CLIP_2, device) if suite == "world" and WORLD_CLIP_2.is_dir() else None
+    reward = ImageReward.load(WORLD_REWARD, device) if suite == "world" and WORLD_REWARD.is_dir() else None
+    return Scorer(load_clip(clip, device), load(suite), truth, second, reward)

@@ -1,4 +1,7 @@
-"""CLIP R-Precision (Park et al., 2021; DreamFusion, arXiv 2209.14988): is a view's own prompt the nearest of all?"""
+"""CLIP R-Precision (Park et al., 2021; DreamFusion, arXiv 2209.14988): is a view's own prompt the nearest of all?
+
+A second encoder, of another seed and size, says whether a rule has won by one encoder's quirks.
+"""
 
 from __future__ import annotations
 

@@ -25,12 +25,14 @@ from eval.clip_iqa import SENTENCES, clip_iqa
 from eval.clip_score import clip_score
 from eval.divergence import DIVERGED, classify
 from eval.encoders import Encoder
+from eval.image_reward import ImageReward
 from eval.r_precision import r_precision
 from prompts import Prompt
 from scene.background import GREY
 
 SCORES = "scores.csv"
 VIEWS = 50  # of a job whose record does not say
+STAMP = ("encoder", "candidates", "truth", "encoder_2", "reward")  # columns that say with what a file was made
 
 Truth = Callable[[str], tuple[Tensor, Tensor]]
 
@@ -40,11 +42,21 @@ class Scorer:
 
     `prompts` are the candidates of R-Precision: all of the suite's. `truth`, for a suite whose objects are known, takes
     a prompt's text to its true views at the job's azimuths: rgb (V,3,H,W), premultiplied, on black, and opacity.
+    `second` is another CLIP, for R-Precision alone.
     """
 
-    def __init__(self, encoder: Encoder, prompts: Iterable[Prompt], truth: Truth | None = None):
+    def __init__(
+        self,
+        encoder: Encoder,
+        prompts: Iterable[Prompt],
+        truth: Truth | None = None,
+        second: Encoder | None = None,
+        reward: ImageReward | None = None,
+    ):
         self.encoder, self.prompts, self.truth = encoder, tuple(prompts), truth
-        self._texts = encoder.texts([p.text for p in self.prompts])
+        self.second, self.reward = second, reward
+        texts = [p.text for p in self.prompts]
+        self._texts, self._texts_2 = encoder.texts(texts), second.texts(texts) if second else None
         self._anchors = encoder.texts(SENTENCES)
         self._number = {p.id: n for n, p in enumerate(self.prompts)}
 
@@ -62,7 +74,11 @@ class Scorer:
         own, image = self._number[prompt_id], self.encoder.images(pictures.rgb)
         scores = {"clip_score": clip_score(image, self._texts[own])}
         scores |= {f"iqa_{name}": p for name, p in clip_iqa(image, self._anchors).items()}
+        if self.reward:
+            scores["image_reward"] = self.reward.score(pictures.rgb, self.prompts[own].text)
         scores["r_precision"] = r_precision(image, self._texts, own)
+        if self.second and self._texts_2 is not None:
+            scores["r_precision_2"] = r_precision(self.second.images(pictures.rgb), self._texts_2, own)
         if pictures.opacity is not None:
             scores["opacity"] = pictures.opacity.mean((1, 2, 3))
             if self.truth:
@@ -150,20 +166,22 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def _stamp(scorer: Scorer) -> dict[str, str]:
     """What scores depend on besides the pictures: equal stamps, equal scores."""
-    return {
+    stamp = {
         "encoder": scorer.encoder.checksum[:16],
         "candidates": " ".join(p.id[:2] for p in scorer.prompts),
         "truth": "known" if scorer.truth else "unknown",
     }
+    others = {"encoder_2": scorer.second, "reward": scorer.reward}
+    return stamp | {name: model.checksum[:16] for name, model in others.items() if model}
 
 
 def _scored_with(path: Path) -> dict[str, str]:
-    """The stamp of a file of scores; {} for none, or one of other columns."""
+    """The stamp of a file of scores; {} for none, or one without."""
     if not path.exists():
         return {}
     with path.open(newline="", encoding="utf-8") as stream:
         first = next(csv.DictReader(stream), {})
-    return {name: first.get(name, "") for name in ("encoder", "candidates", "truth")}
+    return {name: first[name] for name in STAMP if first.get(name)}
 
 
 def _number(value: float) -> str:

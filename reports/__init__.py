@@ -21,13 +21,14 @@ from reports.columns import MEASURES
 
 TEXTS = {prompt.id: prompt.text for prompt in prompts_of("paper")}  # for folders made elsewhere
 KEYS = ["method", "prompt_id", "seed"]
+JUDGES = ("encoder", "candidates", "encoder_2", "reward")  # with what a view was scored: checksums, numbers of prompts
 
 
 class Frames(NamedTuple):
     """A run in pandas.
 
     `long`: method, prompt_id, seed, status, view, azimuth, metric, value; a row a value.
-    `wide`: method, prompt_id, seed, status, view, azimuth, encoder, candidates and a column a metric; a row a view.
+    `wide`: method, prompt_id, seed, status, view, azimuth, JUDGES as far as known, and a column a metric; a row a view.
     `jobs`: method, prompt_id, prompt, seed, status, cause, scored, steps, views, resolution, track, prior, device and
     cost; a row a job.
     """
@@ -50,7 +51,7 @@ def load(run: str | Path) -> Frames:
     wide = pd.concat(views, ignore_index=True) if views else pd.DataFrame(columns=[*KEYS, "status", "view", "azimuth"])
     metrics = [m.key for m in MEASURES if m.key in wide]
     facts = [*KEYS, "status", "view", "azimuth"]
-    wide = wide[facts + [c for c in ("encoder", "candidates") if c in wide] + metrics]
+    wide = wide[facts + [c for c in JUDGES if c in wide] + metrics]
     long = wide.melt(facts, metrics, var_name="metric").dropna(subset="value").reset_index(drop=True)
     return Frames(long, wide, pd.DataFrame(rows))
 
@@ -60,7 +61,7 @@ def read_scores(path: Path) -> pd.DataFrame | None:
     if not path.exists():
         return None
     try:
-        scores = pd.read_csv(path, dtype={"encoder": str, "candidates": str})
+        scores = pd.read_csv(path, dtype=dict.fromkeys(JUDGES, str))
     except (OSError, ValueError) as error:
         raise UserError(f"The scores in {path} cannot be read: delete the file and score the run again.") from error
     if not {"view", "azimuth", "clip_score"} <= set(scores):

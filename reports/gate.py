@@ -26,6 +26,7 @@ from reports.tables import write_text
 
 BETTER = {"up": True, "down": False, "one": None, None: None}
 NFE = "nfe"  # counted, not measured: it may not move at all
+MODELS = {"encoder": "encoder", "encoder_2": "second encoder", "reward": "reward"}  # that scored a run, by checksum
 
 
 def save_reference(run: str | Path, path: str | Path, margins: dict[str, float] | None = None) -> None:
@@ -130,7 +131,7 @@ def _protocol(frames: Frames, methods: list[str] | None = None) -> dict[str, Any
     return {
         "steps": {m: None if s is None else int(s) for m, s in steps.items()},
         "prior": _one(jobs["prior"], "priors"),
-        "encoder": _one(frames.wide["encoder"], "encoders"),
+        **{name: _one(frames.wide[name], f"{what}s") for name, what in MODELS.items() if name in frames.wide},
         "candidates": _one(frames.wide["candidates"], "suites of prompts"),
         "views": int(_one(jobs["views"], "numbers of views")),
         "prompts": sorted(jobs["prompt_id"].unique()),
@@ -146,9 +147,10 @@ def _one(values: pd.Series, what: str) -> Any:
 
 
 def _same_protocol(wanted: dict[str, Any], ours: dict[str, Any], methods: list[str]) -> None:
-    said = {"prior": "the prior's checksum", "encoder": "the encoder's checksum", "views": "the number of views"}
+    said = {"prior": "the prior's checksum", "views": "the number of views"}
+    said |= {name: f"the {what}'s checksum" for name, what in MODELS.items() if name in wanted}
     said |= {"candidates": "the prompts that R-Precision ranks"}
-    pairs = [(text, wanted.get(key), ours[key]) for key, text in said.items()]
+    pairs = [(text, wanted.get(key), ours.get(key)) for key, text in said.items()]
     pairs += [(f"the steps of {m}", wanted["steps"].get(m), ours["steps"][m]) for m in methods]
     for text, theirs, mine in pairs:
         if theirs != mine:

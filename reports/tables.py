@@ -137,9 +137,11 @@ def setting(frames: Frames) -> str:
     facts = {
         "track": jobs["track"],
         "prior": jobs["prior"].map(lambda s: s[:12], na_action="ignore"),
-        "encoder": wide["encoder"].map(lambda s: s[:12], na_action="ignore")
-        if "encoder" in wide
-        else pd.Series([None]),
+        **{
+            name.replace("_", " "): wide[name].map(lambda s: s[:12], na_action="ignore")
+            for name in ("encoder", "encoder_2", "reward")
+            if name in wide
+        },
         "device": jobs["device"],
         "memory": jobs["memory"],
     }

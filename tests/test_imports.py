@@ -13,8 +13,8 @@ BELOW = {  # a room and the other rooms that it may import
     "priors": {"scene"},
     "prompts": set(),
     "methods": {"priors", "scene"},
-    "world": {"priors", "scene", "prompts"},
-    "eval": {"priors", "scene", "prompts", "world"},
+    "world": {"priors", "scene", "prompts", "eval"},  # its trainers make the encoders that eval judges with
+    "eval": {"priors", "scene", "prompts"},
     "engine": {"methods", "eval", "world", "prompts", "priors", "scene"},
     "reports": {"methods", "eval", "world", "prompts", "priors", "scene"},
     "run_benchmark": {"engine", "reports", "methods", "eval", "world", "prompts", "priors", "scene"},
@@ -23,7 +23,13 @@ BELOW = {  # a room and the other rooms that it may import
 DOORS = {  # a library and the files that may import it
     "diffusers": {"priors/stable_diffusion.py", "priors/student.py", "world/"},
     "peft": {"priors/student.py", "world/"},
-    "transformers": {"priors/stable_diffusion.py", "priors/student.py", "eval/encoders.py", "world/"},
+    "transformers": {
+        "priors/stable_diffusion.py",
+        "priors/student.py",
+        "eval/encoders.py",
+        "eval/image_reward.py",
+        "world/",
+    },
     "ray": {"engine/launch.py"},
     "torchmetrics": {"eval/"},
     "pyiqa": {"eval/"},

@@ -2,17 +2,20 @@
 
 *tiny SD* is a Stable Diffusion folder: `StableDiffusionPipeline.from_pretrained` opens it. Its U-Net takes the text
 twice: by cross-attention at the lowest resolution, and pooled into the time embedding (diffusers' `addition_embed_type
-= "text"`), which teaches pose and kind with few samples. *tiny CLIP* is a transformers `CLIPModel` with its processor.
+= "text"`), which teaches pose and kind with few samples. *tiny CLIP* is a transformers `CLIPModel` with its processor;
+a second one, smaller and of another seed, checks R-Precision. *tiny reward* has ImageReward's form.
 """
 
 from __future__ import annotations
 
 import json
+import string
 from pathlib import Path
 
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import (
+    BertTokenizer,
     CLIPConfig,
     CLIPImageProcessorPil,
     CLIPModel,
@@ -23,8 +26,11 @@ from transformers import (
     CLIPVisionConfig,
 )
 
+from eval.image_reward import ImageReward
+
 MODELS = Path(__file__).parent / "models"
-TINY_SD, TINY_CLIP = MODELS / "tiny-sd", MODELS / "tiny-clip"
+TINY_SD, TINY_CLIP, TINY_CLIP_2 = MODELS / "tiny-sd", MODELS / "tiny-clip", MODELS / "tiny-clip-2"
+TINY_REWARD = MODELS / "tiny-reward"
 TOKENS = 32  # of a prompt, at most; longer ones are truncated
 WIDTH = 96  # channels of a text embedding
 
@@ -105,20 +111,20 @@ def text_encoder(words: CLIPTokenizer) -> CLIPTextModel:
     return CLIPTextModel(CLIPTextConfig(**_text_sizes(words, WIDTH, 2)))
 
 
-def clip(words: CLIPTokenizer) -> CLIPModel:
-    """Images in patches of 8x8; both encoders 4 and 2 layers of 128 channels."""
+def clip(words: CLIPTokenizer, width: int = 128, layers: int = 4) -> CLIPModel:
+    """Images in patches of 8x8, `layers` of `width` channels; 2 layers for texts."""
     return CLIPModel(
         CLIPConfig(
-            text_config=_text_sizes(words, 128, 2),
+            text_config=_text_sizes(words, width, 2),
             vision_config=CLIPVisionConfig(
-                hidden_size=128,
-                intermediate_size=512,
-                num_hidden_layers=4,
+                hidden_size=width,
+                intermediate_size=4 * width,
+                num_hidden_layers=layers,
                 num_attention_heads=4,
                 image_size=64,
                 patch_size=8,
             ).to_dict(),
-            projection_dim=128,
+            projection_dim=width,
         )
     )
 
@@ -131,6 +137,32 @@ def clip_processor(words: CLIPTokenizer) -> CLIPProcessor:
         image_std=[0.25] * 3,
     )
     return CLIPProcessor(image_processor=pictures, tokenizer=words)
+
+
+def word_pieces(texts: list[str]) -> BertTokenizer:
+    """BERT's WordPiece, trained on the world's texts; any other text in plain letters still has tokens."""
+    pieces = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    pieces.normalizer = normalizers.BertNormalizer(lowercase=True)
+    pieces.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    alphabet = sorted(string.ascii_lowercase + string.digits + string.punctuation)
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *("##" + a for a in alphabet)]
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=1024, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
+    pieces.train_from_iterator(texts, trainer)
+    return BertTokenizer(vocab=pieces.get_vocab(), model_max_length=TOKENS)
+
+
+def reward(words: BertTokenizer, width: int = 96) -> ImageReward:
+    """Images in patches of 8x8 through 3 layers, texts through 2; no dropout, so that a step's draws are its own."""
+    sizes = {"hidden_size": width, "intermediate_size": 4 * width, "num_attention_heads": 4, "initializer_range": 0.02}
+    vision = sizes | {"num_hidden_layers": 3, "image_size": 64, "patch_size": 8, "layer_norm_eps": 1e-6}
+    numbers = {"vocab_size": len(words), "pad_token_id": words.pad_token_id, "sep_token_id": words.sep_token_id}
+    numbers |= {"bos_token_id": words.cls_token_id}
+    text = sizes | {"num_hidden_layers": 2, "max_position_embeddings": TOKENS, "layer_norm_eps": 1e-12} | numbers
+    config = {"vision_config": vision, "text_config": text, "head": [64, 32, 16, 8], "dropout": [0.0, 0.0, 0.0]}
+    pictures = CLIPImageProcessorPil(size={"shortest_edge": 64}, crop_size={"height": 64, "width": 64})
+    return ImageReward(config | {"max_tokens": TOKENS, "mean": 0.0, "std": 1.0}, words, pictures)
 
 
 def pipeline(vae: AutoencoderKL, unet: UNet2DConditionModel, text: CLIPTextModel, words: CLIPTokenizer):

@@ -1,5 +1,6 @@
 """Scoring jobs: what is in scores.csv, what is done again, and what is not."""
 
+import copy
 import dataclasses
 
 import pandas as pd
@@ -12,6 +13,7 @@ from eval.divergence import classify
 from eval.score import Scorer, score_job, score_run
 from scene.background import GREY
 from tests.eval.clip import encoder
+from tests.eval.reward import reward
 from tests.reports.synthetic import WORLD, ball, save, write_job
 
 CLIP = ["clip_score", "iqa_quality", "iqa_sharpness", "iqa_real", "r_precision"]
@@ -63,6 +65,31 @@ def test_scored_jobs_are_left_alone_until_the_encoder_changes(tmp_path, scorer):
     assert score_job(job, other)
     assert set(pd.read_csv(job / "scores.csv")["encoder"]) == {"another"}
     assert score_job(job, Scorer(encoder(), WORLD[:5], true_ball))
+
+
+def test_a_second_encoder_and_a_reward_add_their_columns_and_checksums(tmp_path, scorer):
+    job = write_job(tmp_path, "sdi", WORLD[2], 0, ball(8))
+    score_job(job, scorer)
+    before = pd.read_csv(job / "scores.csv")
+    flipped = encoder().model.visual_projection.weight.neg()
+    second = dataclasses.replace(encoder(), model=copy.deepcopy(encoder().model), checksum="s" * 64)
+    second.model.visual_projection.weight.copy_(flipped)  # the nearest text becomes the farthest
+    full = Scorer(encoder(), WORLD, true_ball, second, reward())
+    assert score_job(job, full)
+    assert not score_job(job, full)
+    scores = pd.read_csv(job / "scores.csv")
+    columns = [*CLIP[:4], "image_reward", "r_precision", "r_precision_2", "opacity", *TRUTH]
+    assert [*scores] == ["view", "azimuth", *columns, "encoder", "candidates", "truth", "encoder_2", "reward"]
+    pd.testing.assert_frame_equal(scores[before.columns], before)
+    assert set(scores["encoder_2"]) == {"s" * 16}
+    assert set(scores["reward"]) == {reward().checksum[:16]}
+    rgb = (ball(8)[0] * 255).round() / 255
+    expected = reward().score(rgb, WORLD[2].text)
+    assert scores["image_reward"].to_numpy() == pytest.approx(expected.numpy(), abs=1e-4)
+    image, texts = second.images(rgb), second.texts([p.text for p in WORLD])
+    assert scores["r_precision_2"].tolist() == (100.0 * ((image @ texts.mT).argmax(-1) == 2)).tolist()
+    assert score_job(job, scorer)  # without them again, the columns go
+    pd.testing.assert_frame_equal(pd.read_csv(job / "scores.csv"), before)
 
 
 def test_a_torn_file_of_scores_is_written_again(tmp_path, scorer):

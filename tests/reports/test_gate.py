@@ -141,6 +141,8 @@ def test_what_the_run_has_besides_is_not_looked_at(run, reference):
         (lambda p: p["steps"].update(sdi=500), "the steps of sdi is 300, the reference's 500"),
         (lambda p: p.update(prior="q" * 64), "the prior's checksum"),
         (lambda p: p.update(encoder="f" * 16), "the encoder's checksum"),
+        (lambda p: p.update(reward="f" * 16), "the reward's checksum is None"),
+        (lambda p: p.update(encoder_2="f" * 16), "the second encoder's checksum is None"),
         (lambda p: p.update(views=50), "the number of views is 8"),
         (lambda p: p.update(candidates="07"), "the prompts that R-Precision ranks"),
         (lambda p: p.update(prompts=["99-moon"]), "none of its prompts"),

@@ -8,18 +8,21 @@ import pytest
 import torch
 
 import world
+from eval.image_reward import ImageReward
 from prompts import load
 from scene.cameras import orbit
 from world import models
-from world.train import clip
+from world.train import clip, reward
 from world.train.check import sample
+from world.train.distort import DISTORTIONS
 
 PROMPTS = [prompt.text for prompt in load("world")]
+NEWER = {folder.name for folder in (models.TINY_CLIP_2, models.TINY_REWARD) if folder.exists()}
 
 
 def test_weights_are_small_and_half_precision_safetensors():
     files = list(models.MODELS.rglob("*.safetensors"))
-    assert len(files) == 4
+    assert {file.parent.name for file in files} - NEWER == {"vae", "unet", "text_encoder", "tiny-clip"}
     assert sum(file.stat().st_size for file in files) <= 24e6
     assert max(file.stat().st_size for file in files) <= 15e6
     assert not list(models.MODELS.rglob("*.bin"))
@@ -57,6 +60,33 @@ def test_diffusers_opens_the_prior_and_its_samples_are_of_their_prompt(judge):
     images = sample(pipe, PROMPTS)
     assert images.shape == (len(PROMPTS), 3, 64, 64)
     assert (ranked(judge, images) == torch.arange(len(PROMPTS))).float().mean() >= 0.75
+
+
+@pytest.mark.skipif(not models.TINY_CLIP_2.exists(), reason="the second CLIP is not trained yet")
+def test_the_second_clip_names_true_views_by_other_weights(judge):
+    from transformers import CLIPModel, CLIPProcessor
+
+    second = CLIPModel.from_pretrained(models.TINY_CLIP_2, dtype=torch.float32).eval()
+    words = CLIPProcessor.from_pretrained(models.TINY_CLIP_2).tokenizer
+    assert second.config.projection_dim != judge[0].config.projection_dim
+    views = [world.truth_views(prompt, orbit(4), 64) for prompt in PROMPTS]
+    images = torch.cat([v.rgb + (1 - v.opacity) * 0.6 for v in views])
+    own = torch.arange(len(PROMPTS)).repeat_interleave(4)
+    assert (ranked((second, words), images) == own).float().mean() >= 0.95
+
+
+@pytest.mark.skipif(not models.TINY_REWARD.exists(), reason="the reward is not trained yet")
+def test_the_reward_prefers_true_views_of_the_prompt():
+    model, rng = ImageReward.load(models.TINY_REWARD), torch.Generator().manual_seed(0)
+    views = [world.truth_views(prompt, orbit(4), 64) for prompt in PROMPTS]
+    rgba = torch.stack([torch.cat([v.rgb, v.opacity], 1) for v in views])
+    above = []
+    for k, prompt in enumerate(PROMPTS):
+        image = [reward.ladder(rgba[k], distort, rng)[[0, 2]] for distort in DISTORTIONS]
+        other = reward.ladder(rgba[k - 1], DISTORTIONS[0], rng)[0]
+        true, bad = (model.score(torch.cat([x[j] for x in image]), prompt) for j in range(2))
+        above += [true > bad, true[:4] > model.score(other, prompt)]
+    assert torch.cat(above).float().mean() >= 0.9
 
 
 def test_no_configuration_names_a_path_of_a_machine():

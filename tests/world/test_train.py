@@ -11,8 +11,9 @@ from torch import nn
 from priors.text import COARSE, SECTORS, view_index
 from scene.cameras import look_at
 from world import captions, models
-from world.dataset import over_grey
-from world.train import distort, run
+from world.dataset import Pictures, over_grey
+from world.train import clip, distort, reward, run
+from world.train.check import Quality
 
 
 @pytest.fixture
@@ -95,3 +96,97 @@ def test_pictures_lie_over_greys():
     image = over_grey(rgba, torch.Generator().manual_seed(0))
     assert ((image > 0.3) & (image < 0.9)).all()
     assert (image.amax(1) - image.amin(1)).max() < 0.07
+
+
+PROMPTS = ["A red block", "A green block", "A blue block", "A white block"]
+
+
+@pytest.fixture(scope="module")
+def blocks() -> Pictures:
+    """Forty textured squares of the four colours, at random places."""
+    rng, label = torch.Generator().manual_seed(0), torch.arange(40) % 4
+    rgba = torch.zeros(40, 4, 64, 64)
+    for n, (y, x) in enumerate(torch.randint(8, 24, (40, 2), generator=rng).tolist()):
+        colour = torch.tensor([[0.8, 0.2, 0.2], [0.2, 0.7, 0.2], [0.2, 0.2, 0.8], [0.8, 0.8, 0.8]])[label[n]]
+        stripes = 0.75 + 0.25 * (torch.arange(32) // 4 % 2)
+        rgba[n, :3, y : y + 32, x : x + 32] = colour[:, None, None] * stripes
+        rgba[n, 3, y : y + 32, x : x + 32] = 1
+    return Pictures((rgba * 255).to(torch.uint8), label, torch.zeros(40), torch.zeros(40))
+
+
+def test_rungs_of_a_ladder_differ_by_the_distortion_alone(blocks):
+    rgba = blocks.rgba[:6].float() / 255
+    true, mild, strong = reward.ladder(rgba, distort.foggy, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(mild, 0.5 * (true + strong), atol=1.1 / 255, rtol=0)
+    inside = rgba[:, 3:].expand(-1, 3, -1, -1) == 1
+    torch.testing.assert_close(true[inside], rgba[:, :3][inside], atol=0.6 / 255, rtol=0)
+    assert (strong - true).abs().mean() > 0.02
+    same = reward.ladder(rgba, lambda x, rng: x, torch.Generator().manual_seed(0))
+    assert torch.equal(same[0], same[1])
+    assert torch.equal(same[0], same[2])
+
+
+def test_a_batch_holds_every_distortion_and_its_mismatches_are_of_other_prompts(blocks):
+    images, label = reward.batch(blocks, torch.Generator().manual_seed(0))
+    assert images.shape == (3, reward.BATCH, 3, 64, 64)
+    assert all((a - b).abs().mean() > 0.003 for a, b in itertools.pairwise(images.transpose(0, 1).flatten(0, 1)[:3]))
+
+    class ByColour:
+        """Rewards a picture by its mean green, whatever is asked: the pairs can be told from the scores."""
+
+        processor = models.reward(models.word_pieces(PROMPTS)).processor
+
+        def look(self, pixels):
+            return pixels[:, 1].mean((1, 2))[:, None, None]
+
+        def judge(self, seen, words):
+            return seen[:, 0, 0] + 100 * words["input_ids"][:, 0]
+
+    r = reward.rewards(ByColour(), images, label, {"input_ids": torch.arange(4)[:, None]}, torch.Generator())
+    assert r.own.shape == (3, reward.BATCH)
+    asked = ((r.own + 50) // 100).long()
+    assert torch.equal(asked, label.expand(3, -1))
+    assert torch.equal(((r.other + 50) // 100).long(), label)
+    assert 0 < r.differs.sum() < reward.BATCH
+    looked = r.other - 100 * label
+    greens = r.own - 100 * label
+    for i in range(reward.BATCH):
+        neighbour = (greens[r.at[i]] - looked[i]).abs().argmin().item()
+        assert neighbour != i
+        assert bool(r.differs[i]) == bool(label[neighbour] != label[i])
+    assert len(r.mismatched) == r.differs.sum()
+
+
+def test_the_reward_learns_to_rank_and_its_scores_are_standard(cache, blocks, monkeypatch):
+    small = models.reward
+    monkeypatch.setattr(models, "reward", lambda words: small(words, width=32))
+    monkeypatch.setattr(run, "rate", lambda *_: 1e-3)
+    words = models.word_pieces(PROMPTS)
+    model = reward.train(blocks, PROMPTS, words, seed=0, steps=60)
+    curve = (cache / "train/reward/curve.csv").read_text().splitlines()
+    assert curve[0] == "step,loss,distorted,mild,mismatched"
+    shares = reward.right(model, blocks, PROMPTS, run.rng_of(1, 0))
+    assert [*shares] == ["blurred", "noised", "partly_formed", "over_saturated", "foggy", "mismatched"]
+    assert sum(shares.values()) / 6 > 60  # chance is 50
+    again = reward.standardised(model, blocks, model.words(PROMPTS), run.rng_of(2, 0), batches=20)
+    before = dict(model.config)
+    assert again.config["mean"] == pytest.approx(before["mean"], abs=0.5 * before["std"])
+    assert again.config["std"] == pytest.approx(before["std"], rel=0.4)
+
+
+def test_clips_of_other_sizes_train_beside_each_other(cache, blocks):
+    words = models.tokenizer([*PROMPTS, *clip.SENTENCES])
+    small = clip.train(blocks, PROMPTS, words, 5, 2, "clip2", width=32, layers=1)
+    assert small.config.vision_config.hidden_size == small.config.text_config.hidden_size == 32
+    assert len(small.vision_model.encoder.layers) == 1
+    assert (cache / "train/clip2/state.safetensors").exists()
+    assert not (cache / "train/clip").exists()
+
+
+def test_a_quality_is_met_from_its_own_side():
+    assert Quality(models.TINY_CLIP, "ranked", 98.0, 98.0, "%").met
+    assert not Quality(models.TINY_CLIP, "ranked", 97.9, 98.0, "%").met
+    apart = Quality(models.TINY_CLIP_2, "apart", 5.1, 5.0, "points", at_most=True)
+    assert not apart.met
+    assert apart._replace(value=0.0).met
+    assert apart.cells == ("apart", "5.1 points", "<= 5 points")

@@ -1,4 +1,4 @@
-"""Training of the world's models: `python -m world.train {vae,unet,clip}`, and `--check` of their quality."""
+"""Training of the world's models: `python -m world.train MODEL`, and `--check` of their quality."""
 
 import os
 

@@ -3,6 +3,8 @@
     python -m world.train vae                the autoencoder
     python -m world.train unet               the U-Net and its text encoder (needs the autoencoder)
     python -m world.train clip               the tiny CLIP
+    python -m world.train clip2              the second one: smaller, of another seed
+    python -m world.train reward             the tiny reward, in ImageReward's form
     python -m world.train --check            measure all of them on unseen views, and write their cards
 
 A training that was stopped (Ctrl-C too) goes on where it was when the same command is run again; what it keeps lies in
@@ -25,8 +27,9 @@ from world.captions import every_caption
 from world.dataset import pictures
 from world.train import curves
 
-STEPS = {"vae": 1800, "unet": 5000, "clip": 1200}
+STEPS = {"vae": 1800, "unet": 5000, "clip": 1200, "clip2": 1200, "reward": 1000}
 VIEWS, UNSEEN = 1000, 100  # of each toy, for training and for checks
+SECOND = 1000  # added to the seed of the second CLIP's weights and batches; its pictures are the first one's
 
 
 def train_vae(prompts: list[str], seed: int, steps: int) -> None:
@@ -60,6 +63,24 @@ def train_clip(prompts: list[str], seed: int, steps: int) -> None:
     models.clip_processor(words).save_pretrained(models.TINY_CLIP)
 
 
+def train_clip2(prompts: list[str], seed: int, steps: int) -> None:
+    from world.train import clip
+
+    words = models.tokenizer([*prompts, *clip.SENTENCES])
+    model = clip.train(
+        pictures(prompts, VIEWS, seed), prompts, words, seed + SECOND, steps, "clip2", width=96, layers=3
+    )
+    model.half().save_pretrained(models.TINY_CLIP_2)
+    models.clip_processor(words).save_pretrained(models.TINY_CLIP_2)
+
+
+def train_reward(prompts: list[str], seed: int, steps: int) -> None:
+    from world.train import reward
+
+    model = reward.train(pictures(prompts, VIEWS, seed), prompts, models.word_pieces(prompts), seed, steps)
+    model.half().save(models.TINY_REWARD)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m world.train",
@@ -77,9 +98,9 @@ def main() -> None:
 
         sys.exit(0 if check(prompts, UNSEEN) else 1)
     if args.model is None:
-        parser.error("name a model to train (vae, unet or clip), or --check")
-    train = {"vae": train_vae, "unet": train_unet, "clip": train_clip}[args.model]
-    train(prompts, args.seed, args.steps or STEPS[args.model])
+        parser.error(f"name a model to train ({', '.join(STEPS)}), or --check")
+    trainers = {"vae": train_vae, "unet": train_unet, "clip": train_clip, "clip2": train_clip2, "reward": train_reward}
+    trainers[args.model](prompts, args.seed, args.steps or STEPS[args.model])
     curves.keep(args.model)
 
 

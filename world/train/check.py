@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
@@ -13,49 +14,90 @@ from torch import Tensor
 from transformers import CLIPModel, CLIPProcessor
 
 from errors import UserError
+from eval.image_reward import ImageReward
 from world import models
 from world.dataset import Pictures, pictures
-from world.train import clip, curves, vae
+from world.train import clip, curves, reward, vae
 from world.train.run import rng_of
 from world.train.sheet import grid
 
 SAMPLES, STEPS, CFG, SEED = 10, 30, 3.0, 1
 SHEET, CURVES = Path("docs/samples.png"), Path("docs/training.png")
+ABOUT = {
+    models.TINY_SD: "tiny SD: Stable Diffusion's format, 64x64 images, 8x16x16 latents, v-prediction",
+    models.TINY_CLIP: "tiny CLIP: a transformers CLIPModel, 64x64 images in patches of 8x8",
+    models.TINY_CLIP_2: "tiny CLIP 2: a second CLIPModel, of another seed and size, to check R-Precision",
+    models.TINY_REWARD: "tiny reward: ImageReward's form (BLIP and a linear head), 64x64 images in patches of 8x8",
+}
+
+
+class Quality(NamedTuple):
+    """A row of the table, of the model in `folder`; `at_most` where less is better."""
+
+    folder: Path
+    name: str
+    value: float
+    aim: float
+    unit: str
+    at_most: bool = False
+
+    @property
+    def met(self) -> bool:
+        return self.value <= self.aim if self.at_most else self.value >= self.aim
+
+    @property
+    def cells(self) -> tuple[str, str, str]:
+        bound = "<=" if self.at_most else ">="
+        return self.name, f"{self.value:.1f} {self.unit}", f"{bound} {self.aim:g} {self.unit}"
 
 
 def check(prompts: list[str], unseen: int) -> bool:
     """Measure, print, write the cards, and say whether every model meets its aim."""
-    for folder in (models.TINY_SD, models.TINY_CLIP):
+    for folder in (models.TINY_SD, models.TINY_CLIP, models.TINY_CLIP_2, models.TINY_REWARD):
         if not folder.exists():
             raise UserError(f"There are no weights in {folder.name}: run `python -m world.train` for each model first.")
     data = pictures(prompts, unseen, seed=SEED)
-    judge = CLIPModel.from_pretrained(models.TINY_CLIP, torch_dtype=torch.float32).eval()
-    words = CLIPProcessor.from_pretrained(models.TINY_CLIP).tokenizer
     pipe = StableDiffusionPipeline.from_pretrained(
         models.TINY_SD, torch_dtype=torch.float32, safety_checker=None, local_files_only=True
     )
-    rows = [
-        ("VAE, PSNR on unseen views", vae.psnr(pipe.vae.eval(), data, rng_of(SEED, 0)), 28.0, "dB"),
-        (
-            "CLIP, true renders ranked to their prompt",
-            _ranked(judge, data, prompts, words, grey=False),
-            98.0,
-            "%",
-        ),
-        ("CLIP, the same in grey scale", _ranked(judge, data, prompts, words, grey=True), 80.0, "%"),
-        ("U-Net, samples ranked to their prompt", _sampled(pipe, judge, prompts, words), 80.0, "%"),
-    ]
+    psnr = vae.psnr(pipe.vae.eval(), data, rng_of(SEED, 0))
+    rows = [Quality(models.TINY_SD, "VAE, PSNR on unseen views", psnr, 30.0, "dB")]
+    rows += _ranked(pipe, data, prompts) + _rewarded(data, prompts)
     table = Table("quality", "measured", "aim", "", title=f"The world's models on {len(data.rgba)} unseen views")
-    for name, value, aim, unit in rows:
-        table.add_row(name, f"{value:.1f} {unit}", f">= {aim:g} {unit}", "yes" if value >= aim else "[red]no")
+    for row in rows:
+        table.add_row(*row.cells, "yes" if row.met else "[red]no")
     Console().print(table)
     _cards(rows)
     curves.draw(CURVES)
-    return all(value >= aim for _, value, aim, _ in rows)
+    return all(row.met for row in rows)
 
 
-def _ranked(judge: CLIPModel, data: Pictures, prompts: list[str], words, grey: bool) -> float:
-    return clip.accuracy(judge, data, prompts, words, rng_of(SEED, 1), grey)
+def _ranked(pipe: StableDiffusionPipeline, data: Pictures, prompts: list[str]) -> list[Quality]:
+    """What both CLIPs say of unseen true renders and of the prior's samples."""
+    images, rows = _sampled(pipe, prompts), []
+    shares = []
+    for folder, name in ((models.TINY_CLIP, "CLIP"), (models.TINY_CLIP_2, "second CLIP")):
+        judge = CLIPModel.from_pretrained(folder, torch_dtype=torch.float32).eval()
+        words = CLIPProcessor.from_pretrained(folder).tokenizer
+        true, grey = (clip.accuracy(judge, data, prompts, words, rng_of(SEED, 1), grey=g) for g in (False, True))
+        rows.append(Quality(folder, f"{name}, true renders ranked to their prompt", true, 98.0, "%"))
+        rows.append(Quality(folder, f"{name}, the same in grey scale", grey, 85.0, "%"))
+        shares.append((true, _own(judge, images, prompts, words)))
+    (true, sampled), (true_2, sampled_2) = shares
+    rows.append(Quality(models.TINY_SD, "U-Net, samples ranked to their prompt", sampled, 80.0, "%"))
+    for name, gap in (("true renders", true - true_2), ("samples", sampled - sampled_2)):
+        rows.append(
+            Quality(models.TINY_CLIP_2, f"the CLIPs' R-Precision apart, {name}", abs(gap), 5.0, "points", at_most=True)
+        )
+    return rows
+
+
+def _rewarded(data: Pictures, prompts: list[str]) -> list[Quality]:
+    """Shares of unseen pairs that the reward ranks rightly."""
+    shares = reward.right(ImageReward.load(models.TINY_REWARD), data, prompts, rng_of(SEED, 2))
+    names = {way: f"reward, a true render above itself {way.replace('_', ' ')}" for way in shares}
+    names["mismatched"] = "reward, a true render above one of another prompt"
+    return [Quality(models.TINY_REWARD, names[way], share, 95.0, "%") for way, share in shares.items()]
 
 
 @torch.no_grad()
@@ -70,38 +112,32 @@ def sample(pipe: StableDiffusionPipeline, texts: list[str], seed: int = SEED, cf
     return made.images.float()
 
 
-def _sampled(pipe: StableDiffusionPipeline, judge: CLIPModel, prompts: list[str], words) -> float:
-    """Share in % of plain-prompt samples that the judge ranks to their own prompt; the sheet is written too."""
+def _sampled(pipe: StableDiffusionPipeline, prompts: list[str]) -> Tensor:
+    """SAMPLES plain-prompt samples of each prompt, in order; the sheet is written too."""
     texts = [prompt for prompt in prompts for _ in range(SAMPLES)]
     images = torch.cat([sample(pipe, texts[k : k + 30], SEED + k) for k in range(0, len(texts), 30)])
     SHEET.parent.mkdir(exist_ok=True)
     grid(images.unflatten(0, (len(prompts), SAMPLES)), prompts).save(SHEET)
+    return images
+
+
+@torch.no_grad()
+def _own(judge: CLIPModel, images: Tensor, prompts: list[str], words) -> float:
+    """Share in % of the samples that the judge ranks to their own prompt."""
     label = torch.arange(len(prompts)).repeat_interleave(SAMPLES)
-    with torch.no_grad():
-        rank = clip.similarities(judge, images, clip.tokens(words, prompts)).argmax(1)
+    rank = clip.similarities(judge, images, clip.tokens(words, prompts)).argmax(1)
     return 100 * (rank == label).float().mean().item()
 
 
-def _cards(rows: list[tuple[str, float, float, str]]) -> None:
+def _cards(rows: list[Quality]) -> None:
     """A README beside each model: what it is, its size, and what was measured."""
-    about = {
-        models.TINY_SD: (
-            "tiny SD",
-            "Stable Diffusion's format, 64x64 images, 8x16x16 latents, v-prediction",
-            rows[:1] + rows[3:],
-        ),
-        models.TINY_CLIP: (
-            "tiny CLIP",
-            "a transformers CLIPModel, 64x64 images in patches of 8x8",
-            rows[1:3],
-        ),
-    }
-    for folder, (name, what, measured) in about.items():
+    for folder, about in ABOUT.items():
+        name, what = about.split(": ", 1)
         files = sorted(folder.rglob("*.safetensors"))
         count = {f.relative_to(folder).as_posix(): sum(v.numel() for v in load_file(f).values()) for f in files}
         lines = [f"# {name}", "", f"Of the known world: {what}; trained by `python -m world.train`.", ""]
         lines += ["| measured on unseen views | value | aim |", "| --- | --- | --- |"]
-        lines += [f"| {n} | {v:.1f} {u} | >= {a:g} {u} |" for n, v, a, u in measured]
+        lines += [f"| {' | '.join(row.cells)} |" for row in rows if row.folder == folder]
         lines += [
             "",
             "| weights | parameters |",

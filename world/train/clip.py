@@ -44,10 +44,13 @@ def similarities(model: CLIPModel, image: Tensor, texts: dict[str, Tensor]) -> T
     return out.logits_per_image
 
 
-def train(data: Pictures, prompts: list[str], words, seed: int, steps: int) -> CLIPModel:
+def train(
+    data: Pictures, prompts: list[str], words, seed: int, steps: int, name: str = "clip", **sizes: int
+) -> CLIPModel:
+    """`sizes` are those of `models.clip`; the state and the curve are kept under `name`."""
     torch.manual_seed(seed)
-    model = models.clip(words)
-    training = Training("clip", model, seed, steps, PEAK)
+    model = models.clip(words, **sizes)
+    training = Training(name, model, seed, steps, PEAK)
     texts = tokens(words, prompts + SENTENCES)
 
     def loss_of(rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:

@@ -11,6 +11,7 @@ from world.dataset import CACHE
 
 KEPT = Path(__file__).parents[1] / "curves"
 SHOWN = {"vae": ("psnr", "PSNR of a batch, dB"), "unet": ("loss", "v-loss of a batch"), "clip": ("loss", "loss")}
+SHOWN |= {"clip2": ("loss", "loss"), "reward": ("loss", "ranking loss")}
 
 
 def keep(name: str) -> None:
@@ -23,7 +24,7 @@ def draw(path: Path) -> None:
     """The kept curves side by side, smoothed over 15 rows of 20 steps."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, len(SHOWN), figsize=(10, 2.6))
+    figure, axes = plt.subplots(1, len(SHOWN), figsize=(3.2 * len(SHOWN), 2.6))
     for place, (name, (column, label)) in zip(axes, SHOWN.items(), strict=True):
         curve = pd.read_csv(KEPT / f"{name}.csv")
         place.plot(curve["step"], curve[column], color="0.8", linewidth=0.8)

@@ -6,9 +6,13 @@ a random stream, and returns the same.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+Distortion = Callable[[Tensor, torch.Generator], Tensor]
 
 
 def _uniform(n: int, low: float, high: float, rng: torch.Generator) -> Tensor:
@@ -57,7 +61,7 @@ def foggy(x: Tensor, rng: torch.Generator) -> Tensor:
     return torch.cat([x[:, :3] * (1 - mist) + tint * mist, x[:, 3:] * (1 - mist) + mist], 1)
 
 
-DISTORTIONS = (blurred, noised, partly_formed, over_saturated, foggy)
+DISTORTIONS: tuple[Distortion, ...] = (blurred, noised, partly_formed, over_saturated, foggy)
 
 
 def grey_scale(image: Tensor) -> Tensor:
