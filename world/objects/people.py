@@ -69,7 +69,7 @@ def rider(v: Variant) -> list[Part]:
     coat = v.pick((0.5, 0.26, 0.1), (0.35, 0.2, 0.12), (0.62, 0.42, 0.22))
     mane, suit, grey, saddle = (0.16, 0.09, 0.05), (0.93, 0.94, 0.95), (0.55, 0.57, 0.62), v.pick(RED, (0.15, 0.3, 0.8))
     sock = where(lambda p: p[:, 2] < -0.4, mane, where(lambda p: p[:, 2] < -0.33, v.pick(coat, WHITE), coat))
-    tail = v.size(0.22)
+    tail = v.size(0.2)
     return [
         Part(at(-0.03, 0, -0.13, egg(0.29, 0.12, 0.12)), coat),
         Part(rod((0.18, 0, -0.1), (0.33, 0, 0.13), 0.1, 0.07), coat, 0.05),
