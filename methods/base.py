@@ -19,10 +19,11 @@ from scene.cameras import Cameras
 
 @dataclass(frozen=True)
 class Views:
-    """Detached renders of one step: latents, the images they encode, and what they were taken of and from."""
+    """Detached renders of one step: latents, the images they encode, and what they were taken of and from. Of a scene
+    that is latent itself, the image is its latents."""
 
     x0: Float[Tensor, "B C h w"]
-    image: Float[Tensor, "B 3 H W"]
+    image: Float[Tensor, "B D H W"]
     text: Text
     cameras: Cameras
     progress: float
@@ -34,13 +35,16 @@ class Guidance:
     """The pull of the prior: a gradient on the latents, one on the images for the rules that have it, and a log."""
 
     latent: Float[Tensor, "B C h w"]
-    image: Float[Tensor, "B 3 H W"] | None = None
+    image: Float[Tensor, "B D H W"] | None = None
     log: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Method:
     """A distillation rule. Subclasses are frozen dataclasses whose fields are the rule's hyper-parameters."""
+
+    # the prompt that guidance leads away from; a rule that has one makes it a field
+    negative = ""
 
     def start(self, prior: Prior) -> Any:
         """Extra trained state (VSD's and ESD's student), or None."""

@@ -18,10 +18,12 @@ from priors.schedule import Schedule
 
 @dataclass(frozen=True)
 class Text:
-    """The conditions of one prompt, embedded once: L tokens of D channels. `uncond` has one row, or one a camera.
+    """The conditions of one prompt, embedded once: L tokens of D channels. `uncond` is what guidance leads away from:
+    a negative prompt, or the empty one; it has one row, or one a camera.
 
     `front`, `side`, `back`, `overhead` are the coarse view prompts (priors/text.py). `sectors`, where the prior's text
-    adapter knows finer view words, holds S of them at azimuths 360 k / S, counter-clockwise from the front.
+    adapter knows finer view words, holds S of them at azimuths 360 k / S, counter-clockwise from the front. `null` is
+    the empty prompt where `uncond` is another.
     """
 
     uncond: Float[Tensor, "U L D"]
@@ -31,6 +33,12 @@ class Text:
     back: Float[Tensor, "1 L D"]
     overhead: Float[Tensor, "1 L D"]
     sectors: Float[Tensor, "S L D"] | None = None
+    null: Float[Tensor, "1 L D"] | None = None
+
+    @property
+    def empty(self) -> Float[Tensor, "U L D"]:
+        """The empty prompt."""
+        return self.uncond if self.null is None else self.null
 
 
 class Prior(ABC):

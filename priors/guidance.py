@@ -9,6 +9,7 @@ A paper's scale for eps_c + s (eps_c - eps_u) is s + 1 here. All branches travel
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -72,6 +73,20 @@ def perp_neg_texts(text: Text, cameras: Cameras) -> tuple[Tensor, Tensor, Tensor
     return positive, first, second
 
 
+def repulsion(
+    eps_u: Float[Tensor, "B C h w"],
+    eps_c: Float[Tensor, "B C h w"],
+    negatives: Sequence[Float[Tensor, "B C h w"]],
+    cameras: Cameras,
+) -> Float[Tensor, "B C h w"]:
+    """sum_i w_i e_i_perp: away from the views that a camera does not have."""
+    e_pos = eps_c - eps_u
+    away = torch.zeros_like(e_pos)
+    for w, eps_n in zip(perp_neg_weights(cameras).T, negatives, strict=True):
+        away = away + per_item(w, away) * perpendicular(eps_n - eps_u, e_pos)
+    return away
+
+
 def branches(
     prior: Prior, x_t: Float[Tensor, "B C h w"], t: Int[Tensor, " B"], *texts: Float[Tensor, "B L D"]
 ) -> tuple[Float[Tensor, "B C h w"], ...]:
@@ -96,11 +111,7 @@ def guided_eps(
         return branches(prior, x_t, t, uncond)[0]
     if perp_neg:
         eps_u, eps_c, *negatives = branches(prior, x_t, t, uncond, *perp_neg_texts(text, cameras))
-        e_pos = eps_c - eps_u
-        e = e_pos
-        for w, eps_n in zip(perp_neg_weights(cameras).T, negatives, strict=True):
-            e = e + per_item(w, e) * perpendicular(eps_n - eps_u, e_pos)
-        return eps_u + scale * e
+        return eps_u + scale * (eps_c - eps_u + repulsion(eps_u, eps_c, negatives, cameras))
     if scale == 1:
         return branches(prior, x_t, t, condition(text, cameras))[0]
     eps_u, eps_c = branches(prior, x_t, t, uncond, condition(text, cameras))

@@ -30,12 +30,14 @@ SECTORS = (
 
 
 def make_text(prior: Prior, prompt: str, negative: str = "") -> Text:
-    """Embed a prompt once, plain and with each view word the prior knows. `negative` is the unconditional text."""
+    """Embed a prompt once, plain and with each view word the prior knows. `negative` is the unconditional text; where
+    there is one, the empty prompt is embedded beside it."""
     suffixes = ["", *COARSE.values(), *(SECTORS if prior.view_words == "sectors" else ())]
     uncond, plain, side, front, back, overhead, *sectors = prior.embed(
         [negative, *(prompt + suffix for suffix in suffixes)]
     ).split(1)
-    return Text(uncond, plain, front, side, back, overhead, torch.cat(sectors) if sectors else None)
+    null = prior.embed([""]) if negative else None
+    return Text(uncond, plain, front, side, back, overhead, torch.cat(sectors) if sectors else None, null)
 
 
 def wrapped(azimuth: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

@@ -8,8 +8,13 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from methods.base import Views
+from methods.csd import CSD
+from methods.hifa import HiFA
+from methods.ism import ISM
+from methods.nfsd import NFSD
 from methods.sdi import SDI
 from methods.sds import SDS
+from methods.sjc import SJC
 from priors.analytic import MixturePrior
 from priors.base import Text
 from scene.cameras import Cameras
@@ -18,6 +23,16 @@ from scene.cameras import Cameras
 all_methods = {
     "sds": SDS(),
     "sds-perp-neg": SDS(scale=7.5, perp_neg=True, weight="uniform"),
+    "sjc": SJC(),
+    "sjc-plain": SJC(scale=7.5, perp_neg=True, variance_reduction=False),
+    "nfsd": NFSD(),
+    "csd": CSD(),
+    "csd-stage1": CSD.stage1(),
+    "csd-stage2": CSD.stage2(),
+    "csd-perp-neg": CSD(p=1.0, k=-1.0),
+    "hifa": HiFA(),
+    "ism": ISM(),
+    "ism-perp-neg": ISM(perp_neg=True, inversion_scale=2.0),
     "sds-anneal": SDI(kappa="random"),
     "sdi": SDI(),
     "sdi-official": SDI.official(),
@@ -42,9 +57,9 @@ def mixture() -> tuple[MixturePrior, Text]:
     """A prior of five Gaussians in double, and a text whose views weigh them differently."""
     rng = torch.Generator().manual_seed(7)
     means = torch.randn(5, 3, 4, 4, generator=rng)
-    weights = 0.05 + torch.rand(6, 1, 1, 5, generator=rng, dtype=torch.float64)
+    *weights, null = 0.05 + torch.rand(7, 1, 1, 5, generator=rng, dtype=torch.float64)
     prior = MixturePrior(means, torch.tensor([0.3, 0.5, 0.7, 0.9, 1.1]), list("abcde"))
-    return prior, Text(*weights)
+    return prior, Text(*weights, null=null)
 
 
 def same_text(uncond: torch.Tensor, plain: torch.Tensor) -> Text:
@@ -72,6 +87,8 @@ class RowDraws(TorchFunctionMode):
         if func in (torch.randn, torch.rand, torch.randint):
             *head, shape = args
             shape = (shape,) if isinstance(shape, int) else tuple(shape)
+            if not shape:  # one number for the whole batch
+                return func(*args, **kwargs)
             assert shape[0] == len(self.rows)
             return func(*head, (self.total, *shape[1:]), **kwargs)[self.rows]
         return func(*args, **(kwargs or {}))

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from errors import UserError
 from tests.parity.recording import Recording
-from tests.parity.replay import LIMITS, Result, replay
+from tests.parity.replay import Result, replay
+from tests.parity.shared import LIMITS
 
 
 def report(results: list[Result]) -> str:

@@ -48,6 +48,8 @@ class RecordedPrior(Prior):
         self.limit, self.known = limit, []
         self.items = len(case["out.t"]) if case and "out.t" in case else 0
         for k in range(len(case.series("unet", "out")) if case else 0):
+            if f"unet.{k:02}.class_labels" in case:  # a call of a student
+                continue
             x, t, text, out = (
                 case[f"unet.{k:02}.{key}"] for key in ("sample", "timestep", "encoder_hidden_states", "out")
             )

@@ -89,8 +89,9 @@ class Recording:
             raise UserError(f"{index} lists no cases; restore it.")
         self.cases = [Case(folder, entry) for entry in content["cases"]]
 
-    def model(self, case: Case) -> Path:
-        path = self.folder / "models" / str(case.entry.get("model"))
+    def model(self, case: Case, name: str = "") -> Path:
+        """The folder of a case's model, or of one of another name."""
+        path = self.folder / "models" / (name or str(case.entry.get("model")))
         for part in ("unet/config.json", "vae/config.json", "scheduler/scheduler_config.json"):
             if not (path / part).is_file():
                 raise UserError(f"Case {case.name}: its model lacks {path / part}; restore it.")
@@ -134,6 +135,8 @@ class Replayed(TorchFunctionMode):
         value = self.left[kind].pop(0)
         if kind == "uniform" and value.ndim == 0:  # one number for the batch
             value = value.expand(asked.shape)
+        if kind == "integer" and asked.ndim == 0 and value.numel() == 1:  # one for the batch
+            value = value.reshape(())
         if value.shape != asked.shape:
             raise DrawsDiffer(f"a {kind} draw of shape {tuple(asked.shape)}, recorded {tuple(value.shape)}")
         if kind == "integer" and not ((value >= args[0]) & (value < args[1])).all():

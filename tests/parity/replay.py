@@ -7,33 +7,37 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from errors import UserError
 from methods import timesteps
 from methods.base import Views
 from methods.sdi import SDI, leading_grid
 from methods.sds import SDS, WEIGHTS
-from priors.base import Prior, Text
-from priors.guidance import Decay, guided_eps, perp_neg_texts, perp_neg_weights, perpendicular
+from priors.guidance import Decay, perp_neg_texts, perp_neg_weights, perpendicular
 from priors.schedule import Schedule
 from priors.text import COARSE, view_index, wrapped
-from scene.cameras import Cameras
 from tests.parity import shims
-from tests.parity.prior import RecordedPrior
 from tests.parity.recording import Case, DrawsDiffer, Recording, Replayed, error_of
+from tests.parity.shared import (
+    Pairs,
+    cameras_of,
+    gradient_pairs,
+    latents_of,
+    limit_of,
+    prior_of,
+    scale_of,
+    shared_pairs,
+    text_of,
+    views_of,
+)
+from tests.parity.students import replay_vsd
 
-LIMITS = {"sdi": 1e-4, "every other method": 1e-5}
 SKIPPED = {
     "ism": "interval score matching is not built yet",
-    "vsd": "variational score distillation is not built yet",
-    "esd": "entropic score distillation is not built yet",
     "hifa_threestudio": "HiFA is not built yet",
     "sjc": "score Jacobian chaining is not built yet",
     "csd": "classifier score distillation is not built yet",
@@ -43,7 +47,6 @@ SKIPPED = {
     "unified_vsd": "threestudio's unified guidance is outside this project",
     "esd_toy_gaussian": "the authors' 2-D script is outside this project",
 }
-Pairs = dict[str, tuple[Any, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -83,111 +86,6 @@ def replay(recording: Recording, case: Case, shimmed: bool = True) -> Result:
     limit = limit_of(case.method)
     verdict = "agrees" if errors[worst] <= limit else "DIFFERS"
     return Result(case.name, case.method, f"{verdict}, worst in {worst}", errors[worst], limit)
-
-
-def limit_of(method: str) -> float:
-    return LIMITS.get(method, LIMITS["every other method"])
-
-
-@cache
-def _prior(kind: type[RecordedPrior], folder: Path) -> RecordedPrior:
-    return kind(folder)
-
-
-def prior_of(recording: Recording, case: Case, shimmed: bool) -> RecordedPrior:
-    """The case's model, as the official code would misuse it where it does."""
-    folder = recording.model(case)
-    tiled = shimmed and bool(case.config.get("use_perp_neg"))
-    kind = shims.TiledNegatives if tiled else RecordedPrior
-    if shimmed and case.method == "sds" and _prior(kind, folder).predicts == "v_prediction":
-        kind = shims.UnconvertedTiled if tiled else shims.UnconvertedVelocity
-    prior = _prior(kind, folder)
-    prior.schedule = Schedule(prior.schedule.abar)
-    prior.listen_to(case, limit_of(case.method))
-    if shimmed and case.method == "sdi" and not case.config.get("enable_sdi", True):
-        return shims.first_items_time(prior)
-    return prior
-
-
-def cameras_of(case: Case) -> Cameras:
-    azimuth = case["in.azimuth"]
-    n, one = len(azimuth), torch.ones(len(azimuth))
-    elevation = case["in.elevation"] if "in.elevation" in case else 0 * one
-    return Cameras(torch.eye(4).repeat(n, 1, 1), 40 * one, elevation, azimuth, one)
-
-
-def text_of(case: Case, cameras: Cameras) -> Text:
-    """The recorded embeddings. The recordings' unconditional ones depend on the view: a row a camera."""
-    plain, uncond = case["in.text_embeddings"], case["in.uncond_text_embeddings"]
-    if not case.config.get("view_dependent_prompting", True):
-        return Text(uncond, plain, plain, plain, plain, plain)
-    side, front, back, overhead = case["in.text_embeddings_vd"].split(1)
-    uncond = case["in.uncond_text_embeddings_vd"][view_index(cameras)]
-    return Text(uncond, plain, front, side, back, overhead)
-
-
-def latents_of(case: Case, prior: Prior) -> tuple[Tensor, Tensor | None]:
-    """The latents, and the image they come from as a leaf where the case starts from one."""
-    mode = case.config.get("mode", "latents")
-    if mode == "latents":
-        return case["in.latents"], None
-    rgb = case["in.rgb"].clone().requires_grad_()
-    image = rgb.permute(0, 3, 1, 2)
-    if mode == "rgb_as_latents":
-        return functional.interpolate(image, prior.latent_shape[-2:], mode="bilinear", align_corners=False), rgb
-    return prior.encode(image, torch.Generator()), rgb
-
-
-def views_of(case: Case, cameras: Cameras, x0: Tensor, progress: float) -> Views:
-    image = x0.new_zeros(len(x0), 3, *x0.shape[-2:])  # SDS and SDI read the latents alone
-    return Views(x0.detach(), image, text_of(case, cameras), cameras, progress, torch.Generator())
-
-
-def scale_of(case: Case, key: str, default: float) -> float:
-    """threestudio's scale without Perp-Neg is that of eps_c + s (eps_c - eps_u): ours is one more."""
-    return case.config.get(key, default) + (0 if case.config.get("use_perp_neg") else 1)
-
-
-def shared_pairs(case: Case, prior: RecordedPrior, views: Views, scale: float, x0: Tensor) -> Pairs:
-    """What SDS and SDI recordings have in common: the network's inputs, and the guided prediction at the last."""
-    pairs: Pairs = {}
-    samples, times = case.series("unet", "sample"), case.series("unet", "timestep")
-    pairs["number of calls"] = (float(len(prior.calls)), torch.tensor(float(len(samples))))
-    for k, ((x_t, t), sample, time) in enumerate(zip(prior.calls, samples, times, strict=False)):
-        pairs[f"unet.{k:02}.sample"] = (x_t[: len(x0)], sample[: len(x0)])
-        pairs[f"unet.{k:02}.timestep"] = (t[: len(x0)], time[: len(x0)])
-    t = case["out.t"]
-    perp_neg = bool(case.config.get("use_perp_neg"))
-    eps = guided_eps(prior, case["out.latents_noisy"], t, views.text, views.cameras, scale, perp_neg)
-    if prior.predicts == "v_prediction":  # recorded as the network gives it: v = (eps - sigma x_t) / a
-        v = prior.schedule.x0_of(eps, case["out.latents_noisy"], t)
-        pairs["out.noise_pred"] = (v, case["out.noise_pred"])
-    else:
-        pairs["out.noise_pred"] = (eps, case["out.noise_pred"])
-    if "out.neg_guidance_weights" in case:
-        pairs["out.neg_guidance_weights"] = (perp_neg_weights(views.cameras), case["out.neg_guidance_weights"])
-    if "out.latents_denoised" in case:
-        pairs["out.latents_denoised"] = (
-            prior.schedule.x0_of(case["out.latents_noisy"], eps, t),
-            case["out.latents_denoised"],
-        )
-    if prior.errors:
-        pairs["unet.*.out"] = (1 + max(prior.errors), torch.ones(()))
-    if "in.latents" in case:
-        pairs["in.latents"] = (x0, case["in.latents"])
-    return pairs
-
-
-def gradient_pairs(case: Case, g: Tensor, x0: Tensor, rgb: Tensor | None, loss: Tensor, weight: float) -> Pairs:
-    """The official loss and its gradients, from our g: d loss / d latents = weight * g / B."""
-    pairs: Pairs = {"out.loss": (loss.reshape(1), case["out.loss"])}
-    pairs["out.grad_latents"] = (
-        (weight * g / len(g), case["out.grad_latents"]) if "out.grad_latents" in case else (0, torch.zeros(()))
-    )
-    if rgb is not None:
-        (grad,) = torch.autograd.grad((weight * x0 * g).sum() / len(g), rgb)
-        pairs["out.grad_rgb"] = (grad, case["out.grad_rgb"])
-    return pairs
 
 
 def replay_sds(recording: Recording, case: Case, shimmed: bool) -> Pairs:
@@ -328,6 +226,8 @@ def replay_schedules(recording: Recording, case: Case, shimmed: bool) -> Pairs:
 REPLAYS: dict[str, Callable[[Recording, Case, bool], Pairs]] = {
     "sds": replay_sds,
     "sdi": replay_sdi,
+    "vsd": replay_vsd,
+    "esd": replay_vsd,
     "perp_neg": replay_perp_neg,
     "view_dependent_prompting": replay_view_words,
     "timestep_schedule": replay_schedules,

@@ -4,12 +4,15 @@ test_parity.py shows that and how the product differs without it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from priors.schedule import Schedule
+from priors import guidance
+from priors.schedule import Schedule, per_item
 from tests.parity.prior import RecordedPrior
 
 
@@ -27,15 +30,16 @@ class TiledNegatives(RecordedPrior):
     k % B."""
 
     def network(self, x_t: Tensor, t: Tensor, text: Tensor) -> Tensor:
-        if len(x_t) == 4 * self.items:  # uncond, positive, first negatives, second negatives
+        if len(x_t) >= 4 * self.items:  # uncond, positive, first negatives, second negatives, and CSD's empty prompt
             meets = (2 * torch.arange(self.items) + torch.arange(2)[:, None]).flatten() % self.items
-            rows = torch.cat([torch.arange(2 * self.items), meets])
+            rows = torch.cat([torch.arange(2 * self.items), meets, torch.arange(4 * self.items, len(x_t))])
             x_t, t = x_t[rows], t[rows]
         return super().network(x_t, t, text)
 
 
 class UnconvertedVelocity(RecordedPrior):
-    """threestudio's SDS takes the output of a v-prediction model for epsilon."""
+    """threestudio's SDS, SJC and HiFA, CSD's and LucidDreamer's code take the output of a v-prediction model for
+    epsilon."""
 
     def __init__(self, folder: Path):
         super().__init__(folder)
@@ -44,6 +48,49 @@ class UnconvertedVelocity(RecordedPrior):
 
 class UnconvertedTiled(UnconvertedVelocity, TiledNegatives):
     """Both at once."""
+
+
+class LucidSteps(Schedule):
+    """LucidDreamer's noise in the inversion: `eta` multiplies the variance, which is capped, before the root is
+    taken, and the direction shrinks. There is none where a step goes nowhere or is the last, from s to t."""
+
+    def __init__(self, abar: Tensor, eta: float, last: int):
+        super().__init__(abar)
+        object.__setattr__(self, "eta", eta)
+        object.__setattr__(self, "last", last)
+
+    def ddim_step(self, x_t: Tensor, eps: Tensor, t: Tensor, to: Tensor) -> Tensor:
+        plain = super().ddim_step(x_t, eps, t, to)
+        if self.eta == 0 or to[0] == self.last or to[0] == t[0]:
+            return plain
+        now, later = self.at(t), self.at(to)
+        variance = self.eta * ((1 - later) / (1 - now) * (1 - now / later)).abs()
+        std = torch.minimum(variance, (1 - later) / 2).sqrt()
+        shrunk = (1 - later - std**2).sqrt() - (1 - later).sqrt()
+        noise = torch.randn(x_t.shape, dtype=x_t.dtype)
+        return plain + per_item(shrunk, x_t) * eps + per_item(std, x_t) * noise
+
+
+def offset_noise(normals: list[Tensor]) -> list[Tensor]:
+    """LucidDreamer's noise is N(0, 1) + .1 N(0, 1) of each channel; the first call draws such a pair more, for later.
+    Of all pairs the last is used: one tensor in its place."""
+    pairs = [i for i, draw in enumerate(normals) if draw.ndim == 4 and draw.shape[0] == 1 and draw.shape[2:] == (1, 1)]
+    used = normals[pairs[-1] - 1] + 0.1 * normals[pairs[-1]]
+    return [*normals[: pairs[0] - 1], used, *normals[pairs[-1] + 1 :]]
+
+
+@contextmanager
+def given_texts(texts: Tensor, weights: Tensor | None) -> Iterator[None]:
+    """LucidDreamer chooses a camera's texts, and its Perp-Neg weights, outside of the rule: texts (K,B,L,D) positive
+    and negatives, weights (K,B) with 1 first, take the place of ours."""
+    ours = guidance.condition, guidance.perp_neg_texts, guidance.perp_neg_weights
+    guidance.condition = lambda text, cameras: texts[0]
+    guidance.perp_neg_texts = lambda text, cameras: tuple(texts)
+    guidance.perp_neg_weights = lambda cameras: weights[1:].T
+    try:
+        yield
+    finally:
+        guidance.condition, guidance.perp_neg_texts, guidance.perp_neg_weights = ours
 
 
 class FirstItemsTime(Schedule):

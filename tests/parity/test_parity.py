@@ -18,7 +18,8 @@ from scene.cameras import Cameras
 from tests.helpers import cameras_at, mixture, views_of
 from tests.parity.__main__ import main
 from tests.parity.recording import Case, Recording, error_of
-from tests.parity.replay import REPLAYS, cameras_of, prior_of, replay, text_of
+from tests.parity.replay import REPLAYS, replay
+from tests.parity.shared import cameras_of, prior_of, text_of
 
 DATA = Path(__file__).parent / "data"
 RECORDING = Recording(DATA)
