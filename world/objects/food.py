@@ -34,14 +34,14 @@ from world.sdf import (
 def strawberry(v: Variant) -> list[Part]:
     flesh = fade(2, -0.45, 0.3, (0.8, 0.03, 0.06), (0.93, 0.12, 0.1))
     seeds = v.pick(48, 30, 70)
-    tip = v.size(0.1)
-    berry = join(at(0, 0, 0.12, egg(0.36, 0.36, 0.22)), rod((0, 0, 0.08), (0, 0, -0.4), 0.31, tip), blend=0.12)
+    tip = v.size(0.14)
+    berry = join(at(0, 0, 0.12, egg(0.36, 0.36, 0.22)), rod((0, 0, 0.06), (0, 0, -0.36), 0.32, tip), blend=0.12)
     leaf = turn("y", v.pick(24, 10, 40), at(0.17, 0, 0.0, egg(0.2, 0.085, 0.035)))
     return [
         Part(berry, dots(seeds, 5.5, (0.98, 0.85, 0.35), flesh)),
-        Part(at(0, 0, 0.39, around(6, leaf)), (0.2, 0.6, 0.15)),
-        Part(at(0, 0, 0.375, around(6, leaf, phase=30)), (0.12, 0.46, 0.1)),
-        Part(rod((0, 0, 0.36), (0.04, 0, 0.5), 0.03), (0.35, 0.6, 0.2), 0.03),
+        Part(at(0, 0, 0.42, around(6, leaf)), (0.2, 0.6, 0.15)),
+        Part(at(0, 0, 0.405, around(6, leaf, phase=30)), (0.12, 0.46, 0.1)),
+        Part(rod((0, 0, 0.38), (0.04, 0, 0.51), 0.03), (0.35, 0.6, 0.2), 0.03),
     ]
 
 
