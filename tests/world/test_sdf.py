@@ -14,6 +14,18 @@ def points(n: int = 400) -> torch.Tensor:
     return torch.rand(n, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1
 
 
+def winding(n: int = 4000) -> tuple[torch.Tensor, torch.Tensor]:
+    """Centres (n,3) and radii (n,) of balls along a coil of 2.5 turns that narrows from .6 to .4 as it thickens."""
+    s = torch.linspace(0, 1, n, dtype=torch.float64)
+    reach, angle = 0.6 - 0.2 * s, 5 * math.pi * s
+    return torch.stack([reach * angle.cos(), reach * angle.sin(), 1.2 * s - 0.6], -1), 0.1 + 0.1 * s
+
+
+def is_in_winding(p: torch.Tensor) -> torch.Tensor:
+    centres, radii = winding()
+    return (torch.cdist(p, centres) < radii).any(-1)
+
+
 SOLIDS = {
     "ball": (sdf.ball(0.4), lambda p: p.norm(dim=-1) < 0.4),
     "egg": (sdf.egg(0.5, 0.3, 0.2), lambda p: (p / p.new_tensor([0.5, 0.3, 0.2])).norm(dim=-1) < 1),
@@ -24,7 +36,8 @@ SOLIDS = {
         sdf.rod((0.0, 0.0, -0.4), (0.0, 0.0, 0.4), 0.2),
         lambda p: torch.cat([p[:, :2], p[:, 2:] - p[:, 2:].clamp(-0.4, 0.4)], -1).norm(dim=-1) < 0.2,
     ),
-    "coil": (sdf.coil(1.0, (0.5, 0.0, 0.2), (0.5, 0.0, 0.2), steps=90), lambda p: sdf.ring(0.5, 0.2)(p) < 0),
+    "closed coil": (sdf.coil(1.0, (0.5, 0.0, 0.2), (0.5, 0.0, 0.2)), lambda p: sdf.ring(0.5, 0.2)(p) < 0),
+    "coil": (sdf.coil(2.5, (0.6, -0.6, 0.1), (0.4, 0.6, 0.2)), is_in_winding),
 }
 
 
