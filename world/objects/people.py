@@ -102,11 +102,13 @@ def cthulhu(v: Variant) -> list[Part]:
     skin, dark, pale = (0.08, 0.32, 0.19), (0.04, 0.16, 0.12), (0.5, 0.74, 0.36)
     eye = v.pick((1.0, 0.3, 0.08), YELLOW, (0.75, 0.2, 0.9))
     drop = v.size(0.2)
-    membrane = cut(
-        at(-0.16, 0.26, 0.15, turn("y", 90, drum(0.225, 0.025))),
-        at(-0.16, 0.4, -0.1, ball(0.14)),
-        at(-0.16, 0.17, -0.14, ball(0.12)),
+    tentacles = join(
+        limb((0.12, 0, 0.16), (0.24, 0, 0.08), (0.27, 0, 0.06 - drop), r=0.05, end=0.03),
+        twins(limb((0.1, 0.06, 0.15), (0.21, 0.1, 0.06), (0.25, 0.12, 0.08 - drop), r=0.045, end=0.03)),
+        twins(limb((0.06, 0.1, 0.15), (0.14, 0.18, 0.08), (0.22, 0.25, 0.12 - drop), r=0.045, end=0.03)),
     )
+    scallops = join(at(-0.16, 0.4, -0.1, ball(0.14)), at(-0.16, 0.17, -0.14, ball(0.12)))
+    membrane = cut(at(-0.16, 0.26, 0.15, turn("y", 90, drum(0.225, 0.025))), scallops)
     ribs = where(lambda p: ((p[:, 1].abs() / (p[:, 2] + 0.45)) / 0.28) % 1 < 0.3, pale, dark)
     sucker = stripes(2, 0.08, pale, (0.36, 0.6, 0.28))
     claw = join(*(rod((0, 0, 0), tip, 0.03, 0.014) for tip in ((0.1, 0.07, 0.03), (0.12, 0, 0.05), (0.1, -0.07, 0.03))))
@@ -115,17 +117,7 @@ def cthulhu(v: Variant) -> list[Part]:
         Part(at(-0.04, 0, 0.28, egg(0.18, 0.18, 0.25)), skin, 0.04),
         Part(twins(at(0.1, 0.1, 0.27, ball(0.062))), within(twins(at(0.16, 0.11, 0.275, ball(0.025))), BLACK, eye)),
         Part(twins(rod((0.14, 0.02, 0.31), (0.1, 0.17, 0.36), 0.035)), dark),
-        Part(limb((0.12, 0, 0.16), (0.24, 0, 0.08), (0.27, 0, 0.06 - drop), r=0.05, end=0.03), sucker, 0.02),
-        Part(
-            twins(limb((0.1, 0.06, 0.15), (0.21, 0.1, 0.06), (0.25, 0.12, 0.08 - drop), r=0.045, end=0.03)),
-            sucker,
-            0.02,
-        ),
-        Part(
-            twins(limb((0.06, 0.1, 0.15), (0.14, 0.18, 0.08), (0.22, 0.25, 0.12 - drop), r=0.045, end=0.03)),
-            sucker,
-            0.02,
-        ),
+        Part(tentacles, sucker, 0.02),
         Part(twins(limb((-0.02, 0.16, 0.0), (0.02, 0.31, -0.1), (0.2, 0.34, -0.12), r=0.075, end=0.055)), skin, 0.04),
         Part(twins(at(0.23, 0.34, -0.12, claw)), CREAM),
         Part(twins(limb((0, 0.11, -0.26), (0.1, 0.19, -0.3), (0.04, 0.18, -0.44), r=0.1, end=0.075)), skin, 0.03),
@@ -208,24 +200,23 @@ def queen(v: Variant) -> list[Part]:
     hair, skin = v.pick((0.6, 0.22, 0.06), BROWN, (0.85, 0.62, 0.25)), (0.96, 0.8, 0.68)
     tall = v.size(0.08)
     frame = cut(box(0.06, 0.35, 0.42, 0.03), box(0.2, 0.28, 0.35, 0.01))
+    fillet = cut(box(0.075, 0.3, 0.37, 0.02), box(0.2, 0.27, 0.34, 0.01))
     front = turn("y", 90, above(-0.02))
+    lace, shadow = segments(12, WHITE, (0.75, 0.74, 0.76)), (0.16, 0.2, 0.14)
     gold_front = where(lambda p: (p[:, 1].abs() < 0.05) & (p[:, 0] > 0.03), GOLD, gown)
+
+    def behind(p):
+        return p[:, 0] < -0.045
+
     return [
-        Part(frame, where(lambda p: p[:, 0] < -0.045, wood, stripes(2, 0.12, gilt, (0.82, 0.56, 0.1)))),
-        Part(
-            cut(box(0.075, 0.3, 0.37, 0.02), box(0.2, 0.27, 0.34, 0.01)), where(lambda p: p[:, 0] < -0.045, wood, deep)
-        ),
-        Part(
-            at(-0.03, 0, 0, box(0.015, 0.3, 0.37, 0.005)), where(lambda p: p[:, 0] < -0.03, canvas, (0.16, 0.2, 0.14))
-        ),
+        Part(frame, where(behind, wood, stripes(2, 0.12, gilt, (0.82, 0.56, 0.1)))),
+        Part(fillet, where(behind, wood, deep)),
+        Part(at(-0.03, 0, 0, box(0.015, 0.3, 0.37, 0.005)), where(lambda p: p[:, 0] < -0.03, canvas, shadow)),
         Part(at(-0.05, 0, 0, box(0.02, 0.025, 0.37, 0.005)), wood),
         Part(at(-0.05, 0, 0, box(0.02, 0.3, 0.025, 0.005)), wood),
         Part(both(at(0.0, 0, -0.3, egg(0.19, 0.26, 0.26)), both(front, above(-0.36))), gold_front),
         Part(both(front, twins(at(0.05, 0.19, -0.15, ball(0.085)))), gown),
-        Part(
-            both(front, at(0.07, 0, -0.05, turn("y", 20, drum(0.19, 0.035, 0.02)))),
-            segments(12, WHITE, (0.75, 0.74, 0.76)),
-        ),
+        Part(both(front, at(0.07, 0, -0.05, turn("y", 20, drum(0.19, 0.035, 0.02)))), lace),
         Part(both(front, at(0.04, 0, 0.12, egg(0.12, 0.17, 0.17))), hair),
         Part(both(front, at(0.09, 0, 0.09, egg(0.12, 0.12, 0.15))), skin),
         Part(twins(at(0.2, 0.05, 0.11, ball(0.022))), INK),
