@@ -1,9 +1,6 @@
-"""The 43 prompts of Score Distillation via Reparametrized DDIM (arXiv 2405.15891), and those that the world holds.
+"""The 43 prompts of Score Distillation via Reparametrized DDIM (arXiv 2405.15891): those of both suites.
 
-    paper43.txt   one prompt a line, the paper's typos included; the line's number is the prompt's
-    world.txt     those of them that the known world holds, with the numbers they have among the 43
-
-A prompt's id is `NN-slug`, as in `07-a-ripe-strawberry`: it names job folders, and is the same in every suite.
+paper43.txt holds one a line, the paper's typos included; the line's number is the prompt's, and a prompt's id is `NN-slug`, as in `07-a-ripe-strawberry`: it names job folders, and is the same in every suite.
 """
 
 from __future__ import annotations
@@ -17,7 +14,7 @@ from pathlib import Path
 
 from errors import UserError
 
-SUITES = {"paper": "paper43.txt", "world": "world.txt"}
+SUITES = ("paper", "world")
 SLUG = 40  # characters of a slug, at most
 
 
@@ -42,13 +39,11 @@ def slug(text: str) -> str:
 
 @cache
 def load(suite: str) -> tuple[Prompt, ...]:
-    """The prompts of `paper` (43) or `world`, in the paper's order. Raises UserError for another suite."""
+    """The prompts of a suite, in the paper's order: the known world has a toy for each. Raises UserError for another."""
     if suite not in SUITES:
         raise UserError(f"There is no suite {suite!r}: use {' or '.join(SUITES)}.")
-    texts = _lines("paper43.txt")
-    number = {text: n for n, text in enumerate(texts, 1)}
-    chosen = sorted(_lines(SUITES[suite]), key=number.__getitem__)
-    return tuple(Prompt(f"{number[text]:02d}-{slug(text)}", text) for text in chosen)
+    lines = Path(__file__).with_name("paper43.txt").read_text("utf-8").splitlines()
+    return tuple(Prompt(f"{n:02d}-{slug(text)}", text) for n, text in enumerate(lines, 1))
 
 
 def select(suite: str, requests: Iterable[str]) -> tuple[Prompt, ...]:
@@ -75,10 +70,10 @@ def _one(suite: str, prompts: tuple[Prompt, ...], request: str) -> Prompt:
         return parts[0]
     if parts:
         raise UserError(f"{request!r} names {len(parts)} prompts of the {suite} suite: {_quoted(parts[:5])}; say more.")
-    raise UserError(f"There is no prompt {request!r} in the {suite} suite: {_hint(suite, prompts, wanted)}")
+    raise UserError(f"There is no prompt {request!r} in the {suite} suite: {_hint(prompts, wanted)}")
 
 
-def _hint(suite: str, prompts: tuple[Prompt, ...], wanted: str) -> str:
+def _hint(prompts: tuple[Prompt, ...], wanted: str) -> str:
     by_text = {p.text.lower(): p for p in prompts}
     near = [by_text[text] for text in difflib.get_close_matches(wanted, by_text, n=3, cutoff=0.5)]
     by_word = {word: p for p in prompts for word in p.id.split("-")[1:] if len(word) > 3}
@@ -86,15 +81,8 @@ def _hint(suite: str, prompts: tuple[Prompt, ...], wanted: str) -> str:
     near = list(dict.fromkeys(near + [by_word[word] for word in words]))[:3]
     if near:
         return f"did you mean {_quoted(near)}?"
-    if suite == "world" and any(wanted and wanted in p.text.lower() for p in load("paper")):
-        return "the known world holds no such object; it is one of the paper suite's."
     return f"`all`, or a part of one of its {len(prompts)} texts, such as {prompts[0].text!r}."
 
 
 def _quoted(prompts: Iterable[Prompt]) -> str:
     return ", ".join(repr(p.text) for p in prompts)
-
-
-def _lines(name: str) -> list[str]:
-    text = Path(__file__).with_name(name).read_text("utf-8")
-    return [line.strip() for line in text.splitlines() if line.strip()]

@@ -25,10 +25,8 @@ def test_ids_are_short_ascii_words_with_the_line_number():
         assert set(words) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
 
 
-def test_world_suite_keeps_the_numbers_of_the_43():
-    world, paper = load("world"), load("paper")
-    assert len(world) >= 12
-    assert [p for p in paper if p in world] == list(world)
+def test_both_suites_hold_the_same_prompts():
+    assert load("world") == load("paper")
 
 
 def test_slug_cuts_at_words():
@@ -54,10 +52,9 @@ def test_select_keeps_the_order_of_requests_and_drops_doubles():
     ("suite", "request_", "says"),
     [
         ("paper", "a ripe strawbery", "did you mean 'A ripe strawberry'"),
-        ("paper", "hamburgr", "hamburger"),
+        ("paper", "firefightr", "firefighter"),
         ("paper", "bunny", None),
         ("paper", "dragon", "names 2 prompts"),
-        ("world", "knight", "paper suite"),
         ("world", "zzzz", "one of its"),
         ("world", "", "There is no prompt"),
         ("moon", "all", "There is no suite 'moon'"),
