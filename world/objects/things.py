@@ -87,38 +87,38 @@ def cottage(v: Variant) -> list[Part]:
 def tulip(v: Variant) -> list[Part]:
     petal = both(at(-0.06, 0, 0.0, egg(v.size(0.24), 0.15, 0.24)), above(-0.24))
     dark, pale = (0.08, 0.14, 0.66), v.pick((0.25, 0.42, 0.96), (0.6, 0.75, 0.98), (0.15, 0.25, 0.8))
-    cup = at(0, 0, 0.25, cut(around(3, at(0.02, 0, 0, petal)), at(0, 0, 0.16, egg(0.15, 0.15, 0.24))))
-    inner = at(0, 0, 0.24, cut(around(3, petal, phase=60), at(0, 0, 0.14, egg(0.13, 0.13, 0.24))))
+    cup = at(0, 0, 0.31, cut(around(3, at(0.02, 0, 0, petal)), at(0, 0, 0.16, egg(0.15, 0.15, 0.24))))
+    inner = at(0, 0, 0.3, cut(around(3, petal, phase=60), at(0, 0, 0.14, egg(0.13, 0.13, 0.24))))
     leaf = join(
         rod((0.02, 0, -0.45), (0.17, 0, -0.2), 0.035, 0.06),
         rod((0.17, 0, -0.2), (0.26, 0, v.size(0.05)), 0.06, 0.02),
         blend=0.03,
     )
     return [
-        Part(cup, fade(2, 0.05, 0.5, dark, pale)),
-        Part(inner, fade(2, 0.05, 0.5, dark, (0.16, 0.3, 0.86))),
-        Part(rod((0, 0, -0.49), (0, 0, 0.08), 0.035), (0.28, 0.6, 0.2)),
+        Part(cup, fade(2, 0.1, 0.5, dark, pale)),
+        Part(inner, fade(2, 0.1, 0.5, dark, (0.16, 0.3, 0.86))),
+        Part(rod((0, 0, -0.5), (0, 0, 0.12), 0.035), (0.28, 0.6, 0.2)),
         Part(around(v.pick(2, 3), leaf, phase=20), fade(2, -0.5, 0.05, (0.1, 0.4, 0.14), (0.24, 0.62, 0.22)), 0.02),
-        Part(rod((0, 0, 0.15), (0, 0, 0.3), 0.03), YELLOW),
+        Part(rod((0, 0, 0.2), (0, 0, 0.36), 0.03), YELLOW),
     ]
 
 
 @toy("A cauldron full of gold coins")
 def cauldron(v: Variant) -> list[Part]:
     iron = fade(2, -0.4, 0.2, *v.pick(((0.09, 0.09, 0.11), (0.2, 0.2, 0.24)), ((0.08, 0.13, 0.1), (0.2, 0.3, 0.24))))
-    pot = cut(at(0, 0, -0.1, egg(0.4, 0.4, 0.34)), at(0, 0, 0.3, box(0.6, 0.6, 0.2)))
-    coin, heap = drum(0.1, 0.02, 0.008), v.size(0.17)
+    pot = cut(at(0, 0, -0.1, egg(0.4, 0.4, 0.33)), at(0, 0, 0.3, box(0.6, 0.6, 0.2)))
+    coin, heap = drum(0.11, 0.02, 0.008), v.size(0.2)
     gold, dark, bright = (0.98, 0.78, 0.12), (0.86, 0.58, 0.04), (0.98, 0.85, 0.25)
     return [
         Part(pot, iron),
         Part(at(0, 0, 0.11, ring(0.345, 0.05)), (0.24, 0.24, 0.28)),
         Part(at(0, 0, 0.1, egg(0.32, 0.32, heap)), dots(40, 9, gold, dark)),
-        Part(at(0.1, 0.05, 0.26, turn("y", 25, coin)), gold),
-        Part(at(-0.09, 0.1, 0.26, turn("x", 30, coin)), bright),
-        Part(at(-0.04, -0.12, 0.26, turn("x", -35, coin)), gold),
-        Part(at(0.18, -0.12, 0.2, turn("y", 40, coin)), bright),
-        Part(at(0.0, 0.0, 0.31, turn("y", v.pick(-20, 60, 0), coin)), gold),
-        Part(around(3, rod((0.22, 0, -0.32), (0.26, 0, -0.42), 0.06, 0.05), phase=60), (0.1, 0.1, 0.12), 0.04),
+        Part(at(0.1, 0.05, 0.29, turn("y", 25, coin)), gold),
+        Part(at(-0.09, 0.1, 0.29, turn("x", 30, coin)), bright),
+        Part(at(-0.04, -0.12, 0.29, turn("x", -35, coin)), gold),
+        Part(at(0.18, -0.12, 0.22, turn("y", 40, coin)), bright),
+        Part(at(0.0, 0.0, 0.36, turn("y", v.pick(-20, 60, 0), coin)), gold),
+        Part(around(3, rod((0.22, 0, -0.32), (0.26, 0, -0.4), 0.06, 0.05), phase=60), (0.1, 0.1, 0.12), 0.04),
         Part(twins(at(0, 0.41, 0.0, turn("y", 90, ring(0.09, 0.03)))), (0.3, 0.3, 0.34)),
     ]
 
@@ -166,7 +166,7 @@ def sushi_car(v: Variant) -> list[Part]:
         Part(at(-0.07, 0, 0.11, box(0.24, 0.18, 0.12, 0.05)), rice),
         Part(at(-0.07, 0, 0.11, box(0.25, 0.13, 0.075, 0.01)), glass),
         Part(at(-0.07, 0, 0.11, four(at(0.105, 0.1, 0, box(0.08, 0.09, 0.075, 0.01)))), glass),
-        Part(at(-0.07, 0, 0.27, egg(0.32, 0.22, 0.075)), salmon),
+        Part(at(-0.07, 0, 0.26, egg(0.34, 0.24, 0.1)), salmon),
         Part(at(0.32, 0, 0.05, box(0.13, 0.2, 0.045, 0.03)), (0.98, 0.8, 0.25)),
         Part(at(0.33, 0, 0.05, box(0.04, 0.21, 0.055, 0.02)), nori),
         Part(wheels(wheel, 0.05), nori),
@@ -184,24 +184,24 @@ def tower_bridge(v: Variant) -> list[Part]:
     icing, sweet = (0.95, 0.93, 0.9), v.pick(RED, (0.15, 0.6, 0.3), (0.9, 0.35, 0.65))
     cane = stripes(1, 0.09, sweet, icing)
     gums = stripes(1, 0.17, stripes(1, 0.34, GREEN, (0.55, 0.2, 0.75)), stripes(1, 0.34, YELLOW, (0.1, 0.6, 0.9)))
-    apart, walk = 0.22, v.size(0.15)
+    apart, walk = 0.23, v.size(0.15)
 
     def towers(z: float, solid: Solid) -> Solid:
         return twins(at(0, apart, z, solid))
 
     return [
-        Part(towers(-0.34, box(0.14, 0.12, 0.08, 0.03)), (0.4, 0.22, 0.1)),
+        Part(towers(-0.34, box(0.14, 0.12, 0.09, 0.03)), (0.4, 0.22, 0.1)),
         Part(towers(-0.02, box(0.105, 0.095, 0.29, 0.01)), ginger),
         Part(towers(0.26, box(0.125, 0.115, 0.03, 0.02)), icing),
-        Part(towers(0.38, drum(0.11, 0.1, 0.01, top=0.02)), stripes(2, 0.07, sweet, icing)),
-        Part(towers(0.48, ball(0.035)), YELLOW),
+        Part(towers(0.36, drum(0.11, 0.09, 0.01, top=0.02)), stripes(2, 0.07, sweet, icing)),
+        Part(towers(0.445, ball(0.035)), YELLOW),
         Part(four(at(0.1, apart + 0.085, 0.0, rod((0, 0, -0.26), (0, 0, 0.3), 0.03))), stripes(2, 0.1, icing, sweet)),
         Part(towers(0.04, box(0.12, 0.04, 0.07, 0.02)), (0.98, 0.8, 0.2)),
-        Part(at(0, 0, -0.17, box(0.12, 0.52, 0.035, 0.01)), ginger),
-        Part(at(0, 0, -0.13, box(0.13, 0.52, 0.015, 0.01)), icing),
+        Part(at(0, 0, -0.17, box(0.115, 0.49, 0.035, 0.01)), ginger),
+        Part(at(0, 0, -0.13, box(0.125, 0.49, 0.015, 0.01)), icing),
         Part(at(0, 0, walk, box(0.07, 0.2, 0.035, 0.01)), cane),
-        Part(four(rod((0.08, apart + 0.08, 0.2), (0.08, 0.49, -0.1), 0.025)), cane),
-        Part(four(join(*(at(0.11, y, -0.09, ball(0.04)) for y in (0.04, 0.4, 0.48)))), gums),
+        Part(four(rod((0.08, apart + 0.08, 0.2), (0.08, 0.47, -0.1), 0.025)), cane),
+        Part(four(join(*(at(0.11, y, -0.09, ball(0.04)) for y in (0.04, 0.38, 0.46)))), gums),
     ]
 
 
@@ -212,15 +212,15 @@ def shell(v: Variant) -> list[Part]:
     lip, spire = (0.98, 0.55, 0.58), v.size(0.4)
 
     def leaning(solid: Solid) -> Solid:
-        return turn("x", -28, at(0, 0, -0.03, solid))
+        return turn("x", -28, at(0, 0, -0.02, solid))
 
     spike = rod((0.36, 0, -0.02), (0.47, 0, 0.05), 0.07, 0.02)
     return [
         Part(leaning(coil(4.0, (0.2, -0.12, 0.22), (0.01, spire + 0.07, 0.03), phase=-60)), base),
         Part(leaning(coil(4.0, (0.385, -0.06, 0.05), (0.03, spire + 0.08, 0.025), phase=-60)), band),
         Part(leaning(rod((0.03, 0, -0.2), (0.08, 0.03, -0.48), 0.22, 0.04)), base, 0.05),
-        Part(leaning(at(0.2, 0.02, -0.2, turn("y", 15, egg(0.13, 0.12, 0.24)))), lip),
-        Part(leaning(at(0.28, 0.02, -0.18, turn("y", 15, egg(0.07, 0.06, 0.16)))), (0.6, 0.2, 0.25)),
+        Part(leaning(at(0.29, 0.02, -0.15, turn("y", 25, egg(0.13, 0.17, 0.24)))), lip),
+        Part(leaning(at(0.38, 0.02, -0.14, turn("y", 25, egg(0.06, 0.1, 0.17)))), (0.6, 0.2, 0.25)),
         Part(leaning(around(7, spike, phase=25)), (0.95, 0.88, 0.75)),
     ]
 
