@@ -27,7 +27,7 @@ from world.captions import every_caption
 from world.dataset import pictures
 from world.train import curves
 
-STEPS = {"vae": 1800, "unet": 5000, "clip": 1200, "clip2": 1200, "reward": 1000}
+STEPS = {"vae": 1800, "unet": 6500, "clip": 1200, "clip2": 1200, "reward": 1000}
 VIEWS, UNSEEN = 1000, 100  # of each toy, for training and for checks
 SECOND = 1000  # added to the seed of the second CLIP's weights and batches; its pictures are the first one's
 
