@@ -1,18 +1,24 @@
-"""The multi-resolution hash encoding of Instant-NGP (2201.05989), in plain torch.
+"""The multi-resolution hash encoding of Instant-NGP (2201.05989).
 
 Alphabet: x points in [0, 1]^3; level l has resolution N_l = floor(base b^l), b = (finest / base)^(1 / (L - 1)), and a
 table of T = 2^log2_table rows of F features. A level whose (N_l + 1)^3 vertices fit into T indexes them directly;
 a finer one hashes them, h(v) = (v_x xor v_y pi_2 xor v_z pi_3) mod T (eq. 4). The features of x are interpolated
 trilinearly between the 8 vertices of its cell, and the levels are concatenated, coarse to fine.
+
+On a CPU in float32 compiled kernels compute it (`scene.kernels`); what is here in plain torch is their twin, which
+serves everywhere else and is what they are tested against.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+from scene import kernels
 
 PRIMES = (1, 2654435761 - 2**32, 805459861)  # as wrapping 32-bit integers
 INIT = 1e-4  # half-width of the tables' uniform start (2201.05989, section 4)
@@ -34,6 +40,8 @@ class HashGrid(nn.Module):
         self.tables = nn.ParameterList(
             nn.Parameter(INIT * (2 * torch.rand(n, features, generator=rng, device=rng.device) - 1)) for n in sizes
         )
+        geometry = (np.array(v, dtype=np.int64) for v in (self.resolutions, self.offsets))
+        self.geometry = kernels.Levels(*geometry, self.dense, self.rows - 1)
 
     def forward(self, x: Float[Tensor, "N 3"], active: int | None = None) -> Float[Tensor, "N LF"]:
         """The features; those of levels from `active` on are zero. Differentiable in x and, at will, in the tables."""
@@ -50,6 +58,13 @@ class HashGrid(nn.Module):
     def _features(self, x: Float[Tensor, "N 3"], active: int | None, slopes: bool) -> Float[Tensor, "K N LF"]:
         levels = len(self.resolutions)
         active = levels if active is None else min(active, levels)
+        if kernels.fits(x, self.tables):
+            return kernels.encode(x, self.tables[0], self.tables[1], self.geometry, active, slopes)
+        return self.plain(x, active, slopes)
+
+    def plain(self, x: Float[Tensor, "N 3"], active: int, slopes: bool) -> Float[Tensor, "K N LF"]:
+        """The features, and with slopes their derivatives by x, y and z, in plain torch."""
+        levels = len(self.resolutions)
         spans = ((0, min(self.dense, active)), (self.dense, max(self.dense, active)))
         features = self.tables[0].shape[1]
         width, kinds = levels * features, 4 if slopes else 1
