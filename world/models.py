@@ -155,7 +155,8 @@ def word_pieces(texts: list[str]) -> BertTokenizer:
 
 def reward(words: BertTokenizer, width: int = 96) -> ImageReward:
     """Images in patches of 8x8 through 3 layers, texts through 2; no dropout, so that a step's draws are its own."""
-    sizes = {"hidden_size": width, "intermediate_size": 4 * width, "num_attention_heads": 4, "initializer_range": 0.02}
+    sizes = {"hidden_size": width, "intermediate_size": 4 * width, "num_attention_heads": 4}
+    sizes |= {"initializer_range": width**-0.5}  # BERT's .02 is for 768 channels: here pictures would hardly be heard
     vision = sizes | {"num_hidden_layers": 3, "image_size": 64, "patch_size": 8, "layer_norm_eps": 1e-6}
     numbers = {"vocab_size": len(words), "pad_token_id": words.pad_token_id, "sep_token_id": words.sep_token_id}
     numbers |= {"bos_token_id": words.cls_token_id}
