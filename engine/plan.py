@@ -13,7 +13,7 @@ from typing import Any
 
 from engine import names
 from engine.job import Job
-from engine.prior import WORLD, identity
+from engine.prior import WORLD, identity, variants
 from engine.recipes import recipe
 from engine.store import FINAL, Store
 from engine.worker import Setup
@@ -86,7 +86,7 @@ def config(job: Job, prior: str, checksum: str, setup: Setup) -> dict[str, Any]:
         "key": job.key(checksum),
         **job.settings,
         "prompt_id": job.prompt.id,
-        "prior": {"name": prior, "checksum": checksum},
+        "prior": {"name": prior, "checksum": checksum, "variants": variants(prior)},
         "device": setup.device,
         "threads": setup.threads,
         "commit": commit(),

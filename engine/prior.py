@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import lru_cache
 from pathlib import Path
 
@@ -35,3 +36,9 @@ def identity(name: str) -> str:
     if name == RANDOM:
         return RANDOM
     return f"exact {stable_diffusion.checksum(WORLD)}" if name == EXACT else stable_diffusion.checksum(name)
+
+
+def variants(name: str) -> int:
+    """How many variants of each object a folder's prior was trained on; 1 where it does not say."""
+    views = Path(name) / "views.json"
+    return json.loads(views.read_text("utf-8")).get("variants", 1) if views.is_file() else 1

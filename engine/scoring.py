@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from engine import names
@@ -30,10 +31,15 @@ def clip_of(suite: str, clip: str | None) -> Path | None:
     return folder
 
 
+def config_of(run: Path) -> dict[str, Any]:
+    """The settings of the first job of a run that has any; {} for pictures made elsewhere."""
+    configs = (read_json(job / "config.json") for job in views.jobs(run))
+    return next((config for config in configs if "recipe" in config), {})
+
+
 def recipe_of(run: Path) -> dict[str, Any]:
     """The recipe's settings in the first job of a run that has any; {} for pictures made elsewhere."""
-    configs = (read_json(job / "config.json") for job in views.jobs(run))
-    return next((config["recipe"] for config in configs if "recipe" in config), {})
+    return config_of(run).get("recipe", {})
 
 
 def suite_of(run: Path, suite: str | None) -> str:
@@ -45,18 +51,20 @@ def suite_of(run: Path, suite: str | None) -> str:
 
 
 def truth_of(run: Path, suite: str) -> Truth | None:
-    """True views by prompt, from the orbit of the run's jobs; None where the suite's objects are not known."""
-    orbit = recipe_of(run).get("orbit")
-    if suite != "world" or orbit is None:
+    """True views by prompt, of each variant that the prior knows, from the orbit of the run's jobs; None where the
+    suite's objects are not known."""
+    config = config_of(run)
+    if suite != "world" or "orbit" not in config.get("recipe", {}):
         return None
+    orbit, variants = config["recipe"]["orbit"], config["prior"].get("variants", 1)
     cameras, resolution = Orbit(**orbit).cameras(), orbit["resolution"]
 
     @cache
     def truth(text: str) -> tuple[Tensor, Tensor]:
         import world
 
-        render = world.truth_views(text, cameras, resolution)
-        return render.rgb, render.opacity
+        renders = [world.truth_views(text, cameras, resolution, k) for k in range(variants)]
+        return torch.stack([r.rgb for r in renders]), torch.stack([r.opacity for r in renders])
 
     return truth
 

@@ -41,7 +41,8 @@ class Scorer:
     """Scores views. The suite's texts and CLIP-IQA's sentences are encoded once.
 
     `prompts` are the candidates of R-Precision: all of the suite's. `truth`, for a suite whose objects are known, takes
-    a prompt's text to its true views at the job's azimuths: rgb (V,3,H,W), premultiplied, on black, and opacity.
+    a prompt's text to the true views of its K variants at the job's azimuths: rgb (K,V,3,H,W), premultiplied, on black,
+    and opacity.
     `second` is another CLIP, for R-Precision alone.
     """
 
@@ -89,9 +90,9 @@ class Scorer:
         assert self.truth is not None
         assert pictures.opacity is not None
         rgb, opacity = (x.float().cpu() for x in self.truth(text))
-        if rgb.shape != pictures.rgb.shape:
+        if rgb.shape[1:] != pictures.rgb.shape:
             raise UserError(
-                f"The true views of {text!r} have shape {tuple(rgb.shape)}, the job's {tuple(pictures.rgb.shape)}."
+                f"The true views of {text!r} have shape {tuple(rgb.shape[1:])}, the job's {tuple(pictures.rgb.shape)}."
             )
         return known.measure(pictures.rgb, pictures.opacity, known.over(rgb, opacity, GREY), opacity)
 

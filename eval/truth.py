@@ -1,8 +1,9 @@
 """Measures against a known object: shape, pixels, blur, colour, fog, each a number a view.
 
-Alphabet: V views of a job at azimuths 360 v / V, and as many true ones, at the same elevation and distance; a, b
-silhouettes, opacity > .5. All images lie on one background. The object may stand turned: the shift s of the orbit that
-fits best is searched, so that view v of the job is compared with view v + s of the truth, and reported as a yaw.
+Alphabet: V views of a job at azimuths 360 v / V, and as many true ones of each of K variants of the object, at the
+same elevation and distance; a, b silhouettes, opacity > .5. All images lie on one background. The object may stand
+turned: the shift s of the orbit that fits best is searched, so that view v of the job is compared with view v + s of
+the truth, and reported as a yaw. Of several variants, the one that most views are nearest to is the truth.
 """
 
 from __future__ import annotations
@@ -20,11 +21,16 @@ FLAT = 1e-4  # mean Laplacian below which a picture has no detail to compare
 def measure(
     rgb: Float[Tensor, "V 3 H W"],
     opacity: Float[Tensor, "V 1 H W"],
-    true_rgb: Float[Tensor, "V 3 H W"],
-    true_opacity: Float[Tensor, "V 1 H W"],
+    true_rgb: Float[Tensor, "K V 3 H W"],
+    true_opacity: Float[Tensor, "K V 1 H W"],
 ) -> dict[str, Float[Tensor, " V"]]:
     """All measures of a job; NaN where a ratio has no meaning. `yaw`: by how many degrees, in [-180, 180), the object
-    stands turned from the truth, counter-clockwise seen from above."""
+    stands turned from the truth, counter-clockwise seen from above. `agreement`, where K > 1: 100 where a view is
+    nearest to the variant that most views are nearest to, 0 elsewhere."""
+    psnr = psnr_matrix(rgb, true_rgb.flatten(0, 1))
+    variant = psnr.argmax(1) // len(rgb)
+    several, main = len(true_rgb) > 1, int(variant.mode().values)
+    true_rgb, true_opacity = true_rgb[main], true_opacity[main]
     a, b = opacity > SOLID, true_opacity > SOLID
     overlap = iou_matrix(a, b)
     shift = best_shift(overlap)
@@ -33,12 +39,12 @@ def measure(
     return {
         "yaw": torch.full((len(rgb),), yaw),
         "iou": overlap[torch.arange(len(rgb)), mate],
-        "psnr": psnr_nearest(rgb, true_rgb),
+        "psnr": psnr.amax(1),
         "sharpness": detail(rgb) / _or_nan(detail(true_rgb), FLAT)[mate],
         "chroma": chroma(rgb, a) / _or_nan(chroma(true_rgb, b), NEUTRAL)[mate],
         "clipped": clipped(rgb, a),
         "fog": fog(opacity, a | b[mate]),
-    }
+    } | ({"agreement": 100.0 * (variant == main)} if several else {})
 
 
 def iou_matrix(a: Bool[Tensor, "V 1 H W"], b: Bool[Tensor, "U 1 H W"]) -> Float[Tensor, "V U"]:
@@ -57,11 +63,11 @@ def best_shift(overlap: Float[Tensor, "V V"]) -> int:
     return int((means >= means.max() - 1e-6).nonzero()[0])
 
 
-def psnr_nearest(rgb: Float[Tensor, "V 3 H W"], true: Float[Tensor, "U 3 H W"]) -> Float[Tensor, " V"]:
-    """PSNR in dB to the true view that is nearest in squared error; at most 100."""
+def psnr_matrix(rgb: Float[Tensor, "V 3 H W"], true: Float[Tensor, "U 3 H W"]) -> Float[Tensor, "V U"]:
+    """PSNR in dB of every view to every true one; at most 100."""
     x, y = rgb.flatten(1).double(), true.flatten(1).double()
     mse = ((x * x).sum(1)[:, None] + (y * y).sum(1) - 2 * x @ y.mT) / x.shape[1]
-    return (-10 * mse.amin(1).clamp(min=1e-10).log10()).float()
+    return (-10 * mse.clamp(min=1e-10).log10()).float()
 
 
 def detail(rgb: Float[Tensor, "V 3 H W"]) -> Float[Tensor, " V"]:

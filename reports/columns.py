@@ -44,6 +44,7 @@ BEYOND = (
     Column("chroma",       "Chroma",        "",   "one",  2, 0.15),
     Column("clipped",      "Clipped",       "%",  "down", 1, 5.0),
     Column("fog",          "Fog",           "%",  "down", 1, 2.0),
+    Column("agreement",    "Agreement",     "%",  "up",   1, 10.0),  # of the views on one variant
 )  # fmt: skip
 HIDDEN = (
     Column("opacity",      "Opacity",       "",   None,   2),

@@ -47,7 +47,7 @@ def comparison(
             row.append(_strip(views.read(folder).rgb) if said == "ok" else said)
         if truth:
             rgb, opacity = truth(text)
-            row.append(_strip(over(rgb, opacity, GREY)))
+            row.append(_strip(over(rgb[0], opacity[0], GREY)))
         rows.append(row)
     titles = [*methods, *([TRUTH] if truth else [])]
     return _save(_page(titles, list(prompts.values()), rows), run / "comparison.png")

@@ -172,7 +172,7 @@ def test_from_prompt_to_table(capsys, tmp_path, prior):
     assert main(["table", str(run)]) == 0
     assert "sds-anneal" in capsys.readouterr().out
     truth = scoring.truth_of(run, "world")
-    assert truth("A ripe strawberry")[0].shape == (4, 3, 16, 16)
+    assert truth("A ripe strawberry")[0].shape == (1, 4, 3, 16, 16)
     assert scoring.suite_of(run, None) == "world"
 
 

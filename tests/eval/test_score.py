@@ -22,7 +22,7 @@ TRUTH = ["yaw", "iou", "psnr", "sharpness", "chroma", "clipped", "fog"]
 
 def true_ball(text):
     rgb, opacity = ball(8)
-    return rgb - GREY * (1 - opacity), opacity
+    return (rgb - GREY * (1 - opacity))[None], opacity[None]
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,8 @@ def known():
 
 
 def measured(known, rgb=None, opacity=None):
-    return truth.measure(known[0] if rgb is None else rgb, known[1] if opacity is None else opacity, *known)
+    true = (x[None] for x in known)
+    return truth.measure(known[0] if rgb is None else rgb, known[1] if opacity is None else opacity, *true)
 
 
 def test_the_truth_itself_is_perfect(known):
@@ -41,7 +42,18 @@ def test_a_turned_object_is_turned_back(known, views):
 def test_a_ball_has_no_yaw():
     rgb, opacity = torch.full((V, 3, 8, 8), 0.5), torch.zeros(V, 1, 8, 8)
     opacity[:, :, 2:6, 2:6] = 1
-    assert truth.measure(rgb, opacity, rgb, opacity)["yaw"].tolist() == [0.0] * V
+    assert truth.measure(rgb, opacity, rgb[None], opacity[None])["yaw"].tolist() == [0.0] * V
+
+
+def test_of_several_variants_most_views_choose_the_truth(known):
+    other = (1 - known[0], known[1].roll(2, -1))
+    true_rgb, true_opacity = (torch.stack(pair) for pair in zip(other, known, strict=True))
+    mixed = torch.cat([other[0][:2], known[0][2:]]), torch.cat([other[1][:2], known[1][2:]])
+    scores = truth.measure(*mixed, true_rgb, true_opacity)
+    assert scores["agreement"].tolist() == [0.0] * 2 + [100.0] * (V - 2)
+    assert scores["iou"].tolist() == measured(known, *mixed)["iou"].tolist()
+    assert scores["psnr"].min() == 100
+    assert "agreement" not in measured(known)
 
 
 def test_iou_by_hand(known):
@@ -56,7 +68,7 @@ def test_psnr_by_hand(known):
     rng = torch.Generator().manual_seed(0)
     noisy = (known[0] + 0.1 * torch.randn(known[0].shape, generator=rng)).clamp(0, 1)
     by_hand = [max(-10 * math.log10(float(F.mse_loss(x, y))) for y in known[0]) for x in noisy]
-    torch.testing.assert_close(truth.psnr_nearest(noisy, known[0]), torch.tensor(by_hand), atol=1e-3, rtol=0)
+    torch.testing.assert_close(truth.psnr_matrix(noisy, known[0]).amax(1), torch.tensor(by_hand), atol=1e-3, rtol=0)
 
 
 def test_blur_lowers_sharpness_and_noise_raises_it(known):
@@ -82,7 +94,7 @@ def test_more_colour_raises_chroma(known):
 
 def test_a_colourless_truth_has_no_chroma_ratio():
     rgb, opacity = torch.full((V, 3, 8, 8), 0.5), torch.ones(V, 1, 8, 8)
-    assert truth.measure(rgb, opacity, rgb, opacity)["chroma"].isnan().all()
+    assert truth.measure(rgb, opacity, rgb[None], opacity[None])["chroma"].isnan().all()
 
 
 def test_fog_is_thin_opacity_and_a_swollen_solid_is_none(known):

@@ -34,7 +34,7 @@ def enlarged(view):
 
 def test_comparison_holds_each_methods_views_and_the_truth_last(run):
     rgb, opacity = ball(8, hue=2)
-    truth = lambda text: (rgb - GREY * (1 - opacity), opacity)  # noqa: E731
+    truth = lambda text: ((rgb - GREY * (1 - opacity))[None], opacity[None])  # noqa: E731
     path = figures.comparison(run, load(run), ["sds", "sdi"], truth)
     page = np.asarray(Image.open(path))
     assert path == run / "comparison.png"

@@ -22,7 +22,7 @@ RED, GREEN, LEAF = (0.85, 0.07, 0.08), (0.15, 0.55, 0.16), (0.2, 0.42, 0.1)
 BLUE, YELLOW, GOLD = (0.1, 0.2, 0.8), (0.98, 0.8, 0.1), (0.98, 0.72, 0.08)
 BROWN, TAN, CREAM, PINK = (0.4, 0.22, 0.1), (0.8, 0.56, 0.3), (0.96, 0.88, 0.7), (0.95, 0.6, 0.62)
 
-HUE, SHRINK, SIZE = 22.0, 0.16, 0.18  # at most: degrees of hue, shrinking of an axis, change of a length
+HUE, SHRINK, SIZE = 12.0, 0.16, 0.18  # at most: degrees of hue, shrinking of an axis, change of a length
 
 
 class Variant:
