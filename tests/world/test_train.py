@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,20 +13,14 @@ from priors.text import COARSE, SECTORS, view_index
 from scene.cameras import look_at
 from world import captions, models
 from world.dataset import Pictures, over_grey
-from world.train import clip, distort, reward, run
+from world.train import clip, curves, distort, reward, run
 from world.train.check import Quality
 
 
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "CACHE", tmp_path)
-    return tmp_path
-
-
-def trained(steps: int, stop_at: int | None = None) -> run.Training:
+def trained(folder: Path, steps: int, stop_at: int | None = None, until: int | None = None) -> run.Training:
     torch.manual_seed(0)
     model = nn.Linear(3, 2)
-    training = run.Training("line", model, seed=1, steps=steps, peak=1e-2)
+    training = run.Training(run.Plan("line", 1, steps, folder, until), model, peak=1e-2)
 
     def loss_of(rng: torch.Generator):
         if training.step == stop_at:
@@ -37,17 +32,27 @@ def trained(steps: int, stop_at: int | None = None) -> run.Training:
     return training
 
 
-def test_a_stopped_training_goes_on_to_the_same_weights(cache):
-    whole = trained(60).averaged().state_dict()
-    for file in (cache / "train/line").iterdir():
-        file.unlink()
+def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path):
+    whole = trained(tmp_path / "whole", 60).averaged().state_dict()
     with pytest.raises(KeyboardInterrupt):
-        trained(60, stop_at=37)
-    again = trained(60)
+        trained(tmp_path / "line", 60, stop_at=37)
+    again = trained(tmp_path / "line", 60)
     assert again.step == 60
     assert all(torch.equal(v, whole[k]) for k, v in again.averaged().state_dict().items())
-    steps = [int(row.split(",")[0]) for row in (cache / "train/line/curve.csv").read_text().splitlines()[1:]]
+    steps = [int(row.split(",")[0]) for row in (tmp_path / "line/curve.csv").read_text().splitlines()[1:]]
     assert steps == [20, 40, 60]
+
+
+def test_the_first_steps_again_follow_the_kept_curve(tmp_path, monkeypatch):
+    kept, again = (run.Plan("line", 1, 400, tmp_path / name, 60) for name in ("kept", "again"))
+    monkeypatch.setattr(curves, "KEPT", tmp_path / "curves")
+    trained(kept.folder, 400)
+    curves.keep(kept)
+    with pytest.raises(run.Paused):
+        trained(again.folder, 400, until=60)
+    assert curves.difference(again) == 0
+    (again.folder / "curve.csv").write_text("step,loss\n20,9.0\n")
+    assert curves.difference(again) > 1
 
 
 def test_the_rate_rises_holds_and_falls():
@@ -157,13 +162,13 @@ def test_a_batch_holds_every_distortion_and_its_mismatches_are_of_other_prompts(
     assert len(r.mismatched) == r.differs.sum()
 
 
-def test_the_reward_learns_to_rank_and_its_scores_are_standard(cache, blocks, monkeypatch):
+def test_the_reward_learns_to_rank_and_its_scores_are_standard(tmp_path, blocks, monkeypatch):
     small = models.reward
     monkeypatch.setattr(models, "reward", lambda words: small(words, width=32))
     monkeypatch.setattr(run, "rate", lambda *_: 1e-3)
     words = models.word_pieces(PROMPTS)
-    model = reward.train(blocks, PROMPTS, words, seed=0, steps=60)
-    curve = (cache / "train/reward/curve.csv").read_text().splitlines()
+    model = reward.train(blocks, PROMPTS, words, run.Plan("reward", 0, 60, tmp_path))
+    curve = (tmp_path / "curve.csv").read_text().splitlines()
     assert curve[0] == "step,loss,distorted,mild,mismatched"
     shares = reward.right(model, blocks, PROMPTS, run.rng_of(1, 0))
     assert [*shares] == ["blurred", "noised", "partly_formed", "over_saturated", "foggy", "mismatched"]
@@ -174,13 +179,11 @@ def test_the_reward_learns_to_rank_and_its_scores_are_standard(cache, blocks, mo
     assert again.config["std"] == pytest.approx(before["std"], rel=0.4)
 
 
-def test_clips_of_other_sizes_train_beside_each_other(cache, blocks):
+def test_clips_of_other_sizes_train(tmp_path, blocks):
     words = models.tokenizer([*PROMPTS, *clip.SENTENCES])
-    small = clip.train(blocks, PROMPTS, words, 5, 2, "clip2", width=32, layers=1)
+    small = clip.train(blocks, PROMPTS, words, run.Plan("clip2", 5, 2, tmp_path), width=32, layers=1)
     assert small.config.vision_config.hidden_size == small.config.text_config.hidden_size == 32
     assert len(small.vision_model.encoder.layers) == 1
-    assert (cache / "train/clip2/state.safetensors").exists()
-    assert not (cache / "train/clip").exists()
 
 
 def test_a_quality_is_met_from_its_own_side():

@@ -5,6 +5,7 @@
     python -m world.train clip               the tiny CLIP
     python -m world.train clip2              the second one: smaller, of another seed
     python -m world.train reward             the tiny reward, in ImageReward's form
+    python -m world.train unet --replay 200  make the first steps again, and compare with the kept curve
     python -m world.train --check            measure all of them on unseen views, and write their cards
 
 A training that was stopped (Ctrl-C too) goes on where it was when the same command is run again; what it keeps lies in
@@ -17,6 +18,10 @@ import argparse
 import os
 import signal
 import sys
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
@@ -24,22 +29,24 @@ from errors import UserError
 from prompts import load
 from world import models
 from world.captions import every_caption
-from world.dataset import pictures
+from world.dataset import CACHE, pictures
 from world.train import curves
+from world.train.run import Paused, Plan
 
 STEPS = {"vae": 1800, "unet": 6500, "clip": 1200, "clip2": 1200, "reward": 1000}
 VIEWS, UNSEEN = 1000, 100  # of each toy, for training and for checks
+SAME = 0.02  # of a loss: what other numbers of threads round differently grows to
 SECOND = 1000  # added to the seed of the second CLIP's weights and batches; its pictures are the first one's
 
 
-def train_vae(prompts: list[str], seed: int, steps: int) -> None:
+def train_vae(prompts: list[str], plan: Plan) -> None:
     from world.train import vae
 
-    model = vae.train(pictures(prompts, VIEWS, seed), seed, steps)
+    model = vae.train(pictures(prompts, VIEWS, plan.seed), plan)
     model.half().save_pretrained(models.TINY_SD / "vae")
 
 
-def train_unet(prompts: list[str], seed: int, steps: int) -> None:
+def train_unet(prompts: list[str], plan: Plan) -> None:
     from diffusers import AutoencoderKL
 
     from world.train import unet
@@ -47,38 +54,53 @@ def train_unet(prompts: list[str], seed: int, steps: int) -> None:
     if not (models.TINY_SD / "vae").exists():
         raise UserError("The U-Net needs the autoencoder: run `python -m world.train vae` first.")
     vae = AutoencoderKL.from_pretrained(models.TINY_SD / "vae", torch_dtype=torch.float32).eval()
-    data = pictures(prompts, VIEWS, seed)
+    data = pictures(prompts, VIEWS, plan.seed)
     words = models.tokenizer(every_caption(prompts))
-    model = unet.train(data, unet.latents(vae, data, seed), prompts, words, seed, steps)
+    model = unet.train(data, unet.latents(vae, data, plan.seed), prompts, words, plan)
     models.save(models.pipeline(vae.half(), model.unet.half(), model.text.half(), words), models.TINY_SD)
     (models.TINY_SD / "views.json").write_text('{"view_words": "sectors"}\n')
 
 
-def train_clip(prompts: list[str], seed: int, steps: int) -> None:
+def train_clip(prompts: list[str], plan: Plan) -> None:
     from world.train import clip
 
     words = models.tokenizer([*prompts, *clip.SENTENCES])
-    model = clip.train(pictures(prompts, VIEWS, seed), prompts, words, seed, steps)
+    model = clip.train(pictures(prompts, VIEWS, plan.seed), prompts, words, plan)
     model.half().save_pretrained(models.TINY_CLIP)
     models.clip_processor(words).save_pretrained(models.TINY_CLIP)
 
 
-def train_clip2(prompts: list[str], seed: int, steps: int) -> None:
+def train_clip2(prompts: list[str], plan: Plan) -> None:
     from world.train import clip
 
     words = models.tokenizer([*prompts, *clip.SENTENCES])
-    model = clip.train(
-        pictures(prompts, VIEWS, seed), prompts, words, seed + SECOND, steps, "clip2", width=96, layers=3
-    )
+    data, other = pictures(prompts, VIEWS, plan.seed), replace(plan, seed=plan.seed + SECOND)
+    model = clip.train(data, prompts, words, other, width=96, layers=3)
     model.half().save_pretrained(models.TINY_CLIP_2)
     models.clip_processor(words).save_pretrained(models.TINY_CLIP_2)
 
 
-def train_reward(prompts: list[str], seed: int, steps: int) -> None:
+def train_reward(prompts: list[str], plan: Plan) -> None:
     from world.train import reward
 
-    model = reward.train(pictures(prompts, VIEWS, seed), prompts, models.word_pieces(prompts), seed, steps)
+    model = reward.train(pictures(prompts, VIEWS, plan.seed), prompts, models.word_pieces(prompts), plan)
     model.half().save(models.TINY_REWARD)
+
+
+TRAINERS = {"vae": train_vae, "unet": train_unet, "clip": train_clip, "clip2": train_clip2, "reward": train_reward}
+
+
+def replay(prompts: list[str], plan: Plan, steps: int) -> bool:
+    """Whether the first steps, made again in a folder of their own, follow the kept curve."""
+    if not 20 <= steps < plan.steps:
+        raise UserError(f"A replay takes 20 to {plan.steps - 1} steps: the curve has a row every 20.")
+    with TemporaryDirectory() as folder:
+        again = replace(plan, folder=Path(folder), until=steps)
+        with suppress(Paused):
+            TRAINERS[plan.name](prompts, again)
+        difference = curves.difference(again)
+    print(f"{plan.name}: {steps} steps again differ from the kept curve by at most {100 * difference:.3g} % of a loss.")
+    return difference <= SAME
 
 
 def main() -> None:
@@ -91,6 +113,9 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="measure the shipped models; exit 1 where one falls short")
     parser.add_argument("--steps", type=int, help=f"optimiser steps (default: {STEPS})")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--replay", type=int, metavar="N", help="exit 1 where the first N steps are not the kept curve's"
+    )
     args = parser.parse_args()
     prompts = [prompt.text for prompt in load("world")]
     if args.check:
@@ -99,9 +124,11 @@ def main() -> None:
         sys.exit(0 if check(prompts, UNSEEN) else 1)
     if args.model is None:
         parser.error(f"name a model to train ({', '.join(STEPS)}), or --check")
-    trainers = {"vae": train_vae, "unet": train_unet, "clip": train_clip, "clip2": train_clip2, "reward": train_reward}
-    trainers[args.model](prompts, args.seed, args.steps or STEPS[args.model])
-    curves.keep(args.model)
+    plan = Plan(args.model, args.seed, args.steps or STEPS[args.model], CACHE / "train" / args.model)
+    if args.replay:
+        sys.exit(0 if replay(prompts, plan, args.replay) else 1)
+    TRAINERS[args.model](prompts, plan)
+    curves.keep(plan)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from transformers import CLIPModel
 from world import models
 from world.dataset import Pictures, over_grey
 from world.train.distort import DISTORTIONS, blurred, grey_scale
-from world.train.run import Training
+from world.train.run import Plan, Training
 
 BATCH, PEAK = 60, 1e-3
 SENTENCES = ["Good photo.", "Bad photo.", "Sharp photo.", "Blurry photo.", "Real photo.", "Abstract photo."]
@@ -44,13 +44,11 @@ def similarities(model: CLIPModel, image: Tensor, texts: dict[str, Tensor]) -> T
     return out.logits_per_image
 
 
-def train(
-    data: Pictures, prompts: list[str], words, seed: int, steps: int, name: str = "clip", **sizes: int
-) -> CLIPModel:
-    """`sizes` are those of `models.clip`; the state and the curve are kept under `name`."""
-    torch.manual_seed(seed)
+def train(data: Pictures, prompts: list[str], words, plan: Plan, **sizes: int) -> CLIPModel:
+    """`sizes` are those of `models.clip`."""
+    torch.manual_seed(plan.seed)
     model = models.clip(words, **sizes)
-    training = Training(name, model, seed, steps, PEAK)
+    training = Training(plan, model, PEAK)
     texts = tokens(words, prompts + SENTENCES)
 
     def loss_of(rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:

@@ -7,17 +7,25 @@ from pathlib import Path
 
 import pandas as pd
 
-from world.dataset import CACHE
+from world.train.run import Plan
 
 KEPT = Path(__file__).parents[1] / "curves"
 SHOWN = {"vae": ("psnr", "PSNR of a batch, dB"), "unet": ("loss", "v-loss of a batch"), "clip": ("loss", "loss")}
 SHOWN |= {"clip2": ("loss", "loss"), "reward": ("loss", "ranking loss")}
 
 
-def keep(name: str) -> None:
-    """Copy a training's curve out of the cache."""
+def keep(plan: Plan) -> None:
+    """Copy a training's curve to where it is committed."""
     KEPT.mkdir(exist_ok=True)
-    shutil.copyfile(CACHE / "train" / name / "curve.csv", KEPT / f"{name}.csv")
+    shutil.copyfile(plan.folder / "curve.csv", KEPT / f"{plan.name}.csv")
+
+
+def difference(plan: Plan) -> float:
+    """The largest relative difference between the loss of a training's curve and that of the kept one, row by row."""
+    made, kept = (
+        pd.read_csv(p).set_index("step")["loss"] for p in (plan.folder / "curve.csv", KEPT / f"{plan.name}.csv")
+    )
+    return float(((made - kept.loc[made.index]).abs() / kept.loc[made.index]).max())
 
 
 def draw(path: Path) -> None:

@@ -24,7 +24,7 @@ from scene.background import grey_background
 from world import models
 from world.dataset import Pictures
 from world.train.distort import DISTORTIONS, Distortion
-from world.train.run import Training, rng_of
+from world.train.run import Plan, Training, rng_of
 
 BATCH, PEAK = 20, 1e-3
 RUNGS = 3  # true, half distorted, distorted
@@ -79,10 +79,10 @@ def rewards(
     return Rewards(read[:RUNGS], read[RUNGS], at, label[neighbour] != label)
 
 
-def train(data: Pictures, prompts: list[str], words, seed: int, steps: int) -> ImageReward:
-    torch.manual_seed(seed)
+def train(data: Pictures, prompts: list[str], words, plan: Plan) -> ImageReward:
+    torch.manual_seed(plan.seed)
     model = models.reward(words)
-    training = Training("reward", model, seed, steps, PEAK)
+    training = Training(plan, model, PEAK)
     tokens = model.words(prompts)
 
     def loss_of(rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
@@ -93,7 +93,7 @@ def train(data: Pictures, prompts: list[str], words, seed: int, steps: int) -> I
         return -logsigmoid(pairs).mean(), {name: right.float().mean().item() for name, right in log.items()}
 
     training.run(loss_of)
-    return standardised(training.averaged().eval(), data, tokens, rng_of(seed, steps))
+    return standardised(training.averaged().eval(), data, tokens, rng_of(plan.seed, plan.steps))
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -23,8 +24,6 @@ from rich.progress import (
 )
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-
-from world.dataset import CACHE
 
 LossOf = Callable[[torch.Generator], tuple[Tensor, dict[str, float]]]
 
@@ -43,15 +42,30 @@ def rate(step: int, steps: int, peak: float, warmup: int = 200, decay: float = 0
 M = TypeVar("M", bound=nn.Module)
 
 
+class Paused(Exception):
+    """A training has made the steps that its plan asked for, and not yet all of its schedule."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which training: its seed, the `steps` of its schedule, where it is kept, and the step at which to pause."""
+
+    name: str
+    seed: int
+    steps: int
+    folder: Path
+    until: int | None = None
+
+
 class Training(Generic[M]):
     """Steps of AdamW on `model`, with an exponential moving average of its weights.
 
     A missing state starts at step 0; a half-written one cannot be, since it is written aside and renamed.
     """
 
-    def __init__(self, name: str, model: M, seed: int, steps: int, peak: float, ema: float = 0.999):
-        self.model, self.seed, self.steps, self.peak, self.decay = model, seed, steps, peak, ema
-        self.folder = CACHE / "train" / name
+    def __init__(self, plan: Plan, model: M, peak: float, ema: float = 0.999):
+        self.plan, self.model, self.peak, self.decay = plan, model, peak, ema
+        self.folder = plan.folder
         self.optimiser = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.99), weight_decay=0.01)
         self.average = {k: v.detach().clone() for k, v in model.state_dict().items()}
         self.step = 0
@@ -105,24 +119,28 @@ class Training(Generic[M]):
         return self.model
 
     def run(self, loss_of: LossOf, save_every: int = 500) -> None:
-        """Train to `steps`; the curve goes to curve.csv beside the state. Ctrl-C loses at most the running step."""
+        """Train to the end of the plan; the curve goes to curve.csv beside the state. Ctrl-C loses at most the running
+        step. Raises Paused where the plan ends before its schedule."""
+        end = self.plan.steps if self.plan.until is None else min(self.plan.until, self.plan.steps)
         self.folder.mkdir(parents=True, exist_ok=True)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, TimeRemainingColumn(), refresh_per_second=1) as bar:
-            task = bar.add_task(self.folder.name, total=self.steps, completed=self.step)
+            task = bar.add_task(self.plan.name, total=end, completed=self.step)
             try:
-                while self.step < self.steps:
+                while self.step < end:
                     log = self._one(loss_of)
-                    bar.update(task, completed=self.step, description=f"{self.folder.name}  loss {log['loss']:.4f}")
+                    bar.update(task, completed=self.step, description=f"{self.plan.name}  loss {log['loss']:.4f}")
                     if self.step % save_every == 0:
                         self.save()
             finally:
                 self.save()
+        if end < self.plan.steps:
+            raise Paused
 
     def _one(self, loss_of: LossOf) -> dict[str, float]:
         for group in self.optimiser.param_groups:
-            group["lr"] = rate(self.step, self.steps, self.peak)
-        loss, log = loss_of(rng_of(self.seed, self.step))
+            group["lr"] = rate(self.step, self.plan.steps, self.peak)
+        loss, log = loss_of(rng_of(self.plan.seed, self.step))
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimiser.step()

@@ -19,7 +19,7 @@ from scene.cameras import look_at
 from world import models
 from world.captions import caption
 from world.dataset import CACHE, Pictures, over_grey
-from world.train.run import Training, rng_of
+from world.train.run import Plan, Training, rng_of
 
 BATCH, PEAK = 32, 1e-3
 
@@ -56,11 +56,11 @@ def latents(vae, data: Pictures, seed: int, grounds: int = 2) -> Tensor:
     return codes
 
 
-def train(data: Pictures, codes: Tensor, prompts: list[str], words, seed: int, steps: int) -> Conditioned:
-    torch.manual_seed(seed)
+def train(data: Pictures, codes: Tensor, prompts: list[str], words, plan: Plan) -> Conditioned:
+    torch.manual_seed(plan.seed)
     model = Conditioned(words)
     model.unet.to(memory_format=torch.channels_last)
-    training = Training("unet", model, seed, steps, PEAK, ema=0.9995)
+    training = Training(plan, model, PEAK, ema=0.9995)
     abar = models.scheduler().alphas_cumprod
     view = view_index(look_at(data.elevation, data.azimuth, 2.0, 40.0)).tolist()
 

@@ -13,21 +13,21 @@ from torch import Tensor
 
 from world import models
 from world.dataset import Pictures, over_grey
-from world.train.run import Training, rng_of
+from world.train.run import Plan, Training, rng_of
 
 BATCH, PEAK, KL = 16, 2e-3, 1e-4
 CROPPED = 0.7  # share of the steps on crops of 48x48 around the middle
 
 
-def train(data: Pictures, seed: int, steps: int) -> AutoencoderKL:
-    torch.manual_seed(seed)
-    training = Training("vae", models.vae().to(memory_format=torch.channels_last), seed, steps, PEAK)
+def train(data: Pictures, plan: Plan) -> AutoencoderKL:
+    torch.manual_seed(plan.seed)
+    training = Training(plan, models.vae().to(memory_format=torch.channels_last), PEAK)
     model = training.model
 
     def loss_of(rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         pick = torch.randint(len(data.rgba), (BATCH,), generator=rng)
         image = over_grey(data.rgba[pick], rng) * 2 - 1
-        if training.step < CROPPED * steps:  # most of the margin is flat: half the cost, nothing lost
+        if training.step < CROPPED * plan.steps:  # most of the margin is flat: half the cost, nothing lost
             y, x = torch.randint(4, 13, (2,), generator=rng).tolist()
             image = image[..., y : y + 48, x : x + 48]
         posterior = model.encode(image).latent_dist
@@ -38,7 +38,7 @@ def train(data: Pictures, seed: int, steps: int) -> AutoencoderKL:
         return loss, {"psnr": -10 * torch.log10(l2.detach() / 4).item()}
 
     training.run(loss_of)
-    return whiten(training.averaged().eval(), data, rng_of(seed, 0))
+    return whiten(training.averaged().eval(), data, rng_of(plan.seed, 0))
 
 
 @torch.no_grad()
