@@ -59,7 +59,7 @@ class ISM(Method):
 
         x_s = self._inverted(views, prior, before)
         t, s = (torch.full((len(x0),), i + 1) for i in (index, before))
-        eps_s = self._interval_eps(views, prior, x_s, s)
+        eps_s = self.interval_eps(views, prior, x_s, s)
         x_t = schedule.ddim_step(x_s, eps_s, s, t)
         eps_t = guided_eps(prior, x_t, t, views.text, views.cameras, self.scale, self.perp_neg)
         g = self.weight * per_item(schedule.s(t), x0) * (eps_t - eps_s)
@@ -75,13 +75,13 @@ class ISM(Method):
         x = schedule.noised(x0, randn_like(x0, views.rng), grid[:1].expand(len(x0)))
         return invert(
             schedule,
-            lambda y, at: self._interval_eps(views, prior, y, at),
+            lambda y, at: self.interval_eps(views, prior, y, at),
             x,
             grid.expand(len(x0), -1),
             views.rng,
         )
 
-    def _interval_eps(
+    def interval_eps(
         self, views: Views, prior: Prior, x: Float[Tensor, "B C h w"], t: Int[Tensor, " B"]
     ) -> Float[Tensor, "B C h w"]:
         """What the inversion follows: the empty prompt's prediction, unless inversion_scale leads on."""

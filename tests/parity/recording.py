@@ -125,6 +125,11 @@ class Replayed(TorchFunctionMode):
         if "in.call_with_defined_noise" in case:
             self.left["normal"].append(case["in.call_with_defined_noise"])
 
+    def all_used(self) -> None:
+        """Raises DrawsDiffer where noise of the official code was not asked for."""
+        if self.left["normal"]:
+            raise DrawsDiffer(f"{len(self.left['normal'])} normal tensors fewer than the official code")
+
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         if func not in KINDS:

@@ -22,6 +22,7 @@ from tests.parity.prior import RecordedPrior
 from tests.parity.recording import Case, Recording
 
 LIMITS = {"sdi": 1e-4, "every other method": 1e-5}
+UNCONVERTED = ("sds", "sjc", "hifa_threestudio", "csd", "ism")  # whose official code knows no v-prediction
 Pairs = dict[str, tuple[Any, Tensor]]
 
 
@@ -39,7 +40,7 @@ def prior_of(recording: Recording, case: Case, shimmed: bool) -> RecordedPrior:
     folder = recording.model(case)
     tiled = shimmed and bool(case.config.get("use_perp_neg"))
     kind = shims.TiledNegatives if tiled else RecordedPrior
-    if shimmed and case.method == "sds" and _prior(kind, folder).predicts == "v_prediction":
+    if shimmed and case.method in UNCONVERTED and _prior(kind, folder).predicts == "v_prediction":
         kind = shims.UnconvertedTiled if tiled else shims.UnconvertedVelocity
     prior = _prior(kind, folder)
     prior.schedule = Schedule(prior.schedule.abar)
@@ -59,11 +60,12 @@ def cameras_of(case: Case) -> Cameras:
 def text_of(case: Case, cameras: Cameras) -> Text:
     """The recorded embeddings. The recordings' unconditional ones depend on the view: a row a camera."""
     plain, uncond = case["in.text_embeddings"], case["in.uncond_text_embeddings"]
+    null = case.tensors.get("in.null_text_embeddings")
     if not case.config.get("view_dependent_prompting", True):
-        return Text(uncond, plain, plain, plain, plain, plain)
+        return Text(uncond, plain, plain, plain, plain, plain, null=null)
     side, front, back, overhead = case["in.text_embeddings_vd"].split(1)
     uncond = case["in.uncond_text_embeddings_vd"][view_index(cameras)]
-    return Text(uncond, plain, front, side, back, overhead)
+    return Text(uncond, plain, front, side, back, overhead, null=null)
 
 
 def latents_of(case: Case, prior: Prior) -> tuple[Tensor, Tensor | None]:
@@ -88,14 +90,29 @@ def scale_of(case: Case, key: str, default: float) -> float:
     return case.config.get(key, default) + (0 if case.config.get("use_perp_neg") else 1)
 
 
-def shared_pairs(case: Case, prior: RecordedPrior, views: Views, scale: float, x0: Tensor) -> Pairs:
-    """What SDS and SDI recordings have in common: the network's inputs, and the guided prediction at the last."""
-    pairs: Pairs = {}
-    samples, times = case.series("unet", "sample"), case.series("unet", "timestep")
-    pairs["number of calls"] = (float(len(prior.calls)), torch.tensor(float(len(samples))))
-    for k, ((x_t, t), sample, time) in enumerate(zip(prior.calls, samples, times, strict=False)):
+def range_of(case: Case, prior: Prior) -> tuple[float, float]:
+    """The timesteps the official code draws from, as fractions that round down to them."""
+    low, high = (case.scalars[k] / len(prior.schedule) + 1e-9 for k in ("min_step", "max_step"))
+    return low, high
+
+
+def calls_pairs(case: Case, prior: RecordedPrior, x0: Tensor, skip: tuple[int, ...] = ()) -> Pairs:
+    """The inputs of all calls of the network so far, and its outputs, but for some calls of the official code."""
+    pairs: Pairs = {"in.latents": (x0, case["in.latents"])} if "in.latents" in case else {}
+    both = list(zip(case.series("unet", "sample"), case.series("unet", "timestep"), strict=True))
+    both = [pair for k, pair in enumerate(both) if k not in skip]
+    pairs["number of calls"] = (float(len(prior.calls)), torch.tensor(float(len(both))))
+    for k, ((x_t, t), (sample, time)) in enumerate(zip(prior.calls, both, strict=False)):
         pairs[f"unet.{k:02}.sample"] = (x_t[: len(x0)], sample[: len(x0)])
-        pairs[f"unet.{k:02}.timestep"] = (t[: len(x0)], time[: len(x0)])
+        pairs[f"unet.{k:02}.timestep"] = (t[: len(x0)], time[: len(x0)].expand(len(x0)))
+    if prior.errors:
+        pairs["unet.*.out"] = (1 + max(prior.errors), torch.ones(()))
+    return pairs
+
+
+def shared_pairs(case: Case, prior: RecordedPrior, views: Views, scale: float, x0: Tensor) -> Pairs:
+    """What SDS and SDI recordings have in common: the network's calls, and the guided prediction at the last."""
+    pairs = calls_pairs(case, prior, x0)
     t = case["out.t"]
     perp_neg = bool(case.config.get("use_perp_neg"))
     eps = guided_eps(prior, case["out.latents_noisy"], t, views.text, views.cameras, scale, perp_neg)
@@ -111,10 +128,6 @@ def shared_pairs(case: Case, prior: RecordedPrior, views: Views, scale: float, x
             prior.schedule.x0_of(case["out.latents_noisy"], eps, t),
             case["out.latents_denoised"],
         )
-    if prior.errors:
-        pairs["unet.*.out"] = (1 + max(prior.errors), torch.ones(()))
-    if "in.latents" in case:
-        pairs["in.latents"] = (x0, case["in.latents"])
     return pairs
 
 

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from priors import guidance
+from priors.base import Prior
 from priors.schedule import Schedule, per_item
 from tests.parity.prior import RecordedPrior
+from tests.parity.recording import Case
 
 
 def ramp(value: float | list[float], step: int) -> float:
@@ -77,6 +79,13 @@ def offset_noise(normals: list[Tensor]) -> list[Tensor]:
     pairs = [i for i, draw in enumerate(normals) if draw.ndim == 4 and draw.shape[0] == 1 and draw.shape[2:] == (1, 1)]
     used = normals[pairs[-1] - 1] + 0.1 * normals[pairs[-1]]
     return [*normals[: pairs[0] - 1], used, *normals[pairs[-1] + 1 :]]
+
+
+def mirrored_latents(case: Case, prior: Prior) -> tuple[Tensor, Tensor]:
+    """LucidDreamer mirrors every second batch of images: latents, and the image they come from as a leaf."""
+    rgb = case["in.rgb"].clone().requires_grad_()
+    mirror = next(case[d["key"]] for d in case.entry["draws"] if "flip" in d["meaning"]).item() < 0.5
+    return prior.encode(rgb.flip(-1) if mirror else rgb, torch.Generator()), rgb
 
 
 @contextmanager

@@ -44,6 +44,9 @@ def test_recording_agrees(name):
         "sds_fantasia3d_cfg7.5_pn_b2",
         "sds_vpred_model_unconverted",
         "sdi_b2_disabled_inversion_two_t",
+        "sjc_novarred_cfg30_pn_b2_trand",
+        "csd_perpneg_b2",
+        "csd_grad_normalize",
     ],
 )
 def test_quirks_agree_only_through_their_shim(name):

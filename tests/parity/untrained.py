@@ -1,0 +1,156 @@
+"""Replays of the rules without a network of their own: ISM, SJC, HiFA and CSD."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from methods.base import Views
+from methods.csd import CSD
+from methods.hifa import HiFA
+from methods.ism import ISM
+from methods.sjc import SJC
+from priors.base import Text
+from priors.guidance import guided_eps
+from scene.cameras import Cameras
+from tests.parity import shims
+from tests.parity.recording import Case, Recording, Replayed
+from tests.parity.shared import (
+    Pairs,
+    calls_pairs,
+    cameras_of,
+    gradient_pairs,
+    latents_of,
+    prior_of,
+    range_of,
+    scale_of,
+    shared_pairs,
+    views_of,
+)
+
+
+def replay_sjc(recording: Recording, case: Case, shimmed: bool) -> Pairs:
+    prior, cameras, config = prior_of(recording, case, shimmed), cameras_of(case), case.config
+    scale, perp_neg = scale_of(case, "guidance_scale", 100.0), bool(config.get("use_perp_neg"))
+    sjc = SJC(scale, range_of(case, prior), config.get("var_red", True), perp_neg)
+    with Replayed(case) as draws:
+        x0, rgb = latents_of(case, prior)
+        views = views_of(case, cameras, x0, 0.0)
+        with torch.no_grad():
+            g = sjc.gradient(views, prior, None).latent
+    draws.all_used()
+    t, y, s = case["out.t"], views.x0, prior.schedule.s(case["out.t"])
+    pairs = calls_pairs(case, prior, x0)
+    z = y + s.float().view(-1, 1, 1, 1) * case["out.noise"]
+    pairs["out.zs"] = (z, case["out.zs"])
+    pairs["out.sigma_sjc"] = (s, case["out.sigma_sjc"].reshape(-1))
+    pairs["out.Ds"] = (sjc.denoised(views, prior, case["out.zs"], t), case["out.Ds"])
+    pairs["out.grad"] = (g, case["out.grad"])
+    return pairs | gradient_pairs(case, g, x0, rgb, 0.5 * g.square().sum() / len(g), 1.0)
+
+
+def replay_hifa(recording: Recording, case: Case, shimmed: bool) -> Pairs:
+    prior, cameras, config = prior_of(recording, case, shimmed), cameras_of(case), case.config
+    scale, perp_neg = scale_of(case, "guidance_scale", 100.0), bool(config.get("use_perp_neg"))
+    t_range = (config.get("max_step_percent", 0.98), config.get("min_step_percent", 0.02))
+    hifa = HiFA(scale, t_range, 1.0 if config.get("use_img_loss") else 0.0, perp_neg)
+    progress = min(config["global_step"] / config.get("trainer_max_steps", 25_000), 1.0)
+    with Replayed(case) as draws:
+        x0, rgb = latents_of(case, prior)
+        views = views_of(case, cameras, x0, progress)
+        if config.get("use_img_loss"):
+            views = replace(views, image=case["in.rgb"].permute(0, 3, 1, 2))
+        with torch.no_grad():
+            guidance = hifa.gradient(views, prior, None)
+    draws.all_used()
+    g, w = guidance.latent, 1 - prior.schedule.at(case["out.t"])
+    pairs = shared_pairs(case, prior, views, scale, x0)
+    pairs["out.t"] = (torch.full_like(case["out.t"], int(guidance.log["t"])), case["out.t"])
+    pairs["out.w"] = (w, case["out.w"].reshape(-1).expand(len(w)))
+    pairs["out.grad"] = (g, case["out.grad"])
+    if guidance.image is not None:
+        goal = prior.decode(case["out.latents_denoised"])
+        pairs["out.image_denoised"] = (goal, case["out.image_denoised"])
+        image = guidance.image.permute(0, 2, 3, 1) / len(g)
+        pairs["out.grad_rgb_img_loss"] = (image, case["out.grad_rgb_img_loss"])
+    return pairs | gradient_pairs(case, g, x0, rgb, 0.5 * g.square().sum() / len(g), 1.0)
+
+
+def replay_csd(recording: Recording, case: Case, shimmed: bool) -> Pairs:
+    prior, cameras, config = prior_of(recording, case, shimmed), cameras_of(case), case.config
+    names = ("cond_scale", "uncond_scale", "null_scale", "noise_scale", "perpneg_scale")
+    defaults = (1.0, 0.0, -1.0, 0.0, 0.0)
+    step = config.get("global_step") or 0
+    c, u, n, k, p = (float(shims.ramp(config.get(*pair), step)) for pair in zip(names, defaults, strict=True))
+    p = p if config.get("use_perp_neg") else 0.0
+    clip, normalised = config.get("grad_clip_val"), bool(config.get("grad_normalize"))
+    # the official code clips before it normalises, and normalises the batch as one: ours, each item
+    ours = normalised and not (shimmed and (clip is not None or len(cameras) > 1))
+    csd = CSD(c, k=k, p=p, t_range=range_of(case, prior), unit_norm=ours)
+    with Replayed(case) as draws:
+        x0, rgb = latents_of(case, prior)
+        views = views_of(case, cameras, x0, 0.0)
+        with torch.no_grad():
+            g = csd.pull(views, prior, u, n).latent
+    draws.all_used()
+    if shimmed and clip is not None:
+        clip = shims.ramp(clip, step)
+        g = g.clamp(-clip, clip)
+    if normalised and not ours:
+        g = g / (g.norm() + 1e-8)
+    pairs = calls_pairs(case, prior, x0)
+    w = 1 - prior.schedule.at(case["out.t"])
+    pairs["out.w"] = (w, case["out.w"].reshape(-1).expand(len(w)))
+    for name, weight in zip(names, (c, u, n, k, p), strict=True):
+        if f"effective_{name}" in case.scalars and (name != "perpneg_scale" or config.get("use_perp_neg")):
+            pairs[name] = (weight, torch.tensor(float(case.scalars[f"effective_{name}"])))
+    pairs["out.grad"] = (g, case["out.grad"])
+    return pairs | gradient_pairs(case, g, x0, rgb, 0.5 * g.square().sum() / len(g), 1.0)
+
+
+def replay_ism(recording: Recording, case: Case, shimmed: bool) -> Pairs:
+    prior, config = prior_of(recording, case, shimmed), case.config
+    index, before = int(case["out.ind_t"]), int(case["out.ind_prev_t"])
+    prior.schedule = shims.LucidSteps(prior.schedule.abar, config.get("xs_eta", 0.0), index + 1)
+    length, reverse = len(prior.schedule), config.get("denoise_guidance_scale", 1.0)
+    last = config["delta_t"]
+    first = config["delta_t_start"] if config.get("annealing_intervals", True) else last
+    stride, steps = (config.get(k) or case.scalars[k] for k in ("xs_delta_t", "xs_inv_steps"))
+    ism = ISM(
+        scale=config["guidance_scale"],
+        weight=float(config.get("grad_scale", 1.0)),
+        t_range=(config["t_range"][0], config["t_range"][1]),
+        t_max_early=config["max_t_range"],
+        delta=(first / length, last / length),
+        stride=stride / length,
+        steps=steps,
+        inversion_scale=reverse if reverse > 1 else 0.0,
+        perp_neg=bool(config.get("perp_neg")),
+    )
+    texts, (_, empty) = case["in.text_embeddings"], case["in.embedding_inverse"].split(1)
+    weights = case["in.perp_neg_weights"].reshape(len(texts) - 1, -1) if ism.perp_neg else None
+    plain = texts[1, :1]
+    text = Text(texts[0], plain, plain, plain, plain, plain, null=empty)
+    with Replayed(case) as draws, shims.given_texts(texts[1:], weights):
+        draws.left["normal"] = shims.offset_noise(draws.left["normal"])
+        used = draws.left["normal"][1 if config.get("mode") == "rgb" else 0]
+        x0, rgb = shims.mirrored_latents(case, prior) if config.get("mode") == "rgb" else latents_of(case, prior)
+        image = x0.new_zeros(len(x0), 3, *x0.shape[-2:])
+        cameras = Cameras(torch.eye(4).repeat(len(x0), 1, 1), *torch.zeros(4, len(x0)))  # their texts are given
+        views = Views(x0.detach(), image, text, cameras, 0.0, torch.Generator())
+        with torch.no_grad():
+            g = ism.pull(views, prior, float(config.get("warm_up_rate", 0.0))).latent
+        draws.all_used()
+        steps_taken = zip(case.series("step", "from_t"), case.series("step", "to_t"), strict=True)
+        idle = tuple(k for k, (now, later) in enumerate(steps_taken) if now == later)  # a call that moves nothing
+        pairs = calls_pairs(case, prior, x0, skip=idle if shimmed else ())
+        s, t = (torch.full((len(x0),), i + 1) for i in (before, index))
+        eps_s = ism.interval_eps(views, prior, case["out.prev_latents_noisy"], s)
+        eps_t = guided_eps(prior, case["out.latents_noisy"], t, text, cameras, ism.scale, ism.perp_neg)
+    pairs["out.noise"] = (used, case["out.noise"])
+    pairs["out.target"] = (eps_s, case["out.target"])
+    pairs["out.pred_noise"] = (eps_t, case["out.pred_noise"])
+    pairs["out.t"] = (torch.tensor([index + 1, before + 1]), torch.cat([case["out.t"], case["out.prev_t"]]))
+    pairs["out.grad"] = (g, case["out.grad"])
+    return pairs | gradient_pairs(case, g, x0, rgb, torch.ones(()), float(len(g)))  # not divided by the batch
