@@ -86,12 +86,13 @@ class Student(ABC):
         schedule, n = self.prior.schedule, len(x0)
         t = torch.randint(0, len(schedule), (n,), generator=rng, device=rng.device).to(x0.device)
         eps = randn_like(x0, rng)
-        kept = torch.rand(n, generator=rng, device=rng.device) >= drop
+        if drop > 0:
+            camera = camera * per_item(torch.rand(n, generator=rng, device=rng.device) >= drop, camera)
         x_t = schedule.noised(x0, eps, t)
         target = schedule.v_of(x0, eps, t) if self.predicts == "v_prediction" else eps
         self._count(n)
         with torch.enable_grad():
-            out = self.predict(x_t, t, text, camera * per_item(kept, camera))
+            out = self.predict(x_t, t, text, camera)
             loss = functional.mse_loss(out.float(), target.float())
             self.optimizer.zero_grad()
             loss.backward()

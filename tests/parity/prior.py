@@ -28,7 +28,8 @@ class RecordedPrior(Prior):
         try:
             scheduler = DDIMScheduler.from_pretrained(folder / "scheduler")
             self.unet = UNet2DConditionModel.from_pretrained(folder / "unet", use_safetensors=True).eval()
-            self.vae = AutoencoderKL.from_pretrained(folder / "vae", use_safetensors=True).eval()
+            vae = AutoencoderKL.from_pretrained(folder / "vae", use_safetensors=True).eval()
+            self.vae = torch.nn.Module.to(vae, torch.float64)  # its gradient is compared: ours is without rounding
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise UserError(f"{folder} cannot be opened as a model ({error}); restore it.") from None
         # the official codes' cumulative product, rounded to single precision at every step
@@ -60,12 +61,13 @@ class RecordedPrior(Prior):
         size = (self.image_size, self.image_size)
         if image.shape[-2:] != size:
             image = functional.interpolate(image, size, mode="bilinear", align_corners=False)
-        posterior = self.vae.encode(2 * image - 1).latent_dist
+        posterior = self.vae.encode(2 * image.double() - 1).latent_dist
         noise = torch.randn(posterior.mean.shape, generator=rng)
-        return (posterior.mean + posterior.std * noise) * self.vae.config.scaling_factor
+        return ((posterior.mean + posterior.std * noise) * self.vae.config.scaling_factor).to(image.dtype)
 
     def decode(self, latent: Tensor) -> Tensor:
-        return (self.vae.decode(latent / self.vae.config.scaling_factor).sample / 2 + 0.5).clamp(0, 1)
+        image = self.vae.decode(latent.double() / self.vae.config.scaling_factor).sample
+        return (image / 2 + 0.5).clamp(0, 1).to(latent.dtype)
 
     def embed(self, prompts: list[str]) -> Tensor:
         raise UserError("The recorded models have no tokenizer: their texts come from the recording.")

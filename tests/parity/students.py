@@ -115,10 +115,12 @@ def replay_vsd(recording: Recording, case: Case, shimmed: bool) -> Pairs:
     rule = rule_of(case, len(prior.schedule))
     with Replayed(case) as draws:
         x0, rgb = latents_of(case, prior)
-        views = views_of(case, cameras, x0, 0.0)
+        views = views_of(case, cameras, case["in.latents"], 0.0)  # with which ours agree
         with torch.no_grad():
             g = rule.gradient(views, prior, student).latent
-        before = (prior.calls[0], student.calls[0])
+        pairs = _called(case, prior.calls[0], student.calls[0], views.cameras.c2w)
+        pairs |= _predicted(case, prior, student, rule, views)
+        student.calls.clear()
         log = rule.learn(views, prior, student)
     if any(draws.left.values()):
         raise DrawsDiffer("fewer numbers than the official code")
@@ -126,10 +128,8 @@ def replay_vsd(recording: Recording, case: Case, shimmed: bool) -> Pairs:
     if clip is not None:
         clip = shims.ramp(clip, case.config.get("global_step") or 0)
         g = g.clamp(-clip, clip)
-    pairs = gradient_pairs(case, g, x0, rgb, 0.5 * g.square().sum() / len(g), 1.0)
-    pairs["out.grad"] = (g, case["out.grad"])
-    pairs |= _called(case, *before, views.cameras.c2w)
-    pairs |= _predicted(case, prior, student, rule, views)
+    pairs |= gradient_pairs(case, g, x0, rgb, 0.5 * g.square().sum() / len(g), 1.0)
+    pairs |= {"in.latents": (x0, case["in.latents"]), "out.grad": (g, case["out.grad"])}
     pairs |= _learned(case, student, log["phi_loss"])
     errors = prior.errors + student.errors
     pairs["unet.*.out"] = (1 + max(errors), torch.ones(()))
@@ -167,7 +167,7 @@ def _predicted(case: Case, prior: RecordedPrior, student: RecordedStudent, rule:
 
 def _learned(case: Case, student: RecordedStudent, loss: float) -> Pairs:
     """The inputs of the call that was trained, the loss, and its gradient in every weight of phi."""
-    x_t, t, text, camera = student.calls[1]
+    x_t, t, text, camera = student.calls[0]
     pairs: Pairs = {
         "out.loss_lora": (torch.tensor([loss]), case["out.loss_lora"]),
         "unet.02.sample": (x_t, case["unet.02.sample"]),
