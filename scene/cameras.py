@@ -41,7 +41,8 @@ class Samples:
     """The N points along R = B H W rays that a render was made of, sorted by ray, then from near to far.
 
     `weight` is the share of the ray's light that comes from the point, `distance` lies along the ray. `normal` (unit,
-    world space) is None where not asked for.
+    world space) is None where not asked for. `slots` is the number of places along the longest ray, None where only
+    the places that matter were sampled.
     """
 
     ray: Int[Tensor, " N"]
@@ -49,11 +50,12 @@ class Samples:
     distance: Float[Tensor, " N"]
     direction: Float[Tensor, "N 3"]
     normal: Float[Tensor, "N 3"] | None = None
+    slots: int | None = None
 
 
 @dataclass(frozen=True)
 class Render:
-    """What cameras see. `rgb` in [0, 1] over its background, C = 3 (of a latent canvas: unbounded, its channels);
+    """What cameras see. `rgb` in [0, 1] over its background, C = 3 (of a latent scene: unbounded, its channels);
     `opacity` in [0, 1]; `depth` along the ray in scene units, weighted by opacity; `normal` unit vectors in camera
     space, weighted by opacity, or None where not asked for. `samples` are what the regularisers read; None where
     gradients are off, and for a canvas."""

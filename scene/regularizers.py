@@ -49,6 +49,16 @@ def z_variance(render: Render) -> Float[Tensor, ""]:
     return (variance * solid).sum() / solid.sum().clamp(min=1)
 
 
+def emptiness(render: Render) -> Float[Tensor, ""]:
+    """mean log(1 + 10 w) over all places along all rays: few of them hold anything (SJC, 2212.00774).
+
+    The render must hold every sample of its rays (a voxel grid's does), made with gradients on; else ValueError."""
+    s = _samples(render)
+    if s.slots is None:
+        raise ValueError("emptiness is a mean over all samples of a ray: use a voxel scene")
+    return torch.log1p(10 * s.weight).sum() / (render.opacity.numel() * s.slots)
+
+
 def convexity(render: Render) -> Float[Tensor, ""]:
     """- mean (n_left x n_right).y - mean (n_up x n_down).x over neighbours: the sine between them, below zero on a
     sphere, above on a bowl, the same from every side (SDI, 2405.15891, in camera space)."""
