@@ -60,7 +60,7 @@ class Training:
         self.rng = torch.Generator().manual_seed(job.seed)
         self.scene = NeRF(recipe.scene, self.rng).to(device)
         self.optimizer = torch.optim.Adam(self.scene.parameter_groups(recipe.lr), betas=(0.9, 0.99), eps=1e-15)
-        self.text = make_text(prior, job.prompt.text)
+        self.text = make_text(prior, job.prompt.text, recipe.method.negative)
         self.state = recipe.method.start(prior)
         self.step, self.nfe, self.rows, self.seconds, self.peak = 0, 0, 0, 0.0, 0
 
