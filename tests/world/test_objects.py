@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
+from functools import cache
 
 import pytest
 import torch
@@ -12,14 +14,27 @@ from errors import UserError
 from prompts import load
 from scene.cameras import orbit
 from world.objects import OBJECTS
-from world.sdf import BOUND, Part, ball, distance
+from world.sdf import BOUND, Part, Solid, albedo, ball, distance
 from world.trace import inside, surface, trace
 
 PROMPTS = [prompt.text for prompt in load("world")]
 
 
+PRIMITIVES = ("ball", "egg", "box", "rod", "drum", "ring", "coil")
+
+
+@cache
 def silhouettes(prompt: str) -> torch.Tensor:
     return world.truth_views(prompt, orbit(8), 32).opacity > 0.5
+
+
+def primitives(solid: Solid) -> int:
+    """How many a solid is made of, read from the functions that it closes over."""
+    name, held = solid.__qualname__.split(".")[0], inspect.getclosurevars(solid).nonlocals
+    if name in PRIMITIVES:
+        return 1
+    inner = [x for v in held.values() for x in (v if isinstance(v, tuple) else (v,)) if callable(x)]
+    return sum(map(primitives, inner)) * {"around": held.get("n", 1), "twins": 2}.get(name, 1)
 
 
 def test_every_prompt_of_the_suite_has_its_toy():
@@ -27,15 +42,37 @@ def test_every_prompt_of_the_suite_has_its_toy():
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)
-def test_a_toy_fits_its_bound_and_fills_the_picture(prompt):
-    parts = OBJECTS[prompt].parts()
+def test_a_toy_is_not_cut_and_fills_the_picture(prompt):
     p = torch.randn(4000, 3, generator=torch.Generator().manual_seed(0))
     p = p / p.norm(dim=-1, keepdim=True)
-    assert not inside(parts, p * torch.linspace(BOUND, 0.9, 4000)[:, None]).any()
-    assert inside(parts, p * torch.linspace(0.01, BOUND, 4000)[:, None]).any()
+    for variant in range(4):
+        parts = OBJECTS[prompt].parts(variant)
+        assert all((part.solid(p * BOUND) > 0).all() for part in parts)
+    assert inside(OBJECTS[prompt].parts(), p * torch.linspace(0.01, BOUND, 4000)[:, None]).any()
     rows = silhouettes(prompt).flatten(0, 1).any(0).any(-1)
     columns = silhouettes(prompt).flatten(0, 1).any(0).any(-2)
     assert max(rows.sum(), columns.sum()) >= 16
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_a_toy_has_many_parts_and_colours(prompt):
+    parts = OBJECTS[prompt].parts()
+    if prompt != "A DSLR photo of a soccer ball":  # its twelve pentagons are three, folded
+        assert sum(primitives(part.solid) for part in parts) >= 8
+    colours = albedo(parts, surface(parts, 2000, torch.Generator().manual_seed(0)))
+    apart = colours[:1]
+    for colour in colours:
+        if (apart - colour).norm(dim=-1).min() > 0.15:
+            apart = torch.cat([apart, colour[None]])
+    assert len(apart) >= 3
+
+
+@pytest.mark.parametrize("prompt", PROMPTS[::6])
+def test_variants_differ_and_repeat(prompt):
+    toy = OBJECTS[prompt]
+    views = [trace(toy.parts(k), orbit(2), 24).rgb for k in (0, 1, 1, 2)]
+    assert torch.equal(views[1], views[2])
+    assert all((a - b).abs().mean() > 3e-3 for a, b in itertools.combinations([views[0], views[1], views[3]], 2))
 
 
 def test_silhouettes_of_different_toys_differ():
