@@ -15,6 +15,7 @@ world/cache, and the finished weights, in half precision, in world/models.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import sys
@@ -26,10 +27,10 @@ from tempfile import TemporaryDirectory
 import torch
 
 from errors import UserError
-from prompts import load
+from prompts import select
 from world import models
 from world.captions import every_caption
-from world.dataset import CACHE, pictures
+from world.dataset import CACHE, VARIANTS, pictures
 from world.train import curves
 from world.train.run import Paused, Plan
 
@@ -42,7 +43,7 @@ SECOND = 1000  # added to the seed of the second CLIP's weights and batches; its
 def train_vae(prompts: list[str], plan: Plan) -> None:
     from world.train import vae
 
-    model = vae.train(pictures(prompts, VIEWS, plan.seed), plan)
+    model = vae.train(pictures(prompts, VIEWS, plan.seed, plan.variants), plan)
     model.half().save_pretrained(models.TINY_SD / "vae")
 
 
@@ -54,18 +55,19 @@ def train_unet(prompts: list[str], plan: Plan) -> None:
     if not (models.TINY_SD / "vae").exists():
         raise UserError("The U-Net needs the autoencoder: run `python -m world.train vae` first.")
     vae = AutoencoderKL.from_pretrained(models.TINY_SD / "vae", torch_dtype=torch.float32).eval()
-    data = pictures(prompts, VIEWS, plan.seed)
+    data = pictures(prompts, VIEWS, plan.seed, plan.variants)
     words = models.tokenizer(every_caption(prompts))
     model = unet.train(data, unet.latents(vae, data, plan.seed), prompts, words, plan)
-    models.save(models.pipeline(vae.half(), model.unet.half(), model.text.half(), words), models.TINY_SD)
-    (models.TINY_SD / "views.json").write_text('{"view_words": "sectors"}\n')
+    folder = plan.out or models.TINY_SD
+    models.save(models.pipeline(vae.half(), model.unet.half(), model.text.half(), words), folder)
+    (folder / "views.json").write_text(json.dumps({"view_words": "sectors", "variants": plan.variants}) + "\n")
 
 
 def train_clip(prompts: list[str], plan: Plan) -> None:
     from world.train import clip
 
     words = models.tokenizer([*prompts, *clip.SENTENCES])
-    model = clip.train(pictures(prompts, VIEWS, plan.seed), prompts, words, plan)
+    model = clip.train(pictures(prompts, VIEWS, plan.seed, plan.variants), prompts, words, plan)
     model.half().save_pretrained(models.TINY_CLIP)
     models.clip_processor(words).save_pretrained(models.TINY_CLIP)
 
@@ -74,7 +76,7 @@ def train_clip2(prompts: list[str], plan: Plan) -> None:
     from world.train import clip
 
     words = models.tokenizer([*prompts, *clip.SENTENCES])
-    data, other = pictures(prompts, VIEWS, plan.seed), replace(plan, seed=plan.seed + SECOND)
+    data, other = pictures(prompts, VIEWS, plan.seed, plan.variants), replace(plan, seed=plan.seed + SECOND)
     model = clip.train(data, prompts, words, other, width=96, layers=3)
     model.half().save_pretrained(models.TINY_CLIP_2)
     models.clip_processor(words).save_pretrained(models.TINY_CLIP_2)
@@ -83,7 +85,7 @@ def train_clip2(prompts: list[str], plan: Plan) -> None:
 def train_reward(prompts: list[str], plan: Plan) -> None:
     from world.train import reward
 
-    model = reward.train(pictures(prompts, VIEWS, plan.seed), prompts, models.word_pieces(prompts), plan)
+    model = reward.train(pictures(prompts, VIEWS, plan.seed, plan.variants), prompts, models.word_pieces(prompts), plan)
     model.half().save(models.TINY_REWARD)
 
 
@@ -116,19 +118,30 @@ def main() -> None:
     parser.add_argument(
         "--replay", type=int, metavar="N", help="exit 1 where the first N steps are not the kept curve's"
     )
+    other = parser.add_argument_group("another prior (unet only): not to ship, but for `run_benchmark.py --prior DIR`")
+    other.add_argument("--out", type=Path, metavar="DIR", help="the folder that it is written to")
+    other.add_argument("--prompts", nargs="+", default=["all"], metavar="TEXT", help="the toys that it knows")
+    other.add_argument("--variants", type=int, default=VARIANTS, metavar="N", help="of each toy (default %(default)s)")
     args = parser.parse_args()
-    prompts = [prompt.text for prompt in load("world")]
+    prompts = [prompt.text for prompt in select("world", args.prompts)]
     if args.check:
         from world.train.check import check
 
         sys.exit(0 if check(prompts, UNSEEN) else 1)
     if args.model is None:
         parser.error(f"name a model to train ({', '.join(STEPS)}), or --check")
-    plan = Plan(args.model, args.seed, args.steps or STEPS[args.model], CACHE / "train" / args.model)
+    if args.out is None and (args.prompts != ["all"] or args.variants != VARIANTS):
+        parser.error("a prior of other prompts or variants is not shipped: say with --out where it goes")
+    if args.out and args.model != "unet":
+        parser.error("--out, --prompts and --variants are for the U-Net: the other models know the whole world")
+    folder = CACHE / "train" / (args.out.name if args.out else args.model)
+    steps = args.steps or STEPS[args.model]
+    plan = Plan(args.model, args.seed, steps, folder, variants=args.variants, out=args.out)
     if args.replay:
         sys.exit(0 if replay(prompts, plan, args.replay) else 1)
     TRAINERS[args.model](prompts, plan)
-    curves.keep(plan)
+    if plan.out is None:
+        curves.keep(plan)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ from rich.progress import (
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from world.dataset import VARIANTS
+
 LossOf = Callable[[torch.Generator], tuple[Tensor, dict[str, float]]]
 
 
@@ -48,13 +50,16 @@ class Paused(Exception):
 
 @dataclass(frozen=True)
 class Plan:
-    """Which training: its seed, the `steps` of its schedule, where it is kept, and the step at which to pause."""
+    """Which training: its seed, the `steps` of its schedule, where its state is kept, the step at which to pause, how
+    many variants of each toy it sees, and where its weights go unless they are to be shipped."""
 
     name: str
     seed: int
     steps: int
     folder: Path
     until: int | None = None
+    variants: int = VARIANTS
+    out: Path | None = None
 
 
 class Training(Generic[M]):

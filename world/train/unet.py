@@ -39,9 +39,10 @@ class Conditioned(nn.Module):
 @torch.no_grad()
 def latents(vae, data: Pictures, seed: int, grounds: int = 2) -> Tensor:
     """Posterior samples of every picture over `grounds` random backgrounds, (grounds, N, C, h, w) in half precision.
-    Made once for an autoencoder, and cached."""
-    weights = hashlib.sha256(b"".join(v.numpy().tobytes() for v in vae.state_dict().values())).hexdigest()[:12]
-    path = CACHE / f"latents-{weights}-{seed}-{grounds}-{len(data.rgba)}.safetensors"
+    Made once for an autoencoder and its pictures, and cached."""
+    known = [v.numpy() for v in vae.state_dict().values()] + [data.rgba[::101].numpy()]
+    key = hashlib.sha256(b"".join(v.tobytes() for v in known)).hexdigest()[:12]
+    path = CACHE / f"latents-{key}-{seed}-{grounds}-{len(data.rgba)}.safetensors"
     if path.exists():
         return load_file(path)["latents"]
     rng, kept = rng_of(seed, 7), []
