@@ -34,12 +34,16 @@ def main() -> None:
     parser.add_argument("--prior", default=str(WORLD))
     parser.add_argument("--prompt", default="A ripe strawberry")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--only", nargs="+", default=list(RULES), choices=list(RULES), metavar="NAME")
+    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(1)
     (prompt,), prior = select("world", [options.prompt]), open_prior(options.prior, options.device)
-    for name in RULES:
+    for name in options.only:
         job = Job(recipe("world", "controlled", name), prompt, seed=0)
-        print(f'    "{name}":{" " * (14 - len(name))}{weight(job, prior, options.device):.3g},', flush=True)
+        value = weight(job, prior, options.device, options.steps, options.rounds)
+        print(f'    "{name}":{" " * (14 - len(name))}{value:.3g},', flush=True)
 
 
 if __name__ == "__main__":

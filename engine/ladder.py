@@ -34,7 +34,7 @@ from priors.text import make_text
 from prompts import select
 from scene.background import GREY
 from scene.cameras import Cameras, look_at
-from scene.nerf import NeRF
+from scene.nerf import NeRF, NeRFConfig
 from world import truth_views
 
 TIMES = (0.98, 0.7, 0.4)
@@ -54,6 +54,7 @@ def truth(prompt: str, cameras: Cameras) -> Float[Tensor, "B 3 64 64"]:
 
 def field(prompt: str, base: Recipe, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     """Four views of a field that was fitted to true ones, and the truth."""
+    assert isinstance(base.scene, NeRFConfig), "the controlled track's scene is a NeRF"
     scene = NeRF(base.scene, rng)
     optimizer = torch.optim.Adam(scene.parameter_groups(base.lr), betas=(0.9, 0.99), eps=1e-15)
     train = base.cameras.sample(60, rng)

@@ -21,6 +21,11 @@ RECIPES = {
     "sds": "DreamFusion's score distillation at its published CFG of 100, 101 in this project's form (2209.14988)",
     "sds-cfg7.5": "the same at SDI's CFG of 7.5",
     "sds-anneal": "SDI with random noise instead of inverted noise: its schedule, its target",
+    "sjc": "score Jacobian chaining: SDS with weight 1, in its paper on a voxel grid of latents (2212.00774)",
+    "hifa": "HiFA: SDS with root-annealed times and an image-space term (2305.18766)",
+    "ism": "interval score matching, LucidDreamer's rule (2311.11284)",
+    "nfsd": "noise-free score distillation (2310.17590)",
+    "csd": "classifier score distillation (2310.19415)",
 }
 RANDOM, EXACT = "random:sd21", "exact"
 PRIORS = {

@@ -1,6 +1,6 @@
 """The loop: render, encode, ask the rule for a gradient, step; then the views from which the job is scored.
 
-    x0 = E(render(theta))
+    x0 = E(render(theta))                                       of a latent scene, the render itself
     g  = rule(x0)                                               without gradients of its own
     L  = guidance_weight <x0, g> / B + regularisers,   theta <- theta - lr Adam(dL/dtheta)
 
@@ -11,10 +11,13 @@ a job that was killed goes on as if it had not been. Results are equal bit by bi
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from PIL import Image
 from safetensors.torch import save_file
@@ -29,8 +32,14 @@ from methods.base import Guidance, Views
 from priors.base import Prior
 from priors.text import make_text
 from scene.cameras import Cameras, Render
-from scene.nerf import NeRF
+from scene.nerf import NeRF, NeRFConfig
+from scene.voxels import VoxelConfig, Voxels
 
+SCENES: dict[type, type] = {NeRFConfig: NeRF, VoxelConfig: Voxels}
+OPTIMIZERS: dict[str, Callable[[list[dict]], torch.optim.Optimizer]] = {
+    "adam": partial(torch.optim.Adam, betas=(0.9, 0.99), eps=1e-15),
+    "adamax": torch.optim.Adamax,
+}
 NEWS = 0.2  # seconds between two messages
 CHUNK = 5  # views rendered together at the end
 
@@ -58,11 +67,16 @@ class Training:
         recipe = job.recipe
         self.job, self.prior, self.device = job, prior, device
         self.rng = torch.Generator().manual_seed(job.seed)
-        self.scene = NeRF(recipe.scene, self.rng).to(device)
-        self.optimizer = torch.optim.Adam(self.scene.parameter_groups(recipe.lr), betas=(0.9, 0.99), eps=1e-15)
+        self.scene = SCENES[type(recipe.scene)](recipe.scene, self.rng).to(device)
+        self.optimizer = OPTIMIZERS[recipe.optimizer](self.scene.parameter_groups(recipe.lr))
         self.text = make_text(prior, job.prompt.text, recipe.method.negative)
         self.state = recipe.method.start(prior)
         self.step, self.nfe, self.rows, self.seconds, self.peak = 0, 0, 0, 0.0, 0
+
+    @property
+    def latent(self) -> bool:
+        """Whether the scene is made of latents, so that it needs no encoder."""
+        return getattr(self.job.recipe.scene, "channels", 3) != 3
 
     def tensors(self) -> dict[str, Tensor]:
         adam = self.optimizer.state_dict()["state"]
@@ -104,13 +118,13 @@ class Training:
         weights = {name: weight.at(progress) for name, weight in recipe.regularisers if weight.at(progress)}
         render = scene.render(
             cameras,
-            recipe.resolution,
+            self.prior.latent_shape[-1] if self.latent else recipe.resolution,
             progress=progress,
             rng=rng,
             shading=recipe.shading.draw(progress, rng),
             normals=bool(weights.keys() & NEED_NORMALS),
         )
-        x0 = self.prior.encode(render.rgb, rng)
+        x0 = render.rgb if self.latent else self.prior.encode(render.rgb, rng)
         views = Views(x0.detach(), render.rgb.detach(), self.text, cameras, progress, rng)
         nfe, rows = self.prior.nfe, self.prior.rows
         with torch.no_grad():
@@ -146,7 +160,7 @@ class Training:
 
 
 def surrogate(
-    recipe: Recipe, x0: Float[Tensor, "B C h w"], image: Float[Tensor, "B 3 H W"], guidance: Guidance
+    recipe: Recipe, x0: Float[Tensor, "B C h w"], image: Float[Tensor, "B D H W"], guidance: Guidance
 ) -> Float[Tensor, ""]:
     """guidance_weight <x0, g> / B: linear in the latents (and images), so that g is its gradient."""
     loss = (x0 * guidance.latent).sum()
@@ -220,13 +234,24 @@ def _optimize(training: Training, store: Store, setup: Setup, watcher: Watcher, 
 @torch.no_grad()
 def evaluate(training: Training) -> Render:
     """The views of the recipe's orbit: albedo for every rule, on the background of evaluation."""
-    recipe = training.job.recipe
-    cameras = recipe.orbit.cameras()
-    renders = [
-        training.scene.render(cameras[k : k + CHUNK].to(training.device), recipe.orbit.resolution, progress=1.0)
-        for k in range(0, len(cameras), CHUNK)
-    ]
+    cameras, look = training.job.recipe.orbit.cameras(), _decoded if training.latent else _rendered
+    renders = [look(training, cameras[k : k + CHUNK].to(training.device)) for k in range(0, len(cameras), CHUNK)]
     rgb, opacity, depth = (torch.cat([getattr(r, name) for r in renders]) for name in ("rgb", "opacity", "depth"))
+    return Render(rgb, opacity, depth)
+
+
+def _rendered(training: Training, cameras: Cameras) -> Render:
+    return training.scene.render(cameras, training.job.recipe.orbit.resolution, progress=1.0)
+
+
+def _decoded(training: Training, cameras: Cameras) -> Render:
+    """Latents at twice the resolution of the pictures wanted, decoded, and averaged down to it, as SJC's are."""
+    prior, size = training.prior, training.job.recipe.orbit.resolution
+    render = training.scene.render(cameras, 2 * size * prior.latent_shape[-1] // prior.image_size, progress=1.0)
+    rgb, opacity, depth = (
+        F.interpolate(image, (size, size), mode="bilinear", antialias=True)
+        for image in (prior.decode(render.rgb), render.opacity, render.depth)
+    )
     return Render(rgb, opacity, depth)
 
 

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from engine import names
 from errors import UserError
-from methods import SDI, SDS, Method
+from methods import CSD, ISM, NFSD, SDI, SDS, SJC, HiFA, Method
 from scene import regularizers
 from scene.cameras import CameraRange, Cameras, Render, orbit
 from scene.nerf import NeRFConfig
 from scene.shading import draw_shading
+from scene.voxels import VoxelConfig
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ REGULARIZERS: dict[str, Callable[[Render, Cameras], Tensor]] = {
     "z-variance": lambda render, cameras: regularizers.z_variance(render),
     "convexity": lambda render, cameras: regularizers.convexity(render),
     "convexity-official": regularizers.convexity_official,
+    "emptiness": lambda render, cameras: regularizers.emptiness(render),
 }
 NEED_NORMALS = {"orient", "convexity", "convexity-official"}
 
@@ -87,10 +90,11 @@ class Recipe:
     track: str = "controlled"
     steps: int = 300
     lr: float = 1e-2
+    optimizer: str = "adam"  # or "adamax"
     batch: int = 1
-    resolution: int = 64  # of training renders
+    resolution: int = 64  # of training renders; of a latent scene, they have the prior's
     half: bool = False  # the prior's network in float16 on a GPU
-    scene: NeRFConfig = field(default_factory=NeRFConfig)
+    scene: NeRFConfig | VoxelConfig = field(default_factory=NeRFConfig)
     cameras: CameraRange = field(default_factory=CameraRange)
     orbit: Orbit = field(default_factory=Orbit)
     shading: Shading = field(default_factory=Shading)
@@ -109,15 +113,26 @@ RULES: dict[str, Method] = {
     "sds":          SDS(),
     "sds-cfg7.5":   SDS(scale=7.5),
     "sds-anneal":   SDI(kappa="random"),
+    "sjc":          SJC(),
+    "hifa":         HiFA(),
+    "ism":          ISM(),
+    "nfsd":         NFSD(),
+    "csd":          CSD.stage1(),
 }  # fmt: skip
 
-# the same, where the prior's view words take the place of Perp-Neg
+# the same, where the prior's view words take the place of Perp-Neg, and no word is known for a bad picture: without a
+# negative prompt NFSD's delta_D is 0 above t = 200, and CSD is its pure form
 WORLD_RULES: dict[str, Method] = {
     "sdi":          SDI(perp_neg=False),
     "sdi-official": replace(SDI.official(), perp_neg=False),
     "sds":          SDS(),
     "sds-cfg7.5":   SDS(scale=7.5),
     "sds-anneal":   SDI(perp_neg=False, kappa="random"),
+    "sjc":          SJC(),
+    "hifa":         HiFA(),
+    "ism":          ISM(negative=""),
+    "nfsd":         NFSD(negative=""),
+    "csd":          CSD(),
 }  # fmt: skip
 
 # name            1 / RMS(g) over the first 50 steps of "A ripe strawberry", seed 0, with the world's prior
@@ -127,6 +142,11 @@ WORLD_WEIGHTS = {
     "sds":           0.146,
     "sds-cfg7.5":    1.97,
     "sds-anneal":    0.284,
+    "sjc":           0.0655,
+    "hifa":          0.104,
+    "ism":           3.27,
+    "nfsd":          1.62,
+    "csd":           12.5,
 }  # fmt: skip
 
 WORLD_LIGHT = (("sparsity", Weight(0.01, 0.01)), ("opaque", Weight(0.01, 0.01)))
@@ -144,20 +164,58 @@ CONVEX_CODE = ("convexity-official", Weight(1.0, 0.1, end=0.4))
 SHADING_SDS = Shading(albedo_until=0.2, diffuse=0.375, textureless=0.375)
 SHADING_SDI = Shading(albedo_until=0.1, diffuse=0.075, textureless=0.225)
 
-# name            the loss is a          shading      render  regularisers
-PUBLISHED = {
-    "sdi":          ("mean over latents", SHADING_SDI, 512, (*OFFICIAL_SDI, CONVEX_PAPER)),
-    "sdi-official": ("mean over latents", SHADING_SDI, 512, (*OFFICIAL_SDI, CONVEX_CODE)),
-    "sds":          ("sum over latents",  SHADING_SDS, 64,  DREAMFUSION),
-    "sds-cfg7.5":   ("sum over latents",  SHADING_SDS, 64,  DREAMFUSION),
-    "sds-anneal":   ("mean over latents", SHADING_SDI, 512, (*OFFICIAL_SDI, CONVEX_PAPER)),
-}  # fmt: skip
-LATENTS = {"world": 8 * 16 * 16, "paper": 4 * 64 * 64}
+# HiFA's own losses, SJC's, and those of CSD's first stage; NFSD publishes none: DreamFusion's
+HIFA = (("sparsity", Weight(1.0, 1.0)), ("z-variance", Weight(100.0, 100.0)))
+EMPTINESS = (("emptiness", Weight(1e4, 2e5, begin=0.4999, end=0.5)),)
+CSD_COARSE = (("orient", Weight(1.0, 100.0, end=0.5)), ("sparsity", Weight(10.0, 1.0, end=0.5)))
+SHADING_CSD = Shading(albedo_until=0.5, textureless=0.5)
+UNLIT = Shading()
 
 PAPER_CAMERAS = CameraRange(
     distance=(1.5, 2.0), fov=(40.0, 70.0), position_jitter=0.1, target_jitter=0.2, up_jitter=0.02
 )
-PAPER_ORBIT = Orbit(fov=70.0, resolution=512)
+NEAR_CAMERAS = CameraRange(distance=(1.0, 1.5), fov=(40.0, 70.0))
+SJC_CAMERAS = CameraRange(distance=(1.5, 1.5), fov=(40.0, 70.0))
+PAPER_SCENE = NeRFConfig.paper()
+NEAR_SCENE = replace(PAPER_SCENE, radius=1.0, start_levels=16)
+
+
+@dataclass(frozen=True)
+class Published:
+    """What the authors of a rule put around it. `loss` is the weight of a gradient that is a sum over latents and a
+    mean over the batch: "sum", or "mean" over latents as well, or "batch": a sum over both."""
+
+    loss: Literal["sum", "mean", "batch"]
+    shading: Shading
+    resolution: int
+    regularisers: tuple[tuple[str, Weight], ...]
+    steps: int = 10_000
+    batch: int = 1
+    lr: float = 1e-2
+    optimizer: str = "adam"
+    cameras: CameraRange = PAPER_CAMERAS
+    scene: NeRFConfig | VoxelConfig = PAPER_SCENE
+
+    def weight(self, latents: int, batch: int) -> float:
+        return {"sum": 1.0, "mean": 1 / latents, "batch": float(batch)}[self.loss]
+
+
+# name            loss, shading, render, regularisers, and what else is not DreamFusion's
+PUBLISHED = {
+    "sdi":          Published("mean", SHADING_SDI, 512, (*OFFICIAL_SDI, CONVEX_PAPER)),
+    "sdi-official": Published("mean", SHADING_SDI, 512, (*OFFICIAL_SDI, CONVEX_CODE)),
+    "sds":          Published("sum", SHADING_SDS, 64, DREAMFUSION),
+    "sds-cfg7.5":   Published("sum", SHADING_SDS, 64, DREAMFUSION),
+    "sds-anneal":   Published("mean", SHADING_SDI, 512, (*OFFICIAL_SDI, CONVEX_PAPER)),
+    "sjc":          Published("sum", UNLIT, 64, EMPTINESS, lr=0.05, optimizer="adamax", cameras=SJC_CAMERAS,
+                              scene=VoxelConfig()),
+    "hifa":         Published("sum", UNLIT, 512, HIFA, steps=25_000, cameras=NEAR_CAMERAS, scene=NEAR_SCENE),
+    "ism":          Published("batch", UNLIT, 512, (), steps=5_000, batch=4),
+    "nfsd":         Published("sum", SHADING_SDS, 64, DREAMFUSION),
+    "csd":          Published("sum", SHADING_CSD, 64, CSD_COARSE),
+}  # fmt: skip
+LATENTS = {"world": 8 * 16 * 16, "paper": 4 * 64 * 64}
+WORLD_VOXELS = VoxelConfig(channels=8, size=32, radius=0.6)
 
 
 def world_controlled(name: str) -> Recipe:
@@ -165,28 +223,41 @@ def world_controlled(name: str) -> Recipe:
 
 
 def world_paper(name: str) -> Recipe:
-    """Each rule's published loss, shading and regularisers, at the world's size and length."""
-    loss, shading, _, regularisers = PUBLISHED[name]
-    weight = 1.0 if loss.startswith("sum") else 1 / LATENTS["world"]
-    return Recipe(name, RULES[name], weight, track="paper", shading=shading, regularisers=regularisers)
+    """Each rule's published loss, shading and regularisers, at the world's size and length, without words for a bad
+    picture, which the world's prior has not learnt."""
+    rule, published = RULES[name], PUBLISHED[name]
+    return Recipe(
+        name,
+        replace(rule, **{"negative": ""}) if rule.negative else rule,
+        guidance_weight=published.weight(LATENTS["world"], batch=1),
+        track="paper",
+        lr=published.lr,
+        optimizer=published.optimizer,
+        scene=NeRFConfig() if isinstance(published.scene, NeRFConfig) else WORLD_VOXELS,
+        shading=published.shading,
+        regularisers=published.regularisers,
+    )
 
 
 def paper_paper(name: str) -> Recipe:
-    loss, shading, resolution, regularisers = PUBLISHED[name]
+    published = PUBLISHED[name]
     return Recipe(
         name,
         RULES[name],
-        guidance_weight=1.0 if loss.startswith("sum") else 1 / LATENTS["paper"],
+        guidance_weight=published.weight(LATENTS["paper"], published.batch),
         suite="paper",
         track="paper",
-        steps=10_000,
-        resolution=resolution,
+        steps=published.steps,
+        lr=published.lr,
+        optimizer=published.optimizer,
+        batch=published.batch,
+        resolution=published.resolution,
         half=True,
-        scene=NeRFConfig.paper(),
-        cameras=PAPER_CAMERAS,
-        orbit=PAPER_ORBIT,
-        shading=shading,
-        regularisers=regularisers,
+        scene=published.scene,
+        cameras=published.cameras,
+        orbit=Orbit(distance=published.cameras.distance[1], fov=70.0, resolution=512),
+        shading=published.shading,
+        regularisers=published.regularisers,
     )
 
 

@@ -8,9 +8,12 @@ from safetensors.torch import load_file
 
 from engine import optimize
 from engine.optimize import NonFinite, Stopped, Training, surrogate
+from engine.recipes import Shading, Weight
 from engine.store import Store
-from methods import SDI, SDS, Method
+from methods import NFSD, SDI, SDS, SJC, Method
 from methods.base import Guidance
+from priors.analytic import MixturePrior
+from scene.voxels import VoxelConfig
 from tests.engine import jobs
 
 
@@ -107,6 +110,52 @@ def test_stopped_and_resumed_is_bit_identical(tmp_path, method):
     logs = [(tmp_path / run / job.path / "log.jsonl").read_text() for run in ("parts", "whole")]
     assert logs[0] == logs[1]
     assert record["nfe"] == json.loads(logs[1].splitlines()[-1])["nfe"]
+
+
+class FourChannels(MixturePrior):
+    """A prior whose latents are not images, as a scene of latents needs."""
+
+    def encode(self, image, rng):
+        raise AssertionError("a scene of latents needs no encoder")
+
+    def decode(self, latent):
+        return super().decode(latent[:, :3])
+
+
+def test_a_scene_of_latents_is_trained_without_an_encoder_and_seen_through_the_decoder():
+    colour = torch.tensor([0.6, -0.8, -0.8, 0.5]).view(1, 4, 1, 1).expand(1, 4, 8, 8)
+    prior = FourChannels(colour, torch.tensor([0.3]), [jobs.PROMPT.text])
+    settings = {
+        "scene": VoxelConfig(size=8, radius=0.6),
+        "optimizer": "adamax",
+        "lr": 0.05,
+        "steps": 30,
+        "regularisers": (("emptiness", Weight(1.0, 1.0)),),
+        "shading": Shading(),
+    }
+    training = Training(jobs.job(SJC(scale=1.0), **settings), prior, "cpu")
+    first = optimize.evaluate(training)
+    logs = [training.advance() for _ in range(30)]
+    last = optimize.evaluate(training)
+    assert last.rgb.shape == (3, 3, 16, 16)
+    assert last.opacity.shape == last.depth.shape == (3, 1, 16, 16)
+    errors = [(r.rgb - (colour[:, :3, :1, :1] / 2 + 0.5)).abs().mean() for r in (first, last)]
+    assert errors[1] < 0.8 * errors[0]
+    assert logs[0]["emptiness"] > 0
+    again = Training(jobs.job(SJC(scale=1.0), **settings), prior, "cpu")
+    again.restore(training.tensors(), training.facts())
+    assert training.advance() == again.advance()
+
+
+def test_a_negative_prompt_is_embedded_beside_the_empty_one():
+    red = torch.zeros(2, 3, 8, 8)
+    prior = MixturePrior(red, torch.tensor([0.3, 0.3]), [jobs.PROMPT.text, "dull"])
+    text = Training(jobs.job(NFSD(negative="dull")), prior, "cpu").text
+    assert torch.equal(text.uncond, prior.embed(["dull"]))
+    assert torch.equal(text.empty, prior.embed([""]))
+    plain = Training(jobs.job(), prior, "cpu").text
+    assert plain.null is None
+    assert torch.equal(plain.uncond, prior.embed([""]))
 
 
 def test_seeds_differ(tmp_path):

@@ -53,6 +53,28 @@ def test_the_published_recipes():
     assert dict(recipe("paper", "paper", "sdi").regularisers)["convexity"].at(0.41) == 0
 
 
+def test_the_published_recipes_of_other_scenes():
+    """SJC has no encoder in its loop, ISM's loss is not divided by its batch, HiFA's cube is half as wide."""
+    sjc, ism, hifa = (recipe("paper", "paper", name) for name in ("sjc", "ism", "hifa"))
+    assert (sjc.scene.channels, sjc.scene.size, sjc.optimizer, sjc.lr) == (4, 100, "adamax", 0.05)
+    emptiness = dict(sjc.regularisers)["emptiness"]
+    assert (emptiness.at(0.0), emptiness.at(0.49), emptiness.at(0.5)) == (1e4, 1e4, 2e5)
+    assert (ism.batch, ism.guidance_weight, ism.steps, ism.resolution) == (4, 4.0, 5_000, 512)
+    assert (hifa.scene.radius, hifa.steps, hifa.method.scale) == (1.0, 25_000, 101.0)
+    distances = [r.orbit.distance for r in (sjc, hifa, ism, recipe("paper", "paper", "sdi"))]
+    assert distances == [1.5, 1.5, 2.0, 2.0]  # the upper end of training's
+    assert {r.shading.draw(0.99, torch.Generator()) for r in (sjc, ism, hifa)} == {"albedo"}
+
+
+def test_in_the_world_no_rule_asks_for_words_that_its_prior_has_not_learnt():
+    for track in ("controlled", "paper"):
+        assert not any(recipe("world", track, name).method.negative for name in names.RECIPES)
+    assert all(recipe("paper", "paper", name).method.negative for name in ("ism", "nfsd", "csd"))
+    scenes = {type(recipe("world", "controlled", name).scene).__name__ for name in names.RECIPES}
+    assert scenes == {"NeRFConfig"}
+    assert recipe("world", "paper", "sjc").scene.channels == 8
+
+
 @pytest.mark.parametrize(
     ("weight", "progress", "value"),
     [
@@ -98,6 +120,7 @@ BASE = jobs.recipe(
 LABELS = ("name", "suite", "track")  # of folders and tables: they change the key, and nothing else
 OTHER = {
     "method": SDS(scale=2.0, weight="uniform"),
+    "optimizer": "adamax",
     "background": "grey",
     "occupancy_decay": 0.1,
     "occupancy_threshold": 0.9,

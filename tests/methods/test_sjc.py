@@ -1,0 +1,31 @@
+"""SJC is SDS with w = 1, said otherwise."""
+
+import pytest
+import torch
+
+from methods.sds import SDS
+from methods.sjc import SJC
+from tests.helpers import cameras_at, mixture, views_of
+
+
+@pytest.mark.parametrize("perp_neg", [False, True])
+@pytest.mark.parametrize("scale", [1.0, 7.5, 100.0])
+def test_equal_to_uniform_sds_under_shared_noise(scale, perp_neg):
+    prior, text = mixture()
+    y = torch.randn(3, *prior.latent_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    cameras = cameras_at([10.0, 100.0, -170.0])
+    sds = SDS(scale, (0.01, 0.97), "uniform", perp_neg).gradient(views_of(y, text, cameras), prior, None).latent
+    sjc = SJC(scale, perp_neg=perp_neg).gradient(views_of(y, text, cameras), prior, None).latent
+    assert (sjc - sds).abs().max() <= 1e-12 * sds.abs().max()
+
+
+def test_without_variance_reduction_the_noise_is_not_subtracted():
+    """(z - D) / s~ - (y - D) / s~ = n."""
+    prior, text = mixture()
+    y = torch.randn(2, *prior.latent_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    with_n, without = (
+        SJC(variance_reduction=v).gradient(views_of(y, text, seed=4), prior, None).latent for v in (False, True)
+    )
+    rng = torch.Generator().manual_seed(4)
+    torch.randint(10, 971, (2,), generator=rng)  # the timestep is drawn first
+    torch.testing.assert_close(with_n - without, torch.randn(y.shape, generator=rng, dtype=torch.float64))
