@@ -22,6 +22,7 @@ from torch.nn import functional
 from errors import UserError
 from priors.base import Prior
 from priors.schedule import Schedule, randn_like
+from priors.traced import Traced
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 
@@ -43,6 +44,7 @@ class StableDiffusion(Prior):
             prediction,
             checksum,
         )
+        self._traced = Traced(self.unet)
         size = unet.config.sample_size
         self.latent_shape = (unet.config.in_channels, size, size)
         self.image_size = size * 2 ** (len(vae.config.block_out_channels) - 1)
@@ -78,7 +80,7 @@ class StableDiffusion(Prior):
         """eps, or a v + sigma x_t where the U-Net predicts v. Timesteps stay integers: bf16 cannot count to 1000.
         A negative one (SDI's official first step) reaches the time embedding as it is."""
         dtype, t = self.unet.dtype, t.to(x_t.device)
-        out = self.unet(x_t.to(dtype), t, encoder_hidden_states=text.to(dtype)).sample.contiguous().to(x_t.dtype)
+        out = self._traced(x_t.to(dtype), t, text.to(dtype)).contiguous().to(x_t.dtype)
         return out if self.prediction == "epsilon" else self.schedule.eps_of_v(x_t, out, t)
 
 
