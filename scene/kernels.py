@@ -163,49 +163,47 @@ def _rows(hashed, n, mask, offset, i, j, k):
 @compiled
 def _gather(x, dense, hashed, resolutions, offsets, first_hashed, mask, active, start, stop, out):
     one = np.float32(1)
-    for low in range(start, stop, 512):  # what 512 points write stays in the first cache
-        for level in range(active):
-            n, offset, is_hashed = resolutions[level], offsets[level], level >= first_hashed
-            table = hashed if is_hashed else dense
-            for p in range(low, min(low + 512, stop)):
-                i, u = _axis(x[p, 0], n)
-                j, v = _axis(x[p, 1], n)
-                k, w = _axis(x[p, 2], n)
-                a, b, c, d, e, f, g, h = _rows(is_hashed, n, mask, offset, i, j, k)
-                v0, w0 = one - v, one - w
-                s, t, y, z = v0 * w0, v * w0, v0 * w, v * w
-                for q in range(FEATURES):
-                    left = s * table[a, q] + t * table[b, q] + y * table[c, q] + z * table[d, q]
-                    right = s * table[e, q] + t * table[f, q] + y * table[g, q] + z * table[h, q]
-                    out[0, p, FEATURES * level + q] = (one - u) * left + u * right
+    for level in range(active):
+        n, offset, is_hashed = resolutions[level], offsets[level], level >= first_hashed
+        table = hashed if is_hashed else dense
+        for p in range(start, stop):
+            i, u = _axis(x[p, 0], n)
+            j, v = _axis(x[p, 1], n)
+            k, w = _axis(x[p, 2], n)
+            a, b, c, d, e, f, g, h = _rows(is_hashed, n, mask, offset, i, j, k)
+            v0, w0 = one - v, one - w
+            s, t, y, z = v0 * w0, v * w0, v0 * w, v * w
+            for q in range(FEATURES):
+                left = s * table[a, q] + t * table[b, q] + y * table[c, q] + z * table[d, q]
+                right = s * table[e, q] + t * table[f, q] + y * table[g, q] + z * table[h, q]
+                out[0, p, FEATURES * level + q] = (one - u) * left + u * right
 
 
 @compiled
 def _gather_slopes(x, dense, hashed, resolutions, offsets, first_hashed, mask, active, start, stop, out):
     one = np.float32(1)
-    for low in range(start, stop, 512):
-        for level in range(active):
-            n, offset, is_hashed = resolutions[level], offsets[level], level >= first_hashed
-            table, rise = hashed if is_hashed else dense, np.float32(n)
-            for p in range(low, min(low + 512, stop)):
-                i, u = _axis(x[p, 0], n)
-                j, v = _axis(x[p, 1], n)
-                k, w = _axis(x[p, 2], n)
-                a, b, c, d, e, f, g, h = _rows(is_hashed, n, mask, offset, i, j, k)
-                u0, v0, w0 = one - u, one - v, one - w
-                s, t, y, z = v0 * w0, v * w0, v0 * w, v * w
-                for q in range(FEATURES):
-                    left = s * table[a, q] + t * table[b, q] + y * table[c, q] + z * table[d, q]
-                    right = s * table[e, q] + t * table[f, q] + y * table[g, q] + z * table[h, q]
-                    at_00 = u0 * table[a, q] + u * table[e, q]
-                    at_10 = u0 * table[b, q] + u * table[f, q]
-                    at_01 = u0 * table[c, q] + u * table[g, q]
-                    at_11 = u0 * table[d, q] + u * table[h, q]
-                    column = FEATURES * level + q
-                    out[0, p, column] = u0 * left + u * right
-                    out[1, p, column] = rise * (right - left)
-                    out[2, p, column] = rise * (w0 * (at_10 - at_00) + w * (at_11 - at_01))
-                    out[3, p, column] = rise * (v0 * (at_01 - at_00) + v * (at_11 - at_10))
+    for level in range(active):
+        n, offset, is_hashed = resolutions[level], offsets[level], level >= first_hashed
+        table, rise = hashed if is_hashed else dense, np.float32(n)
+        for p in range(start, stop):
+            i, u = _axis(x[p, 0], n)
+            j, v = _axis(x[p, 1], n)
+            k, w = _axis(x[p, 2], n)
+            a, b, c, d, e, f, g, h = _rows(is_hashed, n, mask, offset, i, j, k)
+            u0, v0, w0 = one - u, one - v, one - w
+            s, t, y, z = v0 * w0, v * w0, v0 * w, v * w
+            for q in range(FEATURES):
+                left = s * table[a, q] + t * table[b, q] + y * table[c, q] + z * table[d, q]
+                right = s * table[e, q] + t * table[f, q] + y * table[g, q] + z * table[h, q]
+                at_00 = u0 * table[a, q] + u * table[e, q]
+                at_10 = u0 * table[b, q] + u * table[f, q]
+                at_01 = u0 * table[c, q] + u * table[g, q]
+                at_11 = u0 * table[d, q] + u * table[h, q]
+                column = FEATURES * level + q
+                out[0, p, column] = u0 * left + u * right
+                out[1, p, column] = rise * (right - left)
+                out[2, p, column] = rise * (w0 * (at_10 - at_00) + w * (at_11 - at_01))
+                out[3, p, column] = rise * (v0 * (at_01 - at_00) + v * (at_11 - at_10))
 
 
 @compiled
