@@ -87,7 +87,8 @@ class Student(ABC):
         t = torch.randint(0, len(schedule), (n,), generator=rng, device=rng.device).to(x0.device)
         eps = randn_like(x0, rng)
         if drop > 0:
-            camera = camera * per_item(torch.rand(n, generator=rng, device=rng.device) >= drop, camera)
+            kept = torch.rand(n, generator=rng, device=rng.device) >= drop
+            camera = camera * per_item(kept.float(), camera)
         x_t = schedule.noised(x0, eps, t)
         target = schedule.v_of(x0, eps, t) if self.predicts == "v_prediction" else eps
         self._count(n)
@@ -213,8 +214,8 @@ class AffineStudent(Student):
             eps = self.prior.network(x_t, t, text)
         angle = math.pi * t.cpu()[:, None] / len(self.prior.schedule) * torch.arange(1, self.WAVES + 1)
         out = self.mlp(torch.cat([angle.sin(), angle.cos(), camera.flatten(1).cpu().float()], 1)).to(x_t)
-        alpha, beta, m = out.split([1, 1, out.shape[1] - 2], 1)
-        return (1 + per_item(alpha, eps)) * eps + per_item(beta, eps) * x_t + m.reshape(x_t.shape)
+        alpha, beta, m = out[:, 0], out[:, 1], out[:, 2:].reshape(x_t.shape)
+        return (1 + per_item(alpha, eps)) * eps + per_item(beta, eps) * x_t + m
 
 
 def make_student(prior: Prior, folder: str = "", rank: int = 4, lr: float = 1e-4) -> Student:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
 
-from methods.base import Views
+from methods.base import Method, Views
 from methods.csd import CSD
+from methods.esd import ESD
 from methods.hifa import HiFA
 from methods.ism import ISM
 from methods.nfsd import NFSD
 from methods.sdi import SDI
 from methods.sds import SDS
 from methods.sjc import SJC
+from methods.vsd import VSD
 from priors.analytic import MixturePrior
-from priors.base import Text
+from priors.base import Prior, Text
 from scene.cameras import Cameras
 
 # every method, with the presets that take other paths through its code; a new method is tested by joining
@@ -29,10 +32,13 @@ all_methods = {
     "csd": CSD(),
     "csd-stage1": CSD.stage1(),
     "csd-stage2": CSD.stage2(),
-    "csd-perp-neg": CSD(p=1.0, k=-1.0),
+    "csd-perp-neg": CSD(c=7.5, n=(-6.5, -6.5), k=-1.0, p=3.0),
     "hifa": HiFA(),
     "ism": ISM(),
     "ism-perp-neg": ISM(perp_neg=True, inversion_scale=2.0),
+    "vsd": VSD(),
+    "vsd-perp-neg": VSD(perp_neg=True),
+    "esd": ESD(),
     "sds-anneal": SDI(kappa="random"),
     "sdi": SDI(),
     "sdi-official": SDI.official(),
@@ -60,6 +66,15 @@ def mixture() -> tuple[MixturePrior, Text]:
     *weights, null = 0.05 + torch.rand(7, 1, 1, 5, generator=rng, dtype=torch.float64)
     prior = MixturePrior(means, torch.tensor([0.3, 0.5, 0.7, 0.9, 1.1]), list("abcde"))
     return prior, Text(*weights, null=null)
+
+
+def started(method: Method, prior: Prior) -> Any:
+    """The method's state; a student's weights are moved from where they start, so that phi is not the prior."""
+    state, rng = method.start(prior), torch.Generator().manual_seed(5)
+    if state is not None:
+        for p in state.parameters.values():
+            p.data += 0.1 * torch.randn(p.shape, generator=rng)
+    return state
 
 
 def same_text(uncond: torch.Tensor, plain: torch.Tensor) -> Text:

@@ -11,7 +11,7 @@ import torch
 from methods import METHODS
 from methods.base import Guidance, Method
 from scene.cameras import Cameras
-from tests.helpers import RowDraws, all_methods, cameras_at, mixture, views_of
+from tests.helpers import RowDraws, all_methods, cameras_at, mixture, started, views_of
 
 SIDES = [10.0, 100.0, -170.0]
 each = pytest.mark.parametrize("method", all_methods.values(), ids=all_methods.keys())
@@ -24,8 +24,9 @@ def latents(n: int = 3, dtype: torch.dtype = torch.float64) -> torch.Tensor:
 
 def pull(method: Method, x0: torch.Tensor, azimuth: list[float] = SIDES, draws=None, **kwargs) -> Guidance:
     prior, text = mixture()
+    state = started(method, prior)
     with torch.no_grad(), draws or nullcontext():
-        return method.gradient(views_of(x0, text, cameras_at(azimuth), **kwargs), prior, method.start(prior))
+        return method.gradient(views_of(x0, text, cameras_at(azimuth), **kwargs), prior, state)
 
 
 def test_every_method_is_in_this_suite():
@@ -111,29 +112,47 @@ def test_a_non_finite_row_shows_and_stays_alone(method):
 OTHER = {
     "scale": 3.0, "inversion_scale": 2.0, "t_range": (0.7, 0.4), "weight": "fantasia3d", "tau": 0.2,
     "grid": "leading", "first": 50, "steps": 5, "remap": False, "noise": "per step", "eta": 0.1, "kappa": "random",
+    "early": 0.6, "t_max_early": 0.6, "delta": (0.2, 0.1), "stride": 0.1, "until": 0.9, "image_weight": 1.0,
+    "c": 2.0, "u": (-0.2, -0.3), "n": (-0.4, -0.5), "k": -1.0, "p": 1.0,
 }  # fmt: skip
+OTHERS = {  # where a field means something else, or shows elsewhere
+    ("ism", "weight"): 1.0, ("ism", "early"): 0.9, ("ism", "steps"): 1,
+}  # fmt: skip
+RANDOM_TIMES = ("sds", "sjc", "nfsd", "csd-stage1", "ism")
 
 
-@pytest.mark.parametrize("preset", ["sds", "sdi"])
+@pytest.mark.parametrize("preset", ["sds", "sdi", "sjc", "nfsd", "csd-stage1", "hifa", "ism"])
 def test_every_field_is_read(preset):
+    """But for the negative prompt, which the loop embeds."""
     method = all_methods[preset]
-    base = pull(method, latents()).latent
+    progress = 0.2  # in which every schedule moves
+
+    def result(method: Method) -> list[torch.Tensor | None]:
+        out = pull(method, latents(), progress=progress)
+        return [out.latent, out.image]
+
+    base = result(method)
     for field in fields(method):
+        if field.name == "negative":
+            continue
         value = getattr(method, field.name)
-        other = (not value) if field.name == "perp_neg" else OTHER[field.name]
-        if preset == "sds" and field.name == "t_range":
+        other = (not value) if isinstance(value, bool) else OTHERS.get((preset, field.name), OTHER.get(field.name))
+        if preset in RANDOM_TIMES and field.name == "t_range":
             other = other[::-1]
         assert other != value
-        changed = pull(replace(method, **{field.name: other}), latents()).latent
-        assert not torch.equal(base, changed), f"{field.name} changes nothing"
+        changed = result(replace(method, **{field.name: other}))
+        same = all(a is b or torch.equal(a, b) for a, b in zip(base, changed, strict=True))
+        assert not same, f"{field.name} changes nothing"
 
 
 @each
 def test_camera_matters_through_its_angles_only(method):
     x0 = latents()
     moved = cameras_at(SIDES)
-    moved = Cameras(moved.c2w + 1, moved.fov + 1, moved.elevation, moved.azimuth + 360, moved.distance + 1)
     prior, text = mixture()
-    out = method.gradient(views_of(x0, text, moved), prior, None).latent
+    state = started(method, prior)
+    c2w = moved.c2w if state else moved.c2w + 1  # a student reads the matrix
+    moved = Cameras(c2w, moved.fov + 1, moved.elevation, moved.azimuth + 360, moved.distance + 1)
+    out = method.gradient(views_of(x0, text, moved), prior, state).latent
     torch.testing.assert_close(out, pull(method, x0).latent)
     assert not torch.equal(pull(method, x0, [60.0, 150.0, 0.0]).latent, out)

@@ -149,13 +149,13 @@ def rewrite(folder: Path, index: dict) -> str:
 
 def test_command_prints_every_case_and_exits_0(copy, capsys):
     folder, index = copy
-    index["cases"].append({"name": "later", "method": "vsd", "file": "cases/none.safetensors"})
+    index["cases"].append({"name": "later", "method": "unified_vsd", "file": "cases/none.safetensors"})
     assert main([rewrite(folder, index)]) == 0
     out = capsys.readouterr().out
     assert "perpendicular_component" in out
     assert "view_directions_default" in out
     assert "later" in out
-    assert "skipped: variational score distillation" in out
+    assert "skipped: threestudio's unified guidance" in out
     assert "3 cases: 2 agree, 1 skipped, 0 fail" in out
 
 
