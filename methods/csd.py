@@ -29,6 +29,8 @@ from priors.guidance import branches, perp_neg_texts, repulsion
 from priors.schedule import per_item, randn_like
 from priors.text import condition
 
+NEGATIVE = "oversaturated color, ugly, tiling, low quality, noisy"  # of the official code
+
 
 @dataclass(frozen=True)
 class CSD(Method):
@@ -81,11 +83,7 @@ class CSD(Method):
             )
             away = self.p * repulsion(eps_n, eps_y, (first, second), cameras)
             return self.c * eps_y + u * eps_n + n * eps_0 + away
-        weighted = [(self.c, condition(text, cameras)), (u, negative), (n, empty)]
-        weights, texts = zip(*[pair for pair in weighted if pair[0]] or weighted[:1], strict=True)
-        return sum(
-            (w * e for w, e in zip(weights, branches(prior, x_t, t, *texts), strict=True)), torch.zeros_like(x_t)
-        )
-
-
-NEGATIVE = "oversaturated color, ugly, tiling, low quality, noisy"
+        weighted = ((self.c, condition(text, cameras)), (u, negative), (n, empty))
+        weights, texts = zip(*(pair for pair in weighted if pair[0]), strict=True)
+        eps = branches(prior, x_t, t, *texts)
+        return sum((w * e for w, e in zip(weights, eps, strict=True)), torch.zeros_like(x_t))

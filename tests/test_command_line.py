@@ -64,7 +64,7 @@ def test_list_names_everything(capsys):
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (["--methods", "sdj"], "did you mean 'sds' or 'sdi'?"),
+        (["--methods", "sdi-offical"], "did you mean 'sdi-official'"),
         (["--methods", "dreamfusion"], "known: sdi, "),
         (["--suite", "wrld"], "did you mean 'world'?"),
         (["--track", "papper"], "did you mean 'paper'?"),

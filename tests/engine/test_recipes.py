@@ -98,7 +98,8 @@ def test_shadings_have_their_odds():
 
 
 def test_names_nobody_knows():
-    for arguments, near in ((("world", "controlled", "sdj"), "sdi"), (("wrld", "paper", "sdi"), "world")):
+    typos = ((("world", "controlled", "sdi-offical"), "sdi-official"), (("wrld", "paper", "sdi"), "world"))
+    for arguments, near in typos:
         with pytest.raises(UserError, match=f"did you mean .*{near}"):
             recipe(*arguments)
     with pytest.raises(UserError, match="--track paper"):

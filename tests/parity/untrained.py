@@ -10,6 +10,7 @@ from methods.base import Views
 from methods.csd import CSD
 from methods.hifa import HiFA
 from methods.ism import ISM
+from methods.sds import WEIGHTS
 from methods.sjc import SJC
 from priors.base import Text
 from priors.guidance import guided_eps
@@ -64,7 +65,10 @@ def replay_hifa(recording: Recording, case: Case, shimmed: bool) -> Pairs:
         with torch.no_grad():
             guidance = hifa.gradient(views, prior, None)
     draws.all_used()
-    g, w = guidance.latent, 1 - prior.schedule.at(case["out.t"])
+    abar = prior.schedule.at(case["out.t"])
+    w = WEIGHTS[config.get("weighting_strategy", "sds")](abar)
+    other = (w / (1 - abar)).float().view(-1, 1, 1, 1)  # 1, unless the case has another weight than HiFA's
+    g = other * guidance.latent
     pairs = shared_pairs(case, prior, views, scale, x0)
     pairs["out.t"] = (torch.full_like(case["out.t"], int(guidance.log["t"])), case["out.t"])
     pairs["out.w"] = (w, case["out.w"].reshape(-1).expand(len(w)))
@@ -72,7 +76,7 @@ def replay_hifa(recording: Recording, case: Case, shimmed: bool) -> Pairs:
     if guidance.image is not None:
         goal = prior.decode(case["out.latents_denoised"])
         pairs["out.image_denoised"] = (goal, case["out.image_denoised"])
-        image = guidance.image.permute(0, 2, 3, 1) / len(g)
+        image = (other * guidance.image).permute(0, 2, 3, 1) / len(g)
         pairs["out.grad_rgb_img_loss"] = (image, case["out.grad_rgb_img_loss"])
     return pairs | gradient_pairs(case, g, x0, rgb, 0.5 * g.square().sum() / len(g), 1.0)
 
@@ -120,7 +124,7 @@ def replay_ism(recording: Recording, case: Case, shimmed: bool) -> Pairs:
     ism = ISM(
         scale=config["guidance_scale"],
         weight=float(config.get("grad_scale", 1.0)),
-        t_range=(config["t_range"][0], config["t_range"][1]),
+        t_range=(config["t_range"][0], max(config["t_range"][1], (index + 1) / length)),
         t_max_early=config["max_t_range"],
         delta=(first / length, last / length),
         stride=stride / length,
