@@ -73,8 +73,11 @@ class Voxels(nn.Module):
         x, y, z = direction.unbind(-1)
         polar = torch.atan2((x * x + y * y).sqrt(), z) / torch.pi  # 0 above, 1 below
         around = torch.atan2(y, x) / (2 * torch.pi) + 0.5
+        n = self.config.background
+        around = (around * n + 1) / (n + 2)  # in the picture that a row of the other end on either side closes
         at = (torch.stack([polar, around], -1) * 2 - 1).view(1, 1, -1, 2)
-        return F.grid_sample(self.background, at, padding_mode="border", align_corners=False)[0, :, 0].T
+        closed = F.pad(self.background, (0, 0, 1, 1), mode="circular")
+        return F.grid_sample(closed, at, padding_mode="border", align_corners=False)[0, :, 0].T
 
     def _between(self, grid: Float[Tensor, "1 C G G G"], x: Float[Tensor, "N 3"]) -> Float[Tensor, "N C"]:
         """Trilinear interpolation between cells' centres; nothing beyond the cube. The grid's last axis is x."""

@@ -68,6 +68,9 @@ def test_what_lies_behind_is_a_picture_over_the_angles():
     assert not torch.allclose(up, down)
     level = scene.behind(torch.tensor([[1.0, 0.0, 0.0]]))[0]  # azimuth 0 and the horizon: the middle of the picture
     torch.testing.assert_close(level, scene.background[0, :, 1:3, 1:3].mean((1, 2)))
+    seam = scene.behind(torch.tensor([[-1.0, 1e-6, 0.0], [-1.0, -1e-6, 0.0]]))  # azimuth +-180: closed, no seam
+    torch.testing.assert_close(seam[0], seam[1], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(seam[0], scene.background[0, :, [0, 3], 1:3].mean((1, 2)), atol=1e-4, rtol=1e-4)
 
 
 def test_samples_of_no_weight_change_little_and_a_faded_scene_keeps_its_gradients():
