@@ -10,6 +10,7 @@ a job that was killed goes on as if it had not been. Results are equal bit by bi
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -110,7 +111,7 @@ class Training:
             setattr(self, name, value)
 
     def advance(self) -> dict[str, float]:
-        """One step of optimisation; returns its log. Raises NonFinite before the scene is touched."""
+        """One step of optimisation; returns its log. Raises NonFinite, for a gradient before the scene is touched."""
         recipe, scene, rng = self.job.recipe, self.scene, self.rng
         progress = self.step / recipe.steps
         scene.update(progress, rng)
@@ -130,7 +131,10 @@ class Training:
         with torch.no_grad():
             guidance = recipe.method.gradient(views, self.prior, self.state)
         log = {"step": self.step, **guidance.log, **self._descend(x0, render, cameras, guidance, weights)}
-        log |= recipe.method.learn(views, self.prior, self.state)
+        learnt = recipe.method.learn(views, self.prior, self.state)
+        if not all(math.isfinite(value) for value in learnt.values()):
+            raise NonFinite("what the rule learns is not finite")
+        log |= learnt
         self.nfe, self.rows = self.nfe + self.prior.nfe - nfe, self.rows + self.prior.rows - rows
         self.step += 1
         return log | {"nfe": self.nfe}
