@@ -43,9 +43,13 @@ class HashGrid(nn.Module):
         geometry = (np.array(v, dtype=np.int64) for v in (self.resolutions, self.offsets))
         self.geometry = kernels.Levels(*geometry, self.dense, self.rows - 1)
 
-    def forward(self, x: Float[Tensor, "N 3"], active: int | None = None) -> Float[Tensor, "N LF"]:
-        """The features; those of levels from `active` on are zero. Differentiable in x and, at will, in the tables."""
-        return self._features(x, active, slopes=False)[0]
+    def forward(
+        self, x: Float[Tensor, "N 3"], active: int | None = None, known: Float[Tensor, "N LF"] | None = None
+    ) -> Float[Tensor, "N LF"]:
+        """The features; those of levels from `active` on are zero. Differentiable in x and, at will, in the tables.
+
+        Features that are `known` from a call without gradients need not be computed again."""
+        return self._features(x, active, slopes=False, known=known)[0]
 
     def with_slope(
         self, x: Float[Tensor, "N 3"], active: int | None = None
@@ -55,11 +59,14 @@ class HashGrid(nn.Module):
         out = self._features(x.detach(), active, slopes=True)
         return out[0], out[1:]
 
-    def _features(self, x: Float[Tensor, "N 3"], active: int | None, slopes: bool) -> Float[Tensor, "K N LF"]:
+    def _features(
+        self, x: Float[Tensor, "N 3"], active: int | None, slopes: bool, known: Float[Tensor, "N LF"] | None = None
+    ) -> Float[Tensor, "K N LF"]:
         levels = len(self.resolutions)
         active = levels if active is None else min(active, levels)
         if kernels.fits(x, self.tables):
-            return kernels.encode(x, self.tables[0], self.tables[1], self.geometry, active, slopes)
+            found = None if known is None else known[None]
+            return kernels.encode(x, self.tables[0], self.tables[1], self.geometry, active, slopes, found)
         return self.plain(x, active, slopes)
 
     def plain(self, x: Float[Tensor, "N 3"], active: int, slopes: bool) -> Float[Tensor, "K N LF"]:

@@ -4,35 +4,21 @@ Alphabet: x (N,3) points; level l of resolution n; (i, j, k) the vertex of a poi
 its place in the cell; g what a derivative is multiplied by. Tables have two features a row.
 
 Forward, a thread has points of its own; backward, levels of its own. No sum is shared between threads and none is
-reordered by the compiler, so that results are equal bit by bit for any number of threads. Threads are Python's, since
-kernels run without its lock: Numba's own are unsafe after a fork or when called from two threads.
+reordered by the compiler, so that results are equal bit by bit for any number of threads.
 """
 
 from __future__ import annotations
 
-import functools
-import inspect
-import os
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
-import numba
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-if not numba.config.CACHE_DIR:  # compiled once a machine; the checkout may be read-only
-    numba.config.CACHE_DIR = str(Path.home() / ".cache" / "score-distillation" / "kernels")
-
-
-def compiled(function: Callable) -> Callable:
-    """Without Python's lock, and kept between runs. What a type checker wrapped around the function is taken off."""
-    return numba.njit(cache=True, nogil=True)(inspect.unwrap(function))
-
+from scene.compiled import array, compiled, serves, spread
 
 FEATURES = 2
 PRIME_Y, PRIME_Z = 2654435761, 805459861
@@ -56,26 +42,25 @@ def encode(
     levels: Levels,
     active: int,
     slopes: bool,
+    known: Float[Tensor, "1 N LF"] | None = None,
 ) -> Float[Tensor, "K N LF"]:
     """The features of float32 points on a CPU; with slopes, also their derivatives by x, y and z (K = 4, else 1).
 
-    Differentiable in the tables, and without slopes in x."""
-    return _Encode.apply(x, dense, hashed, levels, active, slopes)
+    Differentiable in the tables, and without slopes in x. Features that are `known` are only differentiated."""
+    return _Encode.apply(x, dense, hashed, levels, active, slopes, known)
 
 
 def fits(x: Tensor, tables: Iterable[Tensor]) -> bool:
     """Whether the kernels can serve: float32 on a CPU, two features."""
-    return all(v.device.type == "cpu" and v.dtype == torch.float32 for v in (x, *tables)) and all(
-        table.shape[1] == FEATURES for table in tables
-    )
+    return serves(x, *tables) and all(table.shape[1] == FEATURES for table in tables)
 
 
 class _Encode(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, dense, hashed, levels, active, slopes):
+    def forward(ctx, x, dense, hashed, levels, active, slopes, known):
         ctx.save_for_backward(x, dense, hashed)
         ctx.levels, ctx.active, ctx.slopes = levels, active, slopes
-        return _gathered(x, dense, hashed, levels, active, slopes)
+        return known.view_as(known) if known is not None else _gathered(x, dense, hashed, levels, active, slopes)
 
     @staticmethod
     @once_differentiable
@@ -89,45 +74,25 @@ class _Encode(torch.autograd.Function):
             to_x = torch.einsum("kne,ne->nk", slope, g[0])
         if any(ctx.needs_input_grad[1:3]):
             to_dense, to_hashed = torch.zeros_like(dense), torch.zeros_like(hashed)
-            arrays = [_array(v) for v in (x, to_dense, to_hashed)]
-            _spread(lambda level: _scatter_level(*arrays, *_facts(ctx.levels), level, _array(g)), range(ctx.active))
-        return to_x, to_dense, to_hashed, None, None, None
+            arrays = [array(v) for v in (x, to_dense, to_hashed)]
+            spread(lambda level: _scatter_level(*arrays, *_facts(ctx.levels), level, array(g)), range(ctx.active))
+        return to_x, to_dense, to_hashed, None, None, None, None
 
 
 def _gathered(x: Tensor, dense: Tensor, hashed: Tensor, levels: Levels, active: int, slopes: bool) -> Tensor:
     width = FEATURES * len(levels.resolutions)
     new = torch.empty if active == len(levels.resolutions) else torch.zeros
     out = new(4 if slopes else 1, len(x), width)
-    arrays = [_array(v) for v in (x, dense, hashed)]
+    arrays = [array(v) for v in (x, dense, hashed)]
     count = min(torch.get_num_threads(), max(len(x), 1))
     ends = [len(x) * k // count for k in range(count + 1)]
     kernel = _gather_slopes if slopes else _gather
-    _spread(lambda k: kernel(*arrays, *_facts(levels), active, ends[k], ends[k + 1], out.numpy()), range(count))
+    spread(lambda k: kernel(*arrays, *_facts(levels), active, ends[k], ends[k + 1], out.numpy()), range(count))
     return out
 
 
 def _facts(levels: Levels) -> tuple[np.ndarray, np.ndarray, int, int]:
     return levels.resolutions, levels.offsets, levels.dense, levels.mask
-
-
-def _array(v: Tensor) -> np.ndarray:
-    return v.detach().contiguous().numpy()
-
-
-def _spread(task: Callable[[int], None], over: range) -> None:
-    """Do a task for each number, on as many threads as torch has."""
-    threads = min(torch.get_num_threads(), len(over))
-    if threads <= 1:
-        for k in over:
-            task(k)
-    else:
-        list(_pool(os.getpid(), threads).map(task, over))
-
-
-@functools.cache
-def _pool(process: int, threads: int) -> ThreadPoolExecutor:
-    """Of one process: a fork does not inherit threads."""
-    return ThreadPoolExecutor(threads, "kernels")
 
 
 @compiled

@@ -18,10 +18,12 @@ from torch import Tensor, nn
 from scene.background import GREY, LearnedBackground, grey_background, linear
 from scene.cameras import Cameras, Render, Samples, rays
 from scene.hash_grid import HashGrid
+from scene.mlp_kernels import mlp
 from scene.shading import SHADINGS, light_position, shade
 from scene.volume import March, accumulate, march, weights
 
 CHUNK = 2**14  # rays rendered at a time without gradients
+KNOWN = 2**18  # samples whose features are kept until they are differentiated, rather than computed again
 
 
 @dataclass(frozen=True)
@@ -85,14 +87,15 @@ class NeRF(nn.Module):
             groups.append({"params": list(self.background.parameters()), "lr": lr * c.background_lr})
         return groups
 
-    def encode(self, x: Float[Tensor, "N 3"], progress: float = 1.0) -> Float[Tensor, "N E"]:
-        """e(x): the levels that have joined by now."""
-        return self.grid(x / (2 * self.config.radius) + 0.5, self._active(progress))
+    def encode(
+        self, x: Float[Tensor, "N 3"], progress: float = 1.0, known: Float[Tensor, "N E"] | None = None
+    ) -> Float[Tensor, "N E"]:
+        """e(x): the levels that have joined by now; where it is known, with the gradients that it lacks."""
+        return self.grid(x / (2 * self.config.radius) + 0.5, self._active(progress), known)
 
     def density(self, x: Float[Tensor, "N 3"], e: Float[Tensor, "N E"]) -> Float[Tensor, " N"]:
         """sigma(x), per scene unit."""
-        first, second = self.density_mlp
-        return F.softplus((torch.relu(e @ first) @ second).squeeze(-1) + self._blob(x))
+        return F.softplus(mlp(e, *self.density_mlp).squeeze(-1) + self._blob(x))
 
     def density_and_normal(
         self, x: Float[Tensor, "N 3"], progress: float = 1.0
@@ -121,8 +124,7 @@ class NeRF(nn.Module):
 
     def colour(self, e: Float[Tensor, "N E"]) -> Float[Tensor, "N 3"]:
         """Colour in [0, 1], the same in every direction."""
-        first, second = self.colour_mlp
-        return torch.sigmoid(torch.relu(e @ first) @ second)
+        return torch.sigmoid(mlp(e, *self.colour_mlp))
 
     def occupied(self) -> Bool[Tensor, "G G G"]:
         """The cells where samples are taken: those denser than the threshold, and their neighbours.
@@ -195,12 +197,12 @@ class NeRF(nn.Module):
         """Colour without background, opacity, depth, and where asked for the world-space normal, of rays."""
         c = self.config
         with torch.no_grad():
-            s = self._visible(march(origin, direction, occupied, c.radius, self.step, offset), progress)
+            s, known = self._visible(march(origin, direction, occupied, c.radius, self.step, offset), progress)
         normal = None
         if normals or shading != "albedo":
             sigma, e, normal = self.density_and_normal(s.position, progress)
         else:
-            e = self.encode(s.position, progress)
+            e = self.encode(s.position, progress, known)
             sigma = self.density(s.position, e)
         weight, colour = weights(sigma * self.step, s), self.colour(e)
         if normal is not None and shading != "albedo":
@@ -211,12 +213,20 @@ class NeRF(nn.Module):
         samples = Samples(s.ray, weight, s.distance, direction[s.ray], normal)
         return accumulate(weight, torch.cat(value, -1), s), samples
 
-    def _visible(self, s: March, progress: float) -> March:
+    def _visible(self, s: March, progress: float) -> tuple[March, Float[Tensor, "M E"] | None]:
         """The samples that matter: those of weight over `min_weight`, or all where there are none, so that a scene that
-        has faded keeps its gradients."""
-        sigma = torch.cat([self.density(x, self.encode(x, progress)) for x in s.position.split(CHUNK)])
-        matters = weights(sigma * self.step, s) > self.config.min_weight
-        return s.keep(matters) if matters.any() else s
+        has faded keeps its gradients. Also their features, unless there were too many to keep."""
+        keep = len(s.ray) <= KNOWN
+        sigma, known = [], []
+        for x in s.position.split(CHUNK):
+            e = self.encode(x, progress)
+            sigma.append(self.density(x, e))
+            known += [e] if keep else []
+        matters = weights(torch.cat(sigma) * self.step, s) > self.config.min_weight
+        if not matters.any():
+            matters = torch.ones_like(matters)
+        features = torch.cat(known).index_select(0, matters.nonzero().squeeze(-1)) if keep else None
+        return s.keep(matters), features
 
     def _behind(
         self, direction: Float[Tensor, "R 3"], n: int, resolution: int, rng: torch.Generator | None

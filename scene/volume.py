@@ -3,6 +3,8 @@
 Alphabet: R rays, N samples, packed: `ray` and `slot` say which ray a sample belongs to and which step along it it is;
 `distance` along the ray; tau = sigma * step the optical thickness of a sample; T_i = exp(-sum_{j<i} tau_j) the light
 that reaches it; weight w_i = T_i (1 - exp(-tau_i)), so that opacity = sum_i w_i = 1 - exp(-sum_i tau_i).
+
+On a CPU in float32, compiled kernels do what goes along rays (`scene.ray_kernels`); their plain twins are here.
 """
 
 from __future__ import annotations
@@ -12,6 +14,9 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from scene import ray_kernels
+from scene.compiled import serves
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,8 @@ class March:
     def keep(self, mask: Bool[Tensor, " N"]) -> March:
         """The samples of a mask."""
         i = mask.nonzero().squeeze(-1)
-        return March(self.ray[i], self.slot[i], self.distance[i], self.position[i], self.rays, self.slots)
+        parts = (v.index_select(0, i) for v in (self.ray, self.slot, self.distance, self.position))
+        return March(*parts, self.rays, self.slots)
 
 
 def intersect_box(
@@ -68,8 +74,11 @@ def march(
     near, far = intersect_box(origin, direction, *(c.to(origin) for c in occupied_box(occupied, radius)))
     hit = (far > near).nonzero().squeeze(-1)
     slots = max(int(((far - near)[hit].amax() / step).ceil()), 1) if len(hit) else 1
-    offset = torch.as_tensor(offset).to(origin).expand(len(origin))[hit]
-    distance = near[hit, None] + (torch.arange(slots).to(origin) + offset[:, None]) * step
+    offset = torch.as_tensor(offset).to(origin).expand(len(origin))
+    if serves(origin):
+        found = ray_kernels.march(origin, direction, near, far, offset, occupied, radius, step)
+        return March(*found, len(origin), slots)
+    distance = near[hit, None] + (torch.arange(slots).to(origin) + offset[hit, None]) * step
     within = (distance < far[hit, None]).reshape(-1).nonzero().squeeze(-1)
     row = within // slots
     ray, slot, distance = hit[row], within % slots, distance.reshape(-1)[within]
@@ -86,6 +95,8 @@ def cell_of(position: Float[Tensor, "N 3"], size: int, radius: float) -> Int[Ten
 
 def weights(tau: Float[Tensor, " N"], samples: March) -> Float[Tensor, " N"]:
     """w_i = T_i (1 - exp(-tau_i))."""
+    if serves(tau):
+        return torch.exp(-ray_kernels.before(tau, samples.ray)) * -torch.expm1(-tau)
     table = tau.new_zeros(samples.rays, samples.slots).index_put((samples.ray, samples.slot), tau)
     before = (table.cumsum(-1) - table)[samples.ray, samples.slot]
     return torch.exp(-before) * -torch.expm1(-tau)
@@ -93,4 +104,6 @@ def weights(tau: Float[Tensor, " N"], samples: March) -> Float[Tensor, " N"]:
 
 def accumulate(weight: Float[Tensor, " N"], value: Float[Tensor, "N C"], samples: March) -> Float[Tensor, "R C"]:
     """sum_i w_i value_i along each ray."""
+    if serves(value):
+        return ray_kernels.total(weight[:, None] * value, samples.ray, samples.rays)
     return value.new_zeros(samples.rays, value.shape[1]).index_add(0, samples.ray, weight[:, None] * value)

@@ -136,3 +136,15 @@ def test_the_twin_serves_what_the_kernels_do_not(features, dtype, rng):
     x = torch.rand(5, 3, generator=rng).to(dtype)
     assert not kernels.fits(x, grid.tables)
     assert grid(x).shape == (5, 3 * features)
+
+
+def test_known_features_are_differentiated_and_not_computed_again(grid, rng):
+    x = points(100, rng)
+    with torch.no_grad():
+        known = grid(x)
+    g = torch.randn(known.shape, generator=rng)
+    out = grid(x, known=known)
+    assert torch.equal(out, known)
+    assert out.data_ptr() == known.data_ptr()
+    for a, b in zip(gradients(out, g, [*grid.tables]), gradients(grid(x), g, [*grid.tables]), strict=True):
+        assert torch.equal(a, b)
