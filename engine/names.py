@@ -22,6 +22,8 @@ RECIPES = {
     "sds-cfg7.5": "the same at SDI's CFG of 7.5",
     "sds-anneal": "SDI with random noise instead of inverted noise: its schedule, its target",
     "sjc": "score Jacobian chaining: SDS with weight 1, in its paper on a voxel grid of latents (2212.00774)",
+    "vsd": "variational score distillation, ProlificDreamer's rule: a student learns the renders' scores (2305.16213)",
+    "esd": "entropic score distillation: VSD that keeps the views apart (2401.00909)",
     "hifa": "HiFA: SDS with root-annealed times and an image-space term (2305.18766)",
     "ism": "interval score matching, LucidDreamer's rule (2311.11284)",
     "nfsd": "noise-free score distillation (2310.17590)",

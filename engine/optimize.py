@@ -40,6 +40,7 @@ SCENES: dict[type, type] = {NeRFConfig: NeRF, VoxelConfig: Voxels}
 OPTIMIZERS: dict[str, Callable[[list[dict]], torch.optim.Optimizer]] = {
     "adam": partial(torch.optim.Adam, betas=(0.9, 0.99), eps=1e-15),
     "adamax": torch.optim.Adamax,
+    "adamw": partial(torch.optim.AdamW, betas=(0.9, 0.99), eps=1e-15),
 }
 NEWS = 0.2  # seconds between two messages
 CHUNK = 5  # views rendered together at the end

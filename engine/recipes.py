@@ -17,7 +17,7 @@ from torch import Tensor
 
 from engine import names
 from errors import UserError
-from methods import CSD, ISM, NFSD, SDI, SDS, SJC, HiFA, Method
+from methods import CSD, ESD, ISM, NFSD, SDI, SDS, SJC, VSD, HiFA, Method
 from scene import regularizers
 from scene.cameras import CameraRange, Cameras, Render, orbit
 from scene.nerf import NeRFConfig
@@ -90,7 +90,7 @@ class Recipe:
     track: str = "controlled"
     steps: int = 300
     lr: float = 1e-2
-    optimizer: str = "adam"  # or "adamax"
+    optimizer: str = "adam"  # or "adamax", "adamw"
     batch: int = 1
     resolution: int = 64  # of training renders; of a latent scene, they have the prior's
     half: bool = False  # the prior's network in float16 on a GPU
@@ -114,11 +114,16 @@ RULES: dict[str, Method] = {
     "sds-cfg7.5":   SDS(scale=7.5),
     "sds-anneal":   SDI(kappa="random"),
     "sjc":          SJC(),
+    "vsd":          VSD(),
+    "esd":          ESD(),
     "hifa":         HiFA(),
     "ism":          ISM(),
     "nfsd":         NFSD(),
     "csd":          CSD.stage1(),
 }  # fmt: skip
+
+# phi has 300 steps to learn in the world, where it has 25,000 in its papers
+WORLD_PHI = 3e-3  # learning rate
 
 # the same, where the prior's view words take the place of Perp-Neg, and no word is known for a bad picture: without a
 # negative prompt NFSD's delta_D is 0 above t = 200, and CSD is its pure form
@@ -129,6 +134,8 @@ WORLD_RULES: dict[str, Method] = {
     "sds-cfg7.5":   SDS(scale=7.5),
     "sds-anneal":   SDI(perp_neg=False, kappa="random"),
     "sjc":          SJC(),
+    "vsd":          VSD(lr=WORLD_PHI),
+    "esd":          ESD(lr=WORLD_PHI),
     "hifa":         HiFA(),
     "ism":          ISM(negative=""),
     "nfsd":         NFSD(negative=""),
@@ -143,6 +150,8 @@ WORLD_WEIGHTS = {
     "sds-cfg7.5":    1.97,
     "sds-anneal":    0.284,
     "sjc":           0.0655,
+    "vsd":           1.0,
+    "esd":           1.0,
     "hifa":          0.104,
     "ism":           3.27,
     "nfsd":          1.62,
@@ -164,7 +173,8 @@ CONVEX_CODE = ("convexity-official", Weight(1.0, 0.1, end=0.4))
 SHADING_SDS = Shading(albedo_until=0.2, diffuse=0.375, textureless=0.375)
 SHADING_SDI = Shading(albedo_until=0.1, diffuse=0.075, textureless=0.225)
 
-# HiFA's own losses, SJC's, and those of CSD's first stage; NFSD publishes none: DreamFusion's
+# VSD's own losses, HiFA's, SJC's, and those of CSD's first stage; NFSD publishes none: DreamFusion's
+VSD_COARSE = (("sparsity", Weight(10.0, 10.0)), ("opaque", Weight(0.0, 1000.0, begin=0.3999, end=0.4)))
 HIFA = (("sparsity", Weight(1.0, 1.0)), ("z-variance", Weight(100.0, 100.0)))
 EMPTINESS = (("emptiness", Weight(1e4, 2e5, begin=0.4999, end=0.5)),)
 CSD_COARSE = (("orient", Weight(1.0, 100.0, end=0.5)), ("sparsity", Weight(10.0, 1.0, end=0.5)))
@@ -178,6 +188,7 @@ NEAR_CAMERAS = CameraRange(distance=(1.0, 1.5), fov=(40.0, 70.0))
 SJC_CAMERAS = CameraRange(distance=(1.5, 1.5), fov=(40.0, 70.0))
 PAPER_SCENE = NeRFConfig.paper()
 NEAR_SCENE = replace(PAPER_SCENE, radius=1.0, start_levels=16)
+VSD_SCENE = replace(NEAR_SCENE, mlp_lr=0.1)
 
 
 @dataclass(frozen=True)
@@ -193,6 +204,7 @@ class Published:
     batch: int = 1
     lr: float = 1e-2
     optimizer: str = "adam"
+    half: bool = True
     cameras: CameraRange = PAPER_CAMERAS
     scene: NeRFConfig | VoxelConfig = PAPER_SCENE
 
@@ -209,6 +221,10 @@ PUBLISHED = {
     "sds-anneal":   Published("mean", SHADING_SDI, 512, (*OFFICIAL_SDI, CONVEX_PAPER)),
     "sjc":          Published("sum", UNLIT, 64, EMPTINESS, lr=0.05, optimizer="adamax", cameras=SJC_CAMERAS,
                               scene=VoxelConfig()),
+    "vsd":          Published("sum", UNLIT, 512, VSD_COARSE, steps=25_000, optimizer="adamw", half=False,
+                              cameras=NEAR_CAMERAS, scene=VSD_SCENE),
+    "esd":          Published("sum", UNLIT, 512, VSD_COARSE, steps=25_000, optimizer="adamw", half=False,
+                              cameras=NEAR_CAMERAS, scene=VSD_SCENE),
     "hifa":         Published("sum", UNLIT, 512, HIFA, steps=25_000, cameras=NEAR_CAMERAS, scene=NEAR_SCENE),
     "ism":          Published("batch", UNLIT, 512, (), steps=5_000, batch=4),
     "nfsd":         Published("sum", SHADING_SDS, 64, DREAMFUSION),
@@ -230,6 +246,7 @@ def world_paper(name: str) -> Recipe:
     """Each rule's published loss, shading and regularisers, at the world's size and length, without words for a bad
     picture, which the world's prior has not learnt."""
     rule, published = RULES[name], PUBLISHED[name]
+    rule = replace(rule, lr=WORLD_PHI) if isinstance(rule, VSD | ESD) else rule
     voxels = isinstance(published.scene, VoxelConfig)
     return Recipe(
         name,
@@ -257,7 +274,7 @@ def paper_paper(name: str) -> Recipe:
         optimizer=published.optimizer,
         batch=published.batch,
         resolution=published.resolution,
-        half=True,
+        half=published.half,
         scene=published.scene,
         cameras=published.cameras,
         orbit=Orbit(distance=published.cameras.distance[1], fov=70.0, resolution=512),

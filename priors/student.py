@@ -194,13 +194,11 @@ class AffineStudent(Student):
     def __init__(self, prior: Prior, lr: float = 1e-4):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            self.mlp = nn.Sequential(
-                nn.Linear(16 + 2 * self.WAVES, self.HIDDEN),
-                nn.SiLU(),
-                nn.Linear(self.HIDDEN, 2 + math.prod(prior.latent_shape)),
-            )
-        nn.init.zeros_(self.mlp[-1].weight)
-        nn.init.zeros_(self.mlp[-1].bias)
+            first = nn.Linear(16 + 2 * self.WAVES, self.HIDDEN)
+            last = nn.Linear(self.HIDDEN, 2 + math.prod(prior.latent_shape))
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.mlp = nn.Sequential(first, nn.SiLU(), last)
         super().__init__(prior, dict(self.mlp.named_parameters()), lr)
 
     def predict(

@@ -75,6 +75,20 @@ def test_in_the_world_no_rule_asks_for_words_that_its_prior_has_not_learnt():
     assert recipe("world", "paper", "sjc").scene.channels == 8
 
 
+@pytest.mark.parametrize("name", ["vsd", "esd"])
+def test_recipes_with_a_student(name):
+    """threestudio's ProlificDreamer: 25,000 steps in single precision, no shading, a cube of 1, an opaque volume from
+    10,000 on, MLPs at a tenth of the grid's rate. In the world's 300 steps phi learns at a higher rate."""
+    paper = recipe("paper", "paper", name)
+    assert (paper.steps, paper.half, paper.optimizer, paper.scene.radius, paper.scene.mlp_lr) == (
+        25_000, False, "adamw", 1.0, 0.1,
+    )  # fmt: skip
+    assert (paper.cameras.distance, paper.orbit.distance, paper.method.lr) == ((1.0, 1.5), 1.5, 1e-4)
+    assert [dict(paper.regularisers)["opaque"].at(p) for p in (0.0, 0.3998, 0.4, 1.0)] == [0, 0, 1000, 1000]
+    assert paper.method.late_from * paper.steps == 5000
+    assert all(recipe("world", track, name).method.lr > 1e-4 for track in names.TRACKS)
+
+
 @pytest.mark.parametrize(
     ("weight", "progress", "value"),
     [
