@@ -17,12 +17,12 @@ from world.train.check import sample
 from world.train.distort import DISTORTIONS
 
 PROMPTS = [prompt.text for prompt in load("world")]
-NEWER = {folder.name for folder in (models.TINY_CLIP_2, models.TINY_REWARD) if folder.exists()}
+FILES = {"vae", "unet", "text_encoder", "tiny-clip", "tiny-clip-2", "tiny-reward"}
 
 
 def test_weights_are_small_and_half_precision_safetensors():
     files = list(models.MODELS.rglob("*.safetensors"))
-    assert {file.parent.name for file in files} == {"vae", "unet", "text_encoder", "tiny-clip"} | NEWER
+    assert {file.parent.name for file in files} == FILES
     assert sum(file.stat().st_size for file in files) <= 24e6
     assert max(file.stat().st_size for file in files) <= 15e6
     assert not list(models.MODELS.rglob("*.bin"))
@@ -62,7 +62,6 @@ def test_diffusers_opens_the_prior_and_its_samples_are_of_their_prompt(judge):
     assert (ranked(judge, images) == torch.arange(len(PROMPTS))).float().mean() >= 0.75
 
 
-@pytest.mark.skipif(not models.TINY_CLIP_2.exists(), reason="the second CLIP is not trained yet")
 def test_the_second_clip_names_true_views_by_other_weights(judge):
     from transformers import CLIPModel, CLIPProcessor
 
@@ -75,7 +74,6 @@ def test_the_second_clip_names_true_views_by_other_weights(judge):
     assert (ranked((second, words), images) == own).float().mean() >= 0.95
 
 
-@pytest.mark.skipif(not models.TINY_REWARD.exists(), reason="the reward is not trained yet")
 def test_the_reward_prefers_true_views_of_the_prompt():
     model, rng = ImageReward.load(models.TINY_REWARD), torch.Generator().manual_seed(0)
     views = [world.truth_views(prompt, orbit(4), 64) for prompt in PROMPTS]
