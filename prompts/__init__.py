@@ -1,6 +1,7 @@
 """The 43 prompts of Score Distillation via Reparametrized DDIM (arXiv 2405.15891): those of both suites.
 
-paper43.txt holds one a line, the paper's typos included; the line's number is the prompt's, and a prompt's id is `NN-slug`, as in `07-a-ripe-strawberry`: it names job folders, and is the same in every suite.
+paper43.txt holds one a line, the paper's typos included; the line's number is the prompt's. A prompt's id is `NN-slug`,
+as in `07-a-ripe-strawberry`: it names job folders, and is the same in every suite.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def slug(text: str) -> str:
 
 @cache
 def load(suite: str) -> tuple[Prompt, ...]:
-    """The prompts of a suite, in the paper's order: the known world has a toy for each. Raises UserError for another."""
+    """The prompts of a suite, in the paper's order. Raises UserError for another suite."""
     if suite not in SUITES:
         raise UserError(f"There is no suite {suite!r}: use {' or '.join(SUITES)}.")
     lines = Path(__file__).with_name("paper43.txt").read_text("utf-8").splitlines()
