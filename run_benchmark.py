@@ -60,6 +60,7 @@ def run_parser() -> Parser:
     parser.add_argument("--resolution", type=positive, metavar="N", help="of renders, instead of the recipe's")
     parser.add_argument("--views", type=positive, default=50, metavar="N", help="to score from; default: 50")
     parser.add_argument("--prior", metavar="PATH", help="a Stable Diffusion folder, random:sd21 or exact")
+    parser.add_argument("--phi", metavar="PATH", help="a folder whose U-Net vsd and esd train; default: the prior's")
     parser.add_argument("--clip", metavar="PATH", help=CLIP)
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cpu or cuda")
     parser.add_argument("--out", metavar="DIR", help="default: results/runs/SUITE-TRACK")

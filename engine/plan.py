@@ -41,7 +41,7 @@ def plan(options: Namespace) -> Plan:
     """Raises UserError for names nobody knows, priors that are not there, and folders of other settings."""
     track = options.track or ("controlled" if options.suite == "world" else "paper")
     recipes = [recipe(options.suite, track, name) for name in options.methods]
-    recipes = [r.changed(options.steps, options.resolution, options.views) for r in recipes]
+    recipes = [r.changed(options.steps, options.resolution, options.views, options.phi) for r in recipes]
     prior = options.prior or (str(WORLD) if options.suite == "world" else None)
     if prior is None:
         raise UserError("The paper's suite needs a prior: give --prior a Stable Diffusion folder, or random:sd21.")
@@ -50,7 +50,7 @@ def plan(options: Namespace) -> Plan:
     jobs = [Job(r, prompt, seed) for seed in options.seeds for prompt in chosen for r in recipes]
     run = Path(options.out) if options.out else ROOT / "results" / "runs" / default_name(options, track)
     checksum = identity(prior)
-    missing = [job for job in jobs if not is_done(run, job, checksum, options.overwrite)]
+    missing = [job for job in jobs if not is_done(run, job, weights_of(job, checksum), options.overwrite)]
     setup = Setup(prior, device=device, threads=1)
     configs = {job.path: config(job, prior, checksum, setup) for job in missing}
     return Plan(run, jobs, missing, configs, setup, slots_of(options.jobs, device, len(missing)))
@@ -62,7 +62,14 @@ def default_name(options: Namespace, track: str) -> str:
     parts += [f"{name}{value}" for name in ("steps", "resolution") if (value := getattr(options, name))]
     parts += [f"views{options.views}"] if options.views != 50 else []
     parts += [Path(options.prior).name.replace(":", "-")] if options.prior else []
+    parts += [f"phi-{Path(options.phi).name}"] if options.phi else []
     return "-".join(parts)
+
+
+def weights_of(job: Job, checksum: str) -> str:
+    """What identifies all weights a job reads: the prior's, and those that its student starts as."""
+    phi = getattr(job.recipe.method, "phi", "")
+    return f"{checksum} {identity(phi)}" if phi else checksum
 
 
 def is_done(run: Path, job: Job, checksum: str, overwrite: bool) -> bool:
@@ -83,7 +90,7 @@ def is_done(run: Path, job: Job, checksum: str, overwrite: bool) -> bool:
 def config(job: Job, prior: str, checksum: str, setup: Setup) -> dict[str, Any]:
     """config.json: what the job is, and what it was made with."""
     return {
-        "key": job.key(checksum),
+        "key": job.key(weights_of(job, checksum)),
         **job.settings,
         "prompt_id": job.prompt.id,
         "prior": {"name": prior, "checksum": checksum, "variants": variants(prior)},

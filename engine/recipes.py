@@ -100,10 +100,15 @@ class Recipe:
     shading: Shading = field(default_factory=Shading)
     regularisers: tuple[tuple[str, Weight], ...] = ()
 
-    def changed(self, steps: int | None = None, resolution: int | None = None, views: int | None = None) -> Recipe:
-        """The recipe with what the command line overrides."""
+    def changed(
+        self, steps: int | None = None, resolution: int | None = None, views: int | None = None, phi: str | None = None
+    ) -> Recipe:
+        """The recipe with what the command line overrides; `phi` where a rule has it."""
         around = replace(self.orbit, views=views or self.orbit.views, resolution=resolution or self.orbit.resolution)
-        return replace(self, steps=steps or self.steps, resolution=resolution or self.resolution, orbit=around)
+        rule = replace(self.method, phi=phi) if phi and isinstance(self.method, VSD | ESD) else self.method
+        return replace(
+            self, method=rule, steps=steps or self.steps, resolution=resolution or self.resolution, orbit=around
+        )
 
 
 # name            rule, at its published CFG
@@ -144,14 +149,14 @@ WORLD_RULES: dict[str, Method] = {
 
 # name            1 / RMS(g) over the first 50 steps of "A ripe strawberry", seed 0, with the world's prior
 WORLD_WEIGHTS = {
-    "sdi":           0.593,
-    "sdi-official":  0.575,
-    "sds":           0.146,
-    "sds-cfg7.5":    1.97,
-    "sds-anneal":    0.284,
-    "sjc":           0.0655,
-    "vsd":           1.0,
-    "esd":           1.0,
+    "sdi":           0.401,
+    "sdi-official":  0.425,
+    "sds":           0.101,
+    "sds-cfg7.5":    1.38,
+    "sds-anneal":    0.216,
+    "sjc":           0.0534,
+    "vsd":           1.07,
+    "esd":           1.09,
     "hifa":          0.104,
     "ism":           3.27,
     "nfsd":          1.62,

@@ -145,7 +145,8 @@ def test_settings_have_folders_of_their_own(prior):
 
     assert name() == name("--limit", "2") == name("--methods", "sds", "--seeds", "3") == "world-controlled"
     other = {name("--steps", "9"), name("--resolution", "9"), name("--views", "9"), name("--prior", prior), name()}
-    assert len(other) == 5
+    other.add(name("--phi", prior))
+    assert len(other) == 6
 
 
 def test_from_prompt_to_table(capsys, tmp_path, prior):

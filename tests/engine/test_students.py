@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from engine.optimize import Stopped, Training
+from engine.plan import weights_of
 from engine.store import read_tensors, write_tensors
+from errors import UserError
 from methods import ESD, VSD
 from methods.base import Method
 from priors import stable_diffusion
@@ -79,6 +81,24 @@ def test_a_student_that_diverges_ends_the_job(tmp_path):
     record = jobs.do(tmp_path, job)
     assert record["status"] == "non-finite"
     assert "not finite" in record["cause"]
+
+
+def test_the_model_that_phi_starts_as_is_part_of_the_key(tmp_path):
+    """Of the rules that have one, and by its weights."""
+    first, second = write_prior(tmp_path / "a"), write_prior(tmp_path / "b", "v_prediction")
+    keys = set()
+    for phi in (None, str(first), str(second)):
+        job = jobs.job()
+        assert replace(job, recipe=job.recipe.changed(phi=phi)) == job  # SDS has none
+        for rule in (VSD(), ESD()):
+            job = jobs.job(rule)
+            job = replace(job, recipe=job.recipe.changed(phi=phi))
+            assert job.recipe.method.phi == (phi or "")
+            keys.add(weights_of(job, "prior"))
+    assert len(keys) == 3
+    job = jobs.job(VSD(phi=str(tmp_path)))
+    with pytest.raises(UserError, match="no Stable Diffusion prior"):
+        weights_of(job, "prior")
 
 
 def test_every_seed_starts_from_the_same_student():
