@@ -12,14 +12,16 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
 import torch
 from torch import Tensor
 
-if not numba.config.CACHE_DIR:  # compiled once a machine; the checkout may be read-only
-    numba.config.CACHE_DIR = str(Path.home() / ".cache" / "score-distillation" / "kernels")
+config: Any = numba.config
+if not config.CACHE_DIR:  # compiled once a machine; the checkout may be read-only
+    config.CACHE_DIR = str(Path.home() / ".cache" / "score-distillation" / "kernels")
 
 
 def compiled(function: Callable | None = None, *, fused: bool = False) -> Callable:

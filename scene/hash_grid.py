@@ -40,8 +40,8 @@ class HashGrid(nn.Module):
         self.tables = nn.ParameterList(
             nn.Parameter(INIT * (2 * torch.rand(n, features, generator=rng, device=rng.device) - 1)) for n in sizes
         )
-        geometry = (np.array(v, dtype=np.int64) for v in (self.resolutions, self.offsets))
-        self.geometry = kernels.Levels(*geometry, self.dense, self.rows - 1)
+        resolutions, offsets = (np.array(v, dtype=np.int64) for v in (self.resolutions, self.offsets))
+        self.geometry = kernels.Levels(resolutions, offsets, self.dense, self.rows - 1)
 
     def forward(
         self, x: Float[Tensor, "N 3"], active: int | None = None, known: Float[Tensor, "N LF"] | None = None

@@ -131,9 +131,13 @@ class NeRF(nn.Module):
 
         Of an empty scene, those no thinner than the mean: a scene can always grow again. All, before an update."""
         alpha = self.density_ema * self.step
-        dense = (alpha >= alpha.mean().clamp(max=self.config.occupancy_threshold)).float()
-        grid = dense.reshape(1, 1, *[self.config.occupancy] * 3)
-        return F.max_pool3d(grid, 3, stride=1, padding=1)[0, 0] > 0
+        grid = (alpha >= alpha.mean().clamp(max=self.config.occupancy_threshold)).reshape([self.config.occupancy] * 3)
+        for axis in range(3):
+            below, above = grid.narrow(axis, 0, len(grid) - 1), grid.narrow(axis, 1, len(grid) - 1)
+            grid = grid.clone()
+            grid.narrow(axis, 1, len(grid) - 1).logical_or_(below)
+            grid.narrow(axis, 0, len(grid) - 1).logical_or_(above)
+        return grid
 
     @torch.no_grad()
     def update(self, progress: float, rng: torch.Generator) -> None:
@@ -210,7 +214,7 @@ class NeRF(nn.Module):
         value = [colour, torch.ones_like(weight[:, None]), s.distance[:, None]]
         if normal is not None:
             value.append(normal)
-        samples = Samples(s.ray, weight, s.distance, direction[s.ray], normal)
+        samples = Samples(s.ray, weight, s.distance, direction.index_select(0, s.ray), normal)
         return accumulate(weight, torch.cat(value, -1), s), samples
 
     def _visible(self, s: March, progress: float) -> tuple[March, Float[Tensor, "M E"] | None]:

@@ -33,8 +33,10 @@ class March:
     def keep(self, mask: Bool[Tensor, " N"]) -> March:
         """The samples of a mask."""
         i = mask.nonzero().squeeze(-1)
-        parts = (v.index_select(0, i) for v in (self.ray, self.slot, self.distance, self.position))
-        return March(*parts, self.rays, self.slots)
+        ray, slot, distance, position = (
+            v.index_select(0, i) for v in (self.ray, self.slot, self.distance, self.position)
+        )
+        return March(ray, slot, distance, position, self.rays, self.slots)
 
 
 def intersect_box(
@@ -76,8 +78,8 @@ def march(
     slots = max(int(((far - near)[hit].amax() / step).ceil()), 1) if len(hit) else 1
     offset = torch.as_tensor(offset).to(origin).expand(len(origin))
     if serves(origin):
-        found = ray_kernels.march(origin, direction, near, far, offset, occupied, radius, step)
-        return March(*found, len(origin), slots)
+        samples = ray_kernels.march(origin, direction, near, far, offset, occupied, radius, step)
+        return March(*samples, len(origin), slots)
     distance = near[hit, None] + (torch.arange(slots).to(origin) + offset[hit, None]) * step
     within = (distance < far[hit, None]).reshape(-1).nonzero().squeeze(-1)
     row = within // slots
