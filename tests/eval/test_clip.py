@@ -29,7 +29,7 @@ def test_clip_score_is_torchmetrics_view_by_view(images):
     features, texts = clip.images(images), clip.texts(TEXTS)
     ours = torch.stack([clip_score(features, text) for text in texts])
     theirs = [[by_torchmetrics(clip, image[None], text) for image in images] for text in TEXTS]
-    assert ours.count_nonzero() == 16
+    assert ours.count_nonzero() >= 4  # a negative cosine is 0 for both
     torch.testing.assert_close(ours, torch.tensor(theirs), atol=2e-4, rtol=0)
 
 

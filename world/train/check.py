@@ -117,7 +117,7 @@ def _sampled(pipe: StableDiffusionPipeline, prompts: list[str]) -> Tensor:
     texts = [prompt for prompt in prompts for _ in range(SAMPLES)]
     images = torch.cat([sample(pipe, texts[k : k + 30], SEED + k) for k in range(0, len(texts), 30)])
     SHEET.parent.mkdir(exist_ok=True)
-    grid(images.unflatten(0, (len(prompts), SAMPLES)), prompts).save(SHEET)
+    grid(images.unflatten(0, (len(prompts), SAMPLES)), prompts).quantize(256).save(SHEET)
     return images
 
 
