@@ -140,14 +140,16 @@ def report(run: Path, console: Console, truth: Truth | None, new: bool) -> None:
     """Write the tables and, where something is new, the figure of a run; print the table and where it all lies."""
     import reports
     from reports import figures, tables, terminal
+    from reports.measures import measures
 
     frames, order = reports.load(run), list(names.RECIPES)
     table = tables.write(run, frames, order)
     figure = run / "comparison.png"
     if new or not figure.exists():
         figures.comparison(run, frames, order, truth)
+    glance = measures(run, frames, order)
     terminal.show(frames, table, console)
-    for file in (figure, run / "table.md", run / "table.csv", run / "table.tex", run / "scores.csv"):
+    for file in (figure, glance, run / "table.md", run / "table.csv", run / "table.tex", run / "scores.csv"):
         console.print(str(file), highlight=False, soft_wrap=True)
 
 

@@ -78,7 +78,7 @@ def turntable(job: Path, seconds: float = 4.0) -> Path:
     palette = sample.quantize(255, method=Image.Quantize.MEDIANCUT)
     indexed = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     duration = max(round(100 * seconds / len(frames)), 2) * 10  # GIF counts in hundredths of a second
-    return _write(
+    return write(
         job / "turntable.gif",
         lambda aside: indexed[0].save(
             aside, "GIF", save_all=True, append_images=indexed[1:], duration=duration, loop=0, disposal=1
@@ -156,10 +156,10 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _save(image: Image.Image, path: Path) -> Path:
-    return _write(path, lambda aside: image.save(aside, "PNG"))
+    return write(path, lambda aside: image.save(aside, "PNG"))
 
 
-def _write(path: Path, save: Callable[[Path], object]) -> Path:
+def write(path: Path, save: Callable[[Path], object]) -> Path:
     """Write aside and rename; the path."""
     aside = path.with_name(path.name + ".aside")
     save(aside)

@@ -1,0 +1,48 @@
+"""A run at a glance, RUN/measures.png: a panel a measure, a line a method, its mean over prompts and how sure it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from eval.statistics import summarise
+from reports import Frames
+from reports.columns import BEYOND, CLIP, Column
+from reports.figures import write
+from reports.tables import in_order
+
+PANELS = 5  # side by side
+SURE = 1.96  # standard errors that a 95 % interval reaches to either side
+
+
+def measures(run: str | Path, frames: Frames, order: Sequence[str] = ()) -> Path:
+    """Means over the views of the jobs that left an object, with 95 % intervals clustered by prompt. A dashed line
+    stands at 1 where nearest to 1 is best."""
+    from matplotlib.figure import Figure
+
+    ok = frames.wide[frames.wide["status"] == "ok"]
+    methods = in_order(frames, order)[::-1]  # the first on top
+    shown = [c for c in (*CLIP, *BEYOND) if c.key in ok and ok[c.key].notna().any()]
+    rows = max(-(-len(shown) // PANELS), 1)
+    figure = Figure(figsize=(2.6 * PANELS, rows * (0.9 + 0.27 * len(methods))), layout="constrained")
+    axes = list(figure.subplots(rows, PANELS, sharey=True, squeeze=False).flat)
+    for panel, column in zip(axes, shown, strict=False):
+        _panel(panel, ok, column, methods)
+    for panel in axes[len(shown) :]:
+        panel.set_visible(False)
+    return write(Path(run) / "measures.png", lambda aside: figure.savefig(aside, format="png", dpi=110))
+
+
+def _panel(panel, ok, column: Column, methods: list[str]) -> None:
+    for y, method in enumerate(methods):
+        views = ok[ok["method"] == method]
+        s = summarise(views[column.key].to_numpy(float), views["prompt_id"].to_numpy())
+        if s.n:
+            panel.errorbar(s.mean, y, xerr=SURE * s.stderr, fmt="o", color=f"C{(len(methods) - 1 - y) % 10}", capsize=3)
+    if column.better == "one":
+        panel.axvline(1.0, color="0.6", linewidth=1, linestyle="--", zorder=0)
+    panel.set_title(column.title, fontsize=10)
+    panel.set_yticks(range(len(methods)), methods)
+    panel.tick_params(labelsize=9)
+    panel.grid(axis="x", color="0.92")
+    panel.margins(y=0.6 / max(len(methods), 1))
