@@ -158,9 +158,9 @@ WORLD_WEIGHTS = {
     "vsd":           1.07,
     "esd":           1.09,
     "hifa":          0.104,
-    "ism":           3.27,
-    "nfsd":          1.62,
-    "csd":           12.5,
+    "ism":           3.48,
+    "nfsd":          1.34,
+    "csd":           10.1,
 }  # fmt: skip
 
 WORLD_LIGHT = (("sparsity", Weight(0.01, 0.01)), ("opaque", Weight(0.01, 0.01)))
