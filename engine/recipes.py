@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -127,8 +127,9 @@ RULES: dict[str, Method] = {
     "csd":          CSD.stage1(),
 }  # fmt: skip
 
-# phi has 300 steps to learn in the world, where it has 25,000 in its papers
-WORLD_PHI = 3e-3  # learning rate
+# phi has 300 steps to learn in the world, where it has 25,000 in its papers, and the world's U-Net has attention at its
+# lowest resolution alone
+WORLD_PHI: dict[str, Any] = {"lr": 3e-3, "samples": 4, "adapt": "everywhere"}
 
 # the same, where the prior's view words take the place of Perp-Neg, and no word is known for a bad picture: without a
 # negative prompt NFSD's delta_D is 0 above t = 200, and CSD is its pure form
@@ -139,8 +140,8 @@ WORLD_RULES: dict[str, Method] = {
     "sds-cfg7.5":   SDS(scale=7.5),
     "sds-anneal":   SDI(perp_neg=False, kappa="random"),
     "sjc":          SJC(),
-    "vsd":          VSD(lr=WORLD_PHI),
-    "esd":          ESD(lr=WORLD_PHI),
+    "vsd":          VSD(**WORLD_PHI),
+    "esd":          ESD(**WORLD_PHI),
     "hifa":         HiFA(),
     "ism":          ISM(negative=""),
     "nfsd":         NFSD(negative=""),
@@ -155,8 +156,8 @@ WORLD_WEIGHTS = {
     "sds-cfg7.5":    1.38,
     "sds-anneal":    0.216,
     "sjc":           0.0534,
-    "vsd":           1.07,
-    "esd":           1.09,
+    "vsd":           1.10,
+    "esd":           1.10,
     "hifa":          0.104,
     "ism":           3.48,
     "nfsd":          1.34,
@@ -251,7 +252,7 @@ def world_paper(name: str) -> Recipe:
     """Each rule's published loss, shading and regularisers, at the world's size and length, without words for a bad
     picture, which the world's prior has not learnt."""
     rule, published = RULES[name], PUBLISHED[name]
-    rule = replace(rule, lr=WORLD_PHI) if isinstance(rule, VSD | ESD) else rule
+    rule = replace(rule, **WORLD_PHI) if isinstance(rule, VSD | ESD) else rule
     voxels = isinstance(published.scene, VoxelConfig)
     return Recipe(
         name,

@@ -39,13 +39,14 @@ class ESD(Method):
     late_max: float = 0.5  # the latest t from there on
     phi: str = ""
     rank: int = 4
+    adapt: str = "attention"  # where phi's adapters sit: or "everywhere"
     lr: float = 1e-4
     updates: int = 1  # of phi, a step
     samples: int = 1  # noised copies of each view, an update
     drop: float = 0.1
 
     def start(self, prior: Prior) -> Student:
-        return make_student(prior, self.phi, self.rank, self.lr)
+        return make_student(prior, self.phi, self.rank, self.lr, self.adapt)
 
     def gradient(self, views: Views, prior: Prior, state: Any) -> Guidance:
         x0, schedule = views.x0, prior.schedule

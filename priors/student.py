@@ -26,7 +26,9 @@ from priors.base import Prior
 from priors.schedule import per_item, randn_like
 
 ADAPTER = "phi"
-ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]  # the projections of a diffusers attention
+# where adapters sit, by a U-Net's names: the projections of its attentions, or its residual blocks' convolutions too
+ADAPTED = {"attention": ["to_q", "to_k", "to_v", "to_out.0"]}
+ADAPTED["everywhere"] = [*ADAPTED["attention"], "conv1", "conv2"]
 MEASURE_EVERY = 5  # updates between two looks at the frozen network's loss
 MEMORY = 0.9  # of the running sums of both losses, a look
 
@@ -139,12 +141,15 @@ class Student(ABC):
 
 
 class LoRAStudent(Student):
-    """A U-Net with low-rank adapters on every projection of every attention, and an MLP of the camera added to the
-    embedding of time. It shares the weights of the U-Net it is given, and leaves that as it is."""
+    """A U-Net with low-rank adapters on every projection of every attention (and, where they are asked for, on its
+    convolutions), and an MLP of the camera added to the embedding of time. It shares the weights of the U-Net it is
+    given, and leaves that as it is."""
 
-    def __init__(self, prior: Prior, unet: Any, predicts: str, rank: int = 4, lr: float = 1e-4):
+    def __init__(
+        self, prior: Prior, unet: Any, predicts: str, rank: int = 4, lr: float = 1e-4, adapt: str = "attention"
+    ):
         self.predicts, self.dtype = predicts, unet.dtype
-        self.unet = with_adapters(unet, rank)
+        self.unet = with_adapters(unet, rank, adapt)
         trained = {name: p for name, p in self.unet.named_parameters() if p.requires_grad}
         super().__init__(prior, trained, lr)
 
@@ -164,7 +169,7 @@ class LoRAStudent(Student):
         return out.sample.contiguous().to(x_t.dtype)
 
 
-def with_adapters(unet: Any, rank: int) -> Any:
+def with_adapters(unet: Any, rank: int, adapt: str = "attention") -> Any:
     """A second U-Net over the same weights, with adapters and a camera MLP in single precision: these alone learn."""
     from diffusers.models.embeddings import TimestepEmbedding
     from peft import LoraConfig
@@ -173,7 +178,7 @@ def with_adapters(unet: Any, rank: int) -> Any:
     twin = copy.deepcopy(unet, shared).requires_grad_(False)  # what the memo holds is not copied
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # adapters start alike in every job
-        config = LoraConfig(r=rank, lora_alpha=rank, target_modules=ATTENTION, init_lora_weights="gaussian")
+        config = LoraConfig(r=rank, lora_alpha=rank, target_modules=ADAPTED[adapt], init_lora_weights="gaussian")
         twin.add_adapter(config, ADAPTER)
         camera = TimestepEmbedding(16, unet.time_embedding.linear_2.out_features)
     nn.init.zeros_(camera.linear_2.weight)
@@ -216,9 +221,12 @@ class AffineStudent(Student):
         return (1 + per_item(alpha, eps)) * eps + per_item(beta, eps) * x_t + m
 
 
-def make_student(prior: Prior, folder: str = "", rank: int = 4, lr: float = 1e-4) -> Student:
+def make_student(prior: Prior, folder: str = "", rank: int = 4, lr: float = 1e-4, adapt: str = "attention") -> Student:
     """The student of a prior. `folder` is that of another Stable Diffusion whose U-Net phi starts as (ProlificDreamer
-    takes 2.1 where the prior is 2.1-base); without it phi starts as the prior. Raises UserError if they do not fit."""
+    takes 2.1 where the prior is 2.1-base); without it phi starts as the prior. `adapt` is a key of ADAPTED.
+    Raises UserError if they do not fit."""
+    if adapt not in ADAPTED:
+        raise UserError(f"A student's adapters sit on {' or '.join(ADAPTED)}, not on {adapt!r}.")
     unet = getattr(prior, "unet", None)
     if unet is None:
         if folder:
@@ -233,4 +241,4 @@ def make_student(prior: Prior, folder: str = "", rank: int = 4, lr: float = 1e-4
             if other.unet.config[name] != unet.config[name]:
                 raise UserError(f"phi cannot start as the U-Net of {folder}: its {name} differs from the prior's.")
         unet, predicts = other.unet, other.prediction
-    return LoRAStudent(prior, unet, predicts, rank, lr)
+    return LoRAStudent(prior, unet, predicts, rank, lr, adapt)

@@ -100,7 +100,7 @@ def test_calls_of_both_networks_and_of_learning_are_counted():
 
 OTHER = {
     "scale": 3.0, "perp_neg": True, "t_range": (0.1, 0.6), "late_from": 0.6, "late_max": 0.3, "rank": 2,
-    "lr": 1e-2, "updates": 2, "samples": 3, "drop": 1.0,
+    "lr": 1e-2, "updates": 2, "samples": 3, "drop": 1.0, "adapt": "everywhere",
 }  # fmt: skip
 
 

@@ -87,6 +87,18 @@ def test_adapters_are_on_every_projection_of_every_attention(folders):
     }
 
 
+def test_adapters_everywhere_are_on_the_convolutions_of_every_residual_block_too(folders):
+    prior = stable_diffusion.load(folders["epsilon"])
+    blocks = [n for n, m in prior.unet.named_modules() if type(m).__name__ == "ResnetBlock2D"]
+    few, many = (
+        {n.split(".lora_A")[0] for n in make_student(prior, adapt=adapt).parameters if ".lora_A." in n}
+        for adapt in ("attention", "everywhere")
+    )
+    assert many - few == {f"{n}.{p}" for n in blocks for p in ("conv1", "conv2")}
+    with pytest.raises(UserError, match="attention or everywhere"):
+        make_student(prior, adapt="nowhere")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_eps_whatever_phi_predicts(kind, folders):
     """At the start eps_phi is the prior's; later it differs, and by camera."""
