@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from engine import names, weights
-from engine.download import Unavailable, download, part_of, size
+from engine.download import Unavailable, download, size
 from engine.weights import File, Weight
 from errors import UserError
 
@@ -252,9 +252,13 @@ def show_plan(steps: list[Step], wanted: list[Weight], place: Path, mirror: str 
         missing = [step for step in steps if step.weight is weight]
         say(f"{weight.name}: {weight.what}; licence: {weight.licence}")
         say(f"  {len(weight.files) - len(missing)} of {len(weight.files)} files are in {place / weight.name}")
+        told: list[str] = []
         for step in missing:
-            begun = any(part_of(step.home / step.file.path, url).exists() for url in urls(step, mirror))
-            origin = step.near or " or ".join(urls(step, mirror))
-            say(f"  {step.file.bytes / 1e6:8.1f} MB  {step.file.path}{' (begun)' if begun else ''} from {origin}")
+            sources = [url.removesuffix(f"/{step.file.path}") for url in urls(step, mirror)]
+            if step.near is None and told != sources:
+                say("  from " + "\n    or ".join(sources))
+                told = sources
+            aside = f" in {step.near}" if step.near else f" ({come(step) / 1e6:.1f} MB are here)" if come(step) else ""
+            say(f"  {step.file.bytes / 1e3:13,.0f} kB  {step.file.path}{aside}")
     need = sum(step.file.bytes for step in steps if step.near is None)
     say(f"{need / 1e9:.1f} GB to download, {free_bytes(place) / 1e9:.1f} GB free.")

@@ -247,7 +247,8 @@ def test_a_dry_run_brings_nothing(toys, home, capsys):
     assert main(["fetch", "--dry-run"]) == 0
     out = capsys.readouterr().out
     assert "0 of 2 files" in out
-    assert f"{toys.url}/{FIRST}/config.json or {toys.url}/{SECOND}/config.json" in out
+    assert f"from {toys.url}/{FIRST}\n    or {toys.url}/{SECOND}\n" in out
+    assert "150 kB  unet/net.fp16.bin" in out
     assert "licence: MIT" in out
     assert toys.asked == []
     assert not home.exists()
