@@ -272,6 +272,20 @@ def test_a_pickle_that_would_run_something_is_refused(toys, home, capsys, tmp_pa
     assert not (home.parent / "box/net.safetensors").exists()
 
 
+def test_a_clip_of_a_published_archive_scores_as_before(tmp_path):
+    from engine.convert import to_safetensors
+    from eval.encoders import load_clip
+    from tests.eval.clip import write_clip
+
+    folder = write_clip(tmp_path / "clip")
+    before = load_clip(folder)
+    torch.save(before.model.state_dict(), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    to_safetensors(folder / "pytorch_model.bin", folder / "model.safetensors")
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(load_clip(folder).images(images), before.images(images))
+
+
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_a_torchscript_archive_gives_its_state(tmp_path):
     from engine.convert import to_safetensors
