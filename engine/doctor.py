@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import csv
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -60,7 +60,7 @@ def parser(kind: type[argparse.ArgumentParser] = argparse.ArgumentParser) -> arg
     made.add_argument("--suite", default="paper", metavar="NAME", help="paper (default) or world")
     made.add_argument("--methods", nargs="+", metavar="NAME", help="default: those of the paper's tables")
     made.add_argument(
-        "--run", type=Path, metavar="DIR", help="jobs to estimate from; default: results/runs/SUITE-paper"
+        "--run", type=Path, metavar="DIR", help="jobs to estimate from; default: results/runs/paper-paper"
     )
     return made
 
@@ -68,22 +68,24 @@ def parser(kind: type[argparse.ArgumentParser] = argparse.ArgumentParser) -> arg
 def main(arguments: list[str], kind: type[argparse.ArgumentParser], console: Console) -> int:
     options = parser(kind).parse_args(arguments)
     suite = names.known("suite", options.suite, names.SUITES)
-    costs = published()
+    costs, jobs = published(), len(load(suite))
     methods = [names.known("method", name, names.RECIPES) for name in options.methods or costs]
-    costs |= measured(options.run or ROOT / "results" / "runs" / f"{suite}-paper")
-    jobs = len(load(suite))
-    sections = {
-        f"weights, in {weights.place() if suite == 'paper' else ROOT / 'world' / 'models'}": _weights(suite, methods),
-        "device": list(_device(suite)),
-        "libraries": [_library(name) for name in PACKAGES],
-        "disk": list(_disk(suite, methods, jobs)),
+    place = weights.place() if suite == "paper" else ROOT / "world" / "models"
+    sections: dict[str, Iterable[Finding]] = {  # shown as they come: torch takes seconds to import
+        f"weights, in {place}": _weights(suite, methods),
+        "libraries": map(_library, PACKAGES),
+        "disk": _disk(suite, methods, jobs),
+        "device": _device(suite),
     }
+    lacking: list[Finding] = []
     for title, findings in sections.items():
-        _show(title, findings, console)
+        shown = list(findings)
+        _show(title, shown, console)
+        lacking += [f for f in shown if f.verdict in ("missing", "wrong")]
     if suite == "paper":
-        _show_costs(methods, costs, jobs, _memory(), console)
-    lacking = [f for findings in sections.values() for f in findings if f.verdict in ("missing", "wrong")]
-    _say(console, f"\nnot as needed: {', '.join(f.what for f in lacking)}" if lacking else "\nall is there")
+        run = options.run or ROOT / "results" / "runs" / "paper-paper"
+        _show_costs(methods, costs | measured(run), jobs, _memory(), console)
+    _say(console, f"\nmissing or wrong: {', '.join(f.what for f in lacking)}" if lacking else "\nall is there")
     if absent := [f.what for f in lacking if f.what in weights.manifest() and f.verdict == "missing"]:
         _say(console, f"the weights come by: run_benchmark.py fetch {' '.join(absent)}")
     return 2 if lacking else 0
@@ -131,7 +133,7 @@ def _device(suite: str) -> Iterator[Finding]:
         aside = "a CPU will do" if suite == "world" else "the paper's suite needs one; --suite world does not"
         yield Finding("note" if suite == "world" else "missing", "GPU", f"{why}; {aside}")
     memory = psutil.virtual_memory()
-    free = f"{memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB free"
+    free = f"{memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB of memory free"
     yield Finding("ok", "CPU", f"{psutil.cpu_count()} cores, {free}")
 
 

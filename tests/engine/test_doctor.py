@@ -103,7 +103,7 @@ def test_what_is_wrong_is_named(furnished, capsys):
     assert "wrong    sd21-base" in out
     assert "the paper's is 2.1-base" in out
     assert "missing  sd21           11 of 12 files are here" in out
-    assert "not as needed: sd21-base, sd21, clip-vit-b32" in out
+    assert "missing or wrong: sd21-base, sd21, clip-vit-b32" in out
 
 
 def test_the_hub_cache_counts(bare, capsys):
