@@ -28,6 +28,8 @@ EPILOG = """examples
   run_benchmark.py --methods sdi sds sds-anneal --prompts all  a table of the world's suite
   run_benchmark.py --prompts "A ripe strawberry" --seeds 0 1 2
   run_benchmark.py --suite paper --prior PATH                  the paper's suite, on a GPU
+  run_benchmark.py doctor                                      what the paper's suite lacks on this machine
+  run_benchmark.py fetch                                       fetch the weights that it needs
   run_benchmark.py list                                        all methods, prompts, suites, tracks, priors
   run_benchmark.py score RUN                                   score a run's views, or anyone's, again
   run_benchmark.py table RUN                                   print and write the tables of a scored run
@@ -199,7 +201,27 @@ def list_names(arguments: list[str]) -> int:
     return 0
 
 
-COMMANDS = {"run": run, "list": list_names, "score": score, "table": table, "check": check}
+def fetch(arguments: list[str]) -> int:
+    from engine import fetch
+
+    return fetch.main(arguments, Parser, Console())
+
+
+def doctor(arguments: list[str]) -> int:
+    from engine import doctor
+
+    return doctor.main(arguments, Parser, Console())
+
+
+COMMANDS = {
+    "run": run,
+    "list": list_names,
+    "score": score,
+    "table": table,
+    "check": check,
+    "fetch": fetch,
+    "doctor": doctor,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from engine import names
+from engine import names, weights
 from engine.job import Job
 from engine.prior import WORLD, identity, variants
 from engine.recipes import recipe
@@ -45,6 +45,7 @@ def plan(options: Namespace) -> Plan:
     prior = options.prior or (str(WORLD) if options.suite == "world" else None)
     if prior is None:
         raise UserError("The paper's suite needs a prior: give --prior a Stable Diffusion folder, or random:sd21.")
+    weights.refuse_wrong_variant(options.suite, prior, options.phi)
     device = device_of(options.device)
     chosen = select(options.suite, options.prompts)[: options.limit]
     jobs = [Job(r, prompt, seed) for seed in options.seeds for prompt in chosen for r in recipes]

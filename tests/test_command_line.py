@@ -27,7 +27,9 @@ def said(capsys, arguments):
     return err
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["score", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["list"], ["score", "--help"], ["fetch", "--help"], ["doctor", "--help"]]
+)
 def test_help_and_list_import_nothing_heavy(arguments):
     script = (
         "import sys, time\n"
@@ -49,7 +51,9 @@ def test_help_teaches(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     text = capsys.readouterr().out
-    assert all(f"run_benchmark.py {command}" in text for command in ("list", "score", "table", "check"))
+    assert all(
+        f"run_benchmark.py {command}" in text for command in ("list", "score", "table", "check", "fetch", "doctor")
+    )
     assert "comparison.png" in text
     assert "--prior PATH" in text
 
