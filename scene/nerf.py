@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from scene.background import GREY, LearnedBackground, grey_background, linear
 from scene.cameras import Cameras, Render, Samples, rays
 from scene.hash_grid import HashGrid
-from scene.mlp_kernels import mlp
+from scene.mlp_kernels import mlp, mlp_with_slope
 from scene.shading import SHADINGS, light_position, shade
 from scene.volume import March, accumulate, march, weights
 
@@ -105,14 +105,11 @@ class NeRF(nn.Module):
         By the chain rule: grad sigma = sigmoid(h + blob) [J_e^T W_1 (relu' * w_2) - b x / (r |x|)]."""
         c = self.config
         e, slope = self.grid.with_slope(x / (2 * c.radius) + 0.5, self._active(progress))
-        first, second = self.density_mlp
-        hidden = e @ first
-        raw = (torch.relu(hidden) @ second).squeeze(-1) + self._blob(x)
-        by_e = ((hidden > 0) * second.squeeze(-1)) @ first.T
+        out, by_e = mlp_with_slope(e, *self.density_mlp)
         outward = x / (x.square().sum(-1, keepdim=True) + 1e-12).sqrt()
         uphill = torch.einsum("kne,ne->nk", slope, by_e) / (2 * c.radius) - c.blob_strength / c.blob_radius * outward
         normal = -uphill / (uphill.square().sum(-1, keepdim=True) + 1e-12).sqrt()
-        return F.softplus(raw), e, normal
+        return F.softplus(out.squeeze(-1) + self._blob(x)), e, normal
 
     def _active(self, progress: float) -> int:
         c = self.config

@@ -4,7 +4,8 @@ Alphabet: R rays, N samples, packed: `ray` and `slot` say which ray a sample bel
 `distance` along the ray; tau = sigma * step the optical thickness of a sample; T_i = exp(-sum_{j<i} tau_j) the light
 that reaches it; weight w_i = T_i (1 - exp(-tau_i)), so that opacity = sum_i w_i = 1 - exp(-sum_i tau_i).
 
-On a CPU in float32, compiled kernels do what goes along rays (`scene.ray_kernels`); their plain twins are here.
+In float32, on a CPU or a GPU, compiled kernels do what goes along rays (`scene.ray_kernels`); their plain twins are
+here.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def cell_of(position: Float[Tensor, "N 3"], size: int, radius: float) -> Int[Ten
 def weights(tau: Float[Tensor, " N"], samples: March) -> Float[Tensor, " N"]:
     """w_i = T_i (1 - exp(-tau_i))."""
     if serves(tau):
-        return torch.exp(-ray_kernels.before(tau, samples.ray)) * -torch.expm1(-tau)
+        return torch.exp(-ray_kernels.before(tau, samples.ray, samples.rays)) * -torch.expm1(-tau)
     table = tau.new_zeros(samples.rays, samples.slots).index_put((samples.ray, samples.slot), tau)
     before = (table.cumsum(-1) - table)[samples.ray, samples.slot]
     return torch.exp(-before) * -torch.expm1(-tau)
