@@ -137,22 +137,21 @@ def _gather(x, table, resolutions, offsets, out, points, width, first, mask, HAS
     q = tl.arange(0, 2)[None, :]
     e = tl.zeros((BLOCK, 2), tl.float32)
     by_x, by_y, by_z = e, e, e
-    for corner in tl.static_range(8):
-        a: tl.constexpr = corner % 2
-        b: tl.constexpr = corner // 2 % 2
-        c: tl.constexpr = corner // 4
-        row = offset + _row(i + a, j + b, k + c, n, mask, HASHED)
-        entry = tl.load(table + 2 * row[:, None] + q, mask=inside[:, None], other=0.0)
-        wu, wv, ww = u if a else 1 - u, v if b else 1 - v, w if c else 1 - w
-        e += (wu * wv * ww)[:, None] * entry
-        if SLOPES:
-            by_x += ((2 * a - 1) * wv * ww)[:, None] * entry
-            by_y += ((2 * b - 1) * wu * ww)[:, None] * entry
-            by_z += ((2 * c - 1) * wu * wv)[:, None] * entry
+    for c in tl.static_range(2):
+        for b in tl.static_range(2):
+            for a in tl.static_range(2):
+                row = offset + _row(i + a, j + b, k + c, n, mask, HASHED)
+                entry = tl.load(table + 2 * row[:, None] + q, mask=inside[:, None], other=0.0)
+                wu, wv, ww = u if a else 1 - u, v if b else 1 - v, w if c else 1 - w
+                e += (wu * wv * ww)[:, None] * entry
+                if SLOPES:
+                    by_x += ((2 * a - 1) * wv * ww)[:, None] * entry
+                    by_y += ((2 * b - 1) * wu * ww)[:, None] * entry
+                    by_z += ((2 * c - 1) * wu * wv)[:, None] * entry
     at = out + p[:, None] * width + 2 * level + q
     tl.store(at, e, mask=inside[:, None])
     if SLOPES:
-        kind = points.to(tl.int64) * width
+        kind = tl.cast(points, tl.int64) * width
         tl.store(at + kind, n * by_x, mask=inside[:, None])
         tl.store(at + 2 * kind, n * by_y, mask=inside[:, None])
         tl.store(at + 3 * kind, n * by_z, mask=inside[:, None])
@@ -179,7 +178,7 @@ def _scatter(x, g, resolutions, offsets, scales, total, points, width, first, ma
     at = g + p[:, None] * width + 2 * level + q
     value = tl.load(at, mask=inside[:, None], other=0.0)
     if SLOPES:
-        kind = points.to(tl.int64) * width
+        kind = tl.cast(points, tl.int64) * width
         by_x = n * tl.load(at + kind, mask=inside[:, None], other=0.0)
         by_y = n * tl.load(at + 2 * kind, mask=inside[:, None], other=0.0)
         by_z = n * tl.load(at + 3 * kind, mask=inside[:, None], other=0.0)
@@ -190,18 +189,17 @@ def _scatter(x, g, resolutions, offsets, scales, total, points, width, first, ma
         head = (lane == 0) | (here != _cell(x, p - 1, points, n))
         goes = (inside & ((lane == BLOCK - 1) | (here != _cell(x, p + 1, points, n))))[:, None]
         heads = tl.broadcast_to(head[:, None], (BLOCK, 2)).to(tl.int32)
-    for corner in tl.static_range(8):
-        a: tl.constexpr = corner % 2
-        b: tl.constexpr = corner // 2 % 2
-        c: tl.constexpr = corner // 4
-        row = offset + _row(i + a, j + b, k + c, n, mask, HASHED)
-        wu, wv, ww = u if a else 1 - u, v if b else 1 - v, w if c else 1 - w
-        add = (wu * wv * ww)[:, None] * value
-        if SLOPES:
-            add += ((2 * a - 1) * wv * ww)[:, None] * by_x
-            add += ((2 * b - 1) * wu * ww)[:, None] * by_y
-            add += ((2 * c - 1) * wu * wv)[:, None] * by_z
-        units = (add * scale).to(tl.int64)
-        if not HASHED:
-            units, _ = tl.associative_scan((units, heads), 0, _sum_from_head)
-        tl.atomic_add(total + 2 * row[:, None] + q, units, mask=goes, sem="relaxed")
+    for c in tl.static_range(2):
+        for b in tl.static_range(2):
+            for a in tl.static_range(2):
+                row = offset + _row(i + a, j + b, k + c, n, mask, HASHED)
+                wu, wv, ww = u if a else 1 - u, v if b else 1 - v, w if c else 1 - w
+                add = (wu * wv * ww)[:, None] * value
+                if SLOPES:
+                    add += ((2 * a - 1) * wv * ww)[:, None] * by_x
+                    add += ((2 * b - 1) * wu * ww)[:, None] * by_y
+                    add += ((2 * c - 1) * wu * wv)[:, None] * by_z
+                units = (add * scale).to(tl.int64)
+                if not HASHED:
+                    units, _ = tl.associative_scan((units, heads), 0, _sum_from_head)
+                tl.atomic_add(total + 2 * row[:, None] + q, units, mask=goes, sem="relaxed")

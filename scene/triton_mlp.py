@@ -69,7 +69,7 @@ def _store(matrix, block, row, column, rows, columns):
 
 @kernel
 def _product(a, b):
-    return tl.dot(a, b, input_precision="ieee")
+    return tl.dot(a, b, input_precision="tf32x3")
 
 
 @kernel

@@ -10,6 +10,7 @@ here.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -38,6 +39,16 @@ class March:
             v.index_select(0, i) for v in (self.ray, self.slot, self.distance, self.position)
         )
         return March(ray, slot, distance, position, self.rays, self.slots)
+
+
+def joined(marches: list[March]) -> March:
+    """One march along the rays of several, in their order."""
+    if len(marches) == 1:
+        return marches[0]
+    first = list(itertools.accumulate((m.rays for m in marches), initial=0))
+    ray = torch.cat([m.ray + n for m, n in zip(marches, first[:-1], strict=True)])
+    rest = [torch.cat([getattr(m, name) for m in marches]) for name in ("slot", "distance", "position")]
+    return March(ray, *rest, first[-1], max(m.slots for m in marches))
 
 
 def intersect_box(
