@@ -57,6 +57,8 @@ def triton_module(name: str) -> ModuleType:
 def _triton_works(device: torch.device) -> bool:
     """Whether Triton is here and compiles for the device: it needs a C compiler. Warns once where it does not."""
     try:
+        if torch.version.hip or torch.cuda.get_device_capability(device) < (8, 0):
+            raise RuntimeError("an NVIDIA GPU of the Ampere generation or later is needed")
         rays = triton_module("triton_rays")
         value = torch.ones(3, 1, device=device)
         return rays.total(value, torch.tensor([0, 1, 1], device=device), 2).tolist() == [[1.0], [2.0]]
