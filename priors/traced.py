@@ -18,7 +18,8 @@ SHAPES = 8  # of which graphs are kept: each holds its inputs and output
 
 
 class Traced(nn.Module):
-    """(x_t, t, text) -> the U-Net's output, traced (or captured) for each shape of its inputs. Its weights must not train."""
+    """(x_t, t, text) -> the U-Net's output, traced or captured for each shape of its inputs. Its weights must not
+    train."""
 
     def __init__(self, unet: nn.Module):
         super().__init__()

@@ -1,7 +1,8 @@
 """A perceptron of one hidden layer on a GPU, compiled by Triton; the plain twins are in `scene.mlp_kernels`.
 
-Alphabet as there. Neither the hidden layer nor its gradient ever goes to memory. Products are
-float32's to its last bits but two: each is three of TF32, on tensor cores (a plain TF32 product loses ten bits more). Each part of the points adds up its gradients of the layers by itself, and the parts' are then added in order.
+Alphabet as there. Neither the hidden layer nor its gradient ever goes to memory. A product of float32 is three of TF32,
+on tensor cores, and as exact but for its last bits. Each part of the points adds up its gradients of the layers by
+itself, and the parts' are then added in order.
 """
 
 from __future__ import annotations
