@@ -45,6 +45,8 @@ class StableDiffusion(Prior):
             checksum,
         )
         self._traced = Traced(self.unet)
+        if unet.device.type == "cuda":  # at 512^2 the encoder's graph is several GB; on a CPU time is what lacks
+            self.vae.enable_gradient_checkpointing()
         size = unet.config.sample_size
         self.latent_shape = (unet.config.in_channels, size, size)
         self.image_size = size * 2 ** (len(vae.config.block_out_channels) - 1)

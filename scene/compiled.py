@@ -1,17 +1,20 @@
-"""How the CPU kernels of `scene` are compiled and run: by Numba, on threads of Python.
+"""How the kernels of `scene` are compiled and run: on a CPU by Numba, on threads of Python; on a GPU by Triton.
 
-Kernels run without Python's lock, so that its threads run them side by side; Numba's own are unsafe after a fork or
+Numba's run without Python's lock, so that its threads run them side by side; Numba's own are unsafe after a fork or
 when called from two threads. What a thread does never depends on how many there are: so results do not either.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import os
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numba
@@ -34,8 +37,35 @@ def compiled(function: Callable | None = None, *, fused: bool = False) -> Callab
 
 
 def serves(*tensors: Tensor) -> bool:
-    """Whether kernels can: float32 on a CPU."""
-    return all(v.device.type == "cpu" and v.dtype == torch.float32 for v in tensors)
+    """Whether kernels can: float32 on a CPU, or on a GPU that Triton compiles for."""
+    alike = all(v.dtype == torch.float32 and v.device == tensors[0].device for v in tensors)
+    return alike and (tensors[0].device.type == "cpu" or (tensors[0].is_cuda and _triton_works(tensors[0].device)))
+
+
+def on_gpu(v: Tensor) -> bool:
+    """Whether a tensor that kernels serve is Triton's: on a GPU, or anywhere where TRITON_INTERPRET=1 has its kernels
+    interpreted, which is how they are tested without a GPU."""
+    return v.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def triton_module(name: str) -> ModuleType:
+    """A module of Triton's kernels, imported where it is used: Triton is not on every machine."""
+    return importlib.import_module(f"scene.{name}")
+
+
+@functools.cache
+def _triton_works(device: torch.device) -> bool:
+    """Whether Triton is here and compiles for the device: it needs a C compiler. Warns once where it does not."""
+    try:
+        if torch.version.hip or torch.cuda.get_device_capability(device) < (8, 0):
+            raise RuntimeError("an NVIDIA GPU of the Ampere generation or later is needed")
+        rays = triton_module("triton_rays")
+        value = torch.ones(3, 1, device=device)
+        return rays.total(value, torch.tensor([0, 1, 1], device=device), 2).tolist() == [[1.0], [2.0]]
+    except Exception as error:  # each of compiler, driver and loader has its own types
+        reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        warnings.warn(f"Triton cannot serve on {device} ({reason[0]}): plain torch does, slower.", stacklevel=2)
+        return False
 
 
 def array(v: Tensor) -> np.ndarray:

@@ -5,8 +5,8 @@ table of T = 2^log2_table rows of F features. A level whose (N_l + 1)^3 vertices
 a finer one hashes them, h(v) = (v_x xor v_y pi_2 xor v_z pi_3) mod T (eq. 4). The features of x are interpolated
 trilinearly between the 8 vertices of its cell, and the levels are concatenated, coarse to fine.
 
-On a CPU in float32 compiled kernels compute it (`scene.kernels`); what is here in plain torch is their twin, which
-serves everywhere else and is what they are tested against.
+In float32, on a CPU or a GPU, compiled kernels compute it (`scene.kernels`); what is here in plain torch is their
+twin, which serves everywhere else and is what they are tested against.
 """
 
 from __future__ import annotations
@@ -72,14 +72,13 @@ class HashGrid(nn.Module):
     def plain(self, x: Float[Tensor, "N 3"], active: int, slopes: bool) -> Float[Tensor, "K N LF"]:
         """The features, and with slopes their derivatives by x, y and z, in plain torch."""
         levels = len(self.resolutions)
-        spans = ((0, min(self.dense, active)), (self.dense, max(self.dense, active)))
         features = self.tables[0].shape[1]
         width, kinds = levels * features, 4 if slopes else 1
         parts = [
             _Gather.apply(table, *self._corners(x, first, last, slopes)).reshape(
                 kinds, len(x), (last - first) * features
             )
-            for table, (first, last) in zip(self.tables, spans, strict=True)
+            for table, (first, last) in zip(self.tables, self.geometry.spans(active), strict=True)
             if last > first
         ]
         out = torch.cat(parts, -1) if len(parts) > 1 else parts[0]

@@ -1,4 +1,5 @@
-"""The hash encoding on a CPU, compiled by Numba: the same numbers as its plain twin in `scene.hash_grid`, sooner.
+"""The hash encoding, compiled: the same numbers as its plain twin in `scene.hash_grid`, sooner. Numba's kernels for a
+CPU are here, Triton's for a GPU in `scene.triton_hash`.
 
 Alphabet: x (N,3) points; level l of resolution n; (i, j, k) the vertex of a point's cell next to the origin, (u, v, w)
 its place in the cell; g what a derivative is multiplied by. Tables have two features a row.
@@ -18,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from scene.compiled import array, compiled, serves, spread
+from scene.compiled import array, compiled, on_gpu, serves, spread, triton_module
 
 FEATURES = 2
 PRIME_Y, PRIME_Z = 2654435761, 805459861
@@ -34,6 +35,10 @@ class Levels:
     dense: int
     mask: int
 
+    def spans(self, active: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """The first level and the end of those `active` in either table."""
+        return (0, min(self.dense, active)), (self.dense, max(self.dense, active))
+
 
 def encode(
     x: Float[Tensor, "N 3"],
@@ -44,14 +49,14 @@ def encode(
     slopes: bool,
     known: Float[Tensor, "1 N LF"] | None = None,
 ) -> Float[Tensor, "K N LF"]:
-    """The features of float32 points on a CPU; with slopes, also their derivatives by x, y and z (K = 4, else 1).
+    """The features of float32 points; with slopes, also their derivatives by x, y and z (K = 4, else 1).
 
     Differentiable in the tables, and without slopes in x. Features that are `known` are only differentiated."""
     return _Encode.apply(x, dense, hashed, levels, active, slopes, known)
 
 
 def fits(x: Tensor, tables: Iterable[Tensor]) -> bool:
-    """Whether the kernels can serve: float32 on a CPU, two features."""
+    """Whether the kernels can serve: float32, two features."""
     return serves(x, *tables) and all(table.shape[1] == FEATURES for table in tables)
 
 
@@ -72,7 +77,9 @@ class _Encode(torch.autograd.Function):
                 raise NotImplementedError("slopes are not differentiable in x: detach it")
             slope = _gathered(x, dense, hashed, ctx.levels, ctx.active, True)[1:]
             to_x = torch.einsum("kne,ne->nk", slope, g[0])
-        if any(ctx.needs_input_grad[1:3]):
+        if any(ctx.needs_input_grad[1:3]) and on_gpu(x):
+            to_dense, to_hashed = triton_module("triton_hash").scatter(x, g, dense, hashed, ctx.levels, ctx.active)
+        elif any(ctx.needs_input_grad[1:3]):
             to_dense, to_hashed = torch.zeros_like(dense), torch.zeros_like(hashed)
             arrays = [array(v) for v in (x, to_dense, to_hashed)]
             spread(lambda level: _scatter_level(*arrays, *_facts(ctx.levels), level, array(g)), range(ctx.active))
@@ -80,6 +87,8 @@ class _Encode(torch.autograd.Function):
 
 
 def _gathered(x: Tensor, dense: Tensor, hashed: Tensor, levels: Levels, active: int, slopes: bool) -> Tensor:
+    if on_gpu(x):
+        return triton_module("triton_hash").gather(x, dense, hashed, levels, active, slopes)
     width = FEATURES * len(levels.resolutions)
     new = torch.empty if active == len(levels.resolutions) else torch.zeros
     out = new(4 if slopes else 1, len(x), width)

@@ -1,7 +1,9 @@
-"""A perceptron of one hidden layer, compiled for a CPU: narrow layers wait for memory, so that a block of points
-passes through all of them while it is in the cache, and the hidden layer is computed again in the backward pass.
+"""A perceptron of one hidden layer, compiled: narrow layers wait for memory, so that a block of points passes through
+all of them while it is in the cache, and the hidden layer is computed again in the backward pass. Numba's kernels for
+a CPU are here, Triton's for a GPU in `scene.triton_mlp`.
 
-Alphabet: e (N,E) inputs; W (E,H), V (H,O) the layers; h = e W; out = relu(h) V; g (N,O) the gradient of out.
+Alphabet: e (N,E) inputs; W (E,H), V (H,O) the layers; h = e W; out = relu(h) V; g (N,O) the gradient of out;
+by_e (N,E), where O = 1, the derivative of out by e.
 """
 
 from __future__ import annotations
@@ -13,23 +15,36 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from scene.compiled import array, compiled, serves, spread
+from scene.compiled import array, compiled, on_gpu, serves, spread, triton_module
 
 BLOCK = 128  # points that pass through the layers together
 PART = 16 * BLOCK  # points whose gradients of the layers are summed up before those of others are added
 
 
 def mlp(e: Float[Tensor, "N E"], first: Float[Tensor, "E H"], second: Float[Tensor, "H O"]) -> Float[Tensor, "N O"]:
-    """relu(e first) second. On a CPU in float32 compiled, and differentiable once."""
+    """relu(e first) second. In float32 compiled, and differentiable once."""
     if serves(e, first, second):
         return _MLP.apply(e, first, second)
     return torch.relu(e @ first) @ second
+
+
+def mlp_with_slope(
+    e: Float[Tensor, "N E"], first: Float[Tensor, "E H"], second: Float[Tensor, "H 1"]
+) -> tuple[Float[Tensor, "N 1"], Float[Tensor, "N E"]]:
+    """relu(e first) second and its derivative by e, [relu'(e first) second^T] first^T. On a GPU in float32 compiled,
+    and differentiable once; on a CPU two products are not worth it."""
+    if serves(e, first, second) and on_gpu(e):
+        return _WithSlope.apply(e, first, second)
+    hidden = e @ first
+    return torch.relu(hidden) @ second, ((hidden > 0) * second.squeeze(-1)) @ first.T
 
 
 class _MLP(torch.autograd.Function):
     @staticmethod
     def forward(ctx, e, first, second):
         ctx.save_for_backward(e, first, second)
+        if on_gpu(e):
+            return triton_module("triton_mlp").forward(e, first, second, slope=False)[0]
         out = e.new_empty(len(e), second.shape[1])
         arrays = [array(v) for v in (e, *_padded(first, second), out)]
         spread(lambda k: _forward(*arrays, k * PART, min((k + 1) * PART, len(e))), range(-(-len(e) // PART)))
@@ -39,6 +54,8 @@ class _MLP(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, g):
         e, first, second = ctx.saved_tensors
+        if on_gpu(e):
+            return triton_module("triton_mlp").backward(e, first, second, g)
         (inputs, hidden), parts = first.shape, -(-len(e) // PART)
         W, V = _padded(first, second)
         to_e = torch.empty_like(e, memory_format=torch.contiguous_format)
@@ -46,6 +63,18 @@ class _MLP(torch.autograd.Function):
         arrays = [array(v) for v in (e, W, V, g, to_e, to_W, to_V)]
         spread(lambda k: _backward(*arrays, k, k * PART, min((k + 1) * PART, len(e))), range(parts))
         return to_e, to_W.sum(0)[:hidden, :inputs].T, to_V.sum(0)[:hidden]
+
+
+class _WithSlope(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, e, first, second):
+        ctx.save_for_backward(e, first, second)
+        return triton_module("triton_mlp").forward(e, first, second, slope=True)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, g, g_by_e):
+        return triton_module("triton_mlp").backward(*ctx.saved_tensors, g, g_by_e)
 
 
 def _padded(first: Float[Tensor, "E H"], second: Float[Tensor, "H O"]) -> tuple[Tensor, Tensor]:

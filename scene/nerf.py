@@ -14,16 +14,17 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from scene.background import GREY, LearnedBackground, grey_background, linear
 from scene.cameras import Cameras, Render, Samples, rays
 from scene.hash_grid import HashGrid
-from scene.mlp_kernels import mlp
+from scene.mlp_kernels import mlp, mlp_with_slope
 from scene.shading import SHADINGS, light_position, shade
-from scene.volume import March, accumulate, march, weights
+from scene.volume import March, accumulate, joined, march, weights
 
-CHUNK = 2**14  # rays rendered at a time without gradients
-KNOWN = 2**18  # samples whose features are kept until they are differentiated, rather than computed again
+CHUNK = 2**14  # rays marched along at a time; without gradients, also rendered
+GRAPH = 2**18  # samples whose graph is kept; where there are more, it is built again when they are differentiated
 
 
 @dataclass(frozen=True)
@@ -105,14 +106,11 @@ class NeRF(nn.Module):
         By the chain rule: grad sigma = sigmoid(h + blob) [J_e^T W_1 (relu' * w_2) - b x / (r |x|)]."""
         c = self.config
         e, slope = self.grid.with_slope(x / (2 * c.radius) + 0.5, self._active(progress))
-        first, second = self.density_mlp
-        hidden = e @ first
-        raw = (torch.relu(hidden) @ second).squeeze(-1) + self._blob(x)
-        by_e = ((hidden > 0) * second.squeeze(-1)) @ first.T
+        out, by_e = mlp_with_slope(e, *self.density_mlp)
         outward = x / (x.square().sum(-1, keepdim=True) + 1e-12).sqrt()
         uphill = torch.einsum("kne,ne->nk", slope, by_e) / (2 * c.radius) - c.blob_strength / c.blob_radius * outward
         normal = -uphill / (uphill.square().sum(-1, keepdim=True) + 1e-12).sqrt()
-        return F.softplus(raw), e, normal
+        return F.softplus(out.squeeze(-1) + self._blob(x)), e, normal
 
     def _active(self, progress: float) -> int:
         c = self.config
@@ -163,7 +161,8 @@ class NeRF(nn.Module):
         normals: bool = False,
     ) -> Render:
         """Pictures of `resolution` squared. With rng, as in training: stratified samples, random grey backgrounds and
-        lights; without, as in evaluation: nothing is random. Where gradients are off, rays are rendered in chunks.
+        lights; without, as in evaluation: nothing is random. Rays, and samples with gradients, are taken in chunks, so
+        that memory grows with what can be seen, some 100 bytes a sample; the gradient is that of the whole.
 
         Raises ValueError for a shading that is not one of SHADINGS."""
         if shading not in SHADINGS:
@@ -199,17 +198,19 @@ class NeRF(nn.Module):
         normals: bool,
     ) -> tuple[Float[Tensor, "R C"], Samples]:
         """Colour without background, opacity, depth, and where asked for the world-space normal, of rays."""
-        c = self.config
         with torch.no_grad():
-            s, known = self._visible(march(origin, direction, occupied, c.radius, self.step, offset), progress)
-        normal = None
-        if normals or shading != "albedo":
-            sigma, e, normal = self.density_and_normal(s.position, progress)
+            s, known = self._visible(origin, direction, offset, occupied, progress)
+        lit = normals or shading != "albedo"
+        if len(s.ray) <= GRAPH or not torch.is_grad_enabled():
+            sigma, colour, normal = self._field(s.position, progress, lit, known)
         else:
-            e = self.encode(s.position, progress, known)
-            sigma = self.density(s.position, e)
-        weight, colour = weights(sigma * self.step, s), self.colour(e)
-        if normal is not None and shading != "albedo":
+            parts = [
+                checkpoint(self._field, x, progress, lit, use_reentrant=False, preserve_rng_state=False)
+                for x in s.position.split(GRAPH)
+            ]
+            sigma, colour, normal = (torch.cat(v) if v[0] is not None else None for v in zip(*parts, strict=True))
+        weight = weights(sigma * self.step, s)
+        if shading != "albedo":
             colour = shade(shading, colour, normal, s.position, light[s.ray])
         value = [colour, torch.ones_like(weight[:, None]), s.distance[:, None]]
         if normal is not None:
@@ -217,20 +218,45 @@ class NeRF(nn.Module):
         samples = Samples(s.ray, weight, s.distance, direction.index_select(0, s.ray), normal)
         return accumulate(weight, torch.cat(value, -1), s), samples
 
-    def _visible(self, s: March, progress: float) -> tuple[March, Float[Tensor, "M E"] | None]:
+    def _field(
+        self, x: Float[Tensor, "N 3"], progress: float, lit: bool, known: Float[Tensor, "N E"] | None = None
+    ) -> tuple[Float[Tensor, " N"], Float[Tensor, "N 3"], Float[Tensor, "N 3"] | None]:
+        """Density, colour, and where asked for the normal, of points."""
+        if lit:
+            sigma, e, normal = self.density_and_normal(x, progress)
+            return sigma, self.colour(e), normal
+        e = self.encode(x, progress, known)
+        return self.density(x, e), self.colour(e), None
+
+    def _visible(
+        self,
+        origin: Float[Tensor, "R 3"],
+        direction: Float[Tensor, "R 3"],
+        offset: Float[Tensor, " R"],
+        occupied: Bool[Tensor, "G G G"],
+        progress: float,
+    ) -> tuple[March, Float[Tensor, "M E"] | None]:
         """The samples that matter: those of weight over `min_weight`, or all where there are none, so that a scene that
         has faded keeps its gradients. Also their features, unless there were too many to keep."""
-        keep = len(s.ray) <= KNOWN
-        sigma, known = [], []
-        for x in s.position.split(CHUNK):
-            e = self.encode(x, progress)
-            sigma.append(self.density(x, e))
-            known += [e] if keep else []
-        matters = weights(torch.cat(sigma) * self.step, s) > self.config.min_weight
-        if not matters.any():
-            matters = torch.ones_like(matters)
-        features = torch.cat(known).index_select(0, matters.nonzero().squeeze(-1)) if keep else None
-        return s.keep(matters), features
+        c, gpu = self.config, origin.is_cuda  # which wants few launches; a CPU wants what its cache holds
+        chunks = list(zip(*(v.split(4 * CHUNK if gpu else CHUNK) for v in (origin, direction, offset)), strict=True))
+        marches, features, found = [], [], 0
+        for o, d, u in chunks:
+            s = march(o, d, occupied, c.radius, self.step, u)
+            found += len(s.ray)
+            sigma, known = [], []
+            for x in s.position.split(GRAPH if gpu else CHUNK):
+                e = self.encode(x, progress)
+                sigma.append(self.density(x, e))
+                known += [e] if found <= GRAPH else []
+            matters = weights(torch.cat(sigma) * self.step, s) > c.min_weight
+            marches.append(s.keep(matters))
+            if found <= GRAPH:
+                features.append(torch.cat(known).index_select(0, matters.nonzero().squeeze(-1)))
+        kept = joined(marches)
+        if len(kept.ray) == 0:
+            return joined([march(o, d, occupied, c.radius, self.step, u) for o, d, u in chunks]), None
+        return kept, torch.cat(features) if found <= GRAPH else None
 
     def _behind(
         self, direction: Float[Tensor, "R 3"], n: int, resolution: int, rng: torch.Generator | None

@@ -1,4 +1,5 @@
-"""Marching along rays and adding up along them, compiled for a CPU; the plain twins are in `scene.volume`.
+"""Marching along rays and adding up along them, compiled for a CPU by Numba; Triton's kernels for a GPU are in
+`scene.triton_rays`, the plain twins in `scene.volume`.
 
 Alphabet as there: samples sorted by ray, then from near to far.
 """
@@ -11,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from scene.compiled import array, compiled, spread
+from scene.compiled import array, compiled, on_gpu, spread, triton_module
 
 PART = 512  # rays that a thread marches along at a time
 
@@ -27,6 +28,8 @@ def march(
     step: float,
 ) -> tuple[Int[Tensor, " N"], Int[Tensor, " N"], Float[Tensor, " N"], Float[Tensor, "N 3"]]:
     """ray, slot, distance and position of the samples in occupied cells, between near and far."""
+    if on_gpu(origin):
+        return triton_module("triton_rays").march(origin, direction, near, far, offset, occupied, radius, step)
     rays, size = len(origin), len(occupied)
     inputs = [array(v) for v in (origin, direction, near, far, offset, occupied)]
     numbers = np.float32(step), np.float32(radius), np.float32(size / (2 * radius))
@@ -78,15 +81,18 @@ def _march(
             count[r] = n
 
 
-def before(tau: Float[Tensor, " N"], ray: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
+def before(tau: Float[Tensor, " N"], ray: Int[Tensor, " N"], rays: int) -> Float[Tensor, " N"]:
     """Of each sample the sum over those in front of it on its ray. Differentiable once."""
-    return _Before.apply(tau, ray)
+    return _Before.apply(tau, ray, rays)
 
 
 class _Before(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, tau, ray):
+    def forward(ctx, tau, ray, rays):
         ctx.save_for_backward(ray)
+        ctx.rays = rays
+        if on_gpu(tau):
+            return triton_module("triton_rays").sums(tau, ray, rays, behind=False)
         out = torch.empty_like(tau)
         _before(array(tau), array(ray), out.numpy())
         return out
@@ -95,9 +101,11 @@ class _Before(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, g):
         (ray,) = ctx.saved_tensors
+        if on_gpu(g):
+            return triton_module("triton_rays").sums(g, ray, ctx.rays, behind=True), None, None
         out = torch.empty_like(g, memory_format=torch.contiguous_format)
         _behind(array(g), array(ray), out.numpy())
-        return out, None
+        return out, None, None
 
 
 @compiled
@@ -131,6 +139,8 @@ class _Total(torch.autograd.Function):
     @staticmethod
     def forward(ctx, value, ray, rays):
         ctx.save_for_backward(ray)
+        if on_gpu(value):
+            return triton_module("triton_rays").total(value, ray, rays)
         out = value.new_zeros(rays, value.shape[1])
         _total(array(value), array(ray), out.numpy())
         return out

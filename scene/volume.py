@@ -4,11 +4,13 @@ Alphabet: R rays, N samples, packed: `ray` and `slot` say which ray a sample bel
 `distance` along the ray; tau = sigma * step the optical thickness of a sample; T_i = exp(-sum_{j<i} tau_j) the light
 that reaches it; weight w_i = T_i (1 - exp(-tau_i)), so that opacity = sum_i w_i = 1 - exp(-sum_i tau_i).
 
-On a CPU in float32, compiled kernels do what goes along rays (`scene.ray_kernels`); their plain twins are here.
+In float32, on a CPU or a GPU, compiled kernels do what goes along rays (`scene.ray_kernels`); their plain twins are
+here.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -37,6 +39,16 @@ class March:
             v.index_select(0, i) for v in (self.ray, self.slot, self.distance, self.position)
         )
         return March(ray, slot, distance, position, self.rays, self.slots)
+
+
+def joined(marches: list[March]) -> March:
+    """One march along the rays of several, in their order."""
+    if len(marches) == 1:
+        return marches[0]
+    first = list(itertools.accumulate((m.rays for m in marches), initial=0))
+    ray = torch.cat([m.ray + n for m, n in zip(marches, first[:-1], strict=True)])
+    rest = [torch.cat([getattr(m, name) for m in marches]) for name in ("slot", "distance", "position")]
+    return March(ray, *rest, first[-1], max(m.slots for m in marches))
 
 
 def intersect_box(
@@ -98,7 +110,7 @@ def cell_of(position: Float[Tensor, "N 3"], size: int, radius: float) -> Int[Ten
 def weights(tau: Float[Tensor, " N"], samples: March) -> Float[Tensor, " N"]:
     """w_i = T_i (1 - exp(-tau_i))."""
     if serves(tau):
-        return torch.exp(-ray_kernels.before(tau, samples.ray)) * -torch.expm1(-tau)
+        return torch.exp(-ray_kernels.before(tau, samples.ray, samples.rays)) * -torch.expm1(-tau)
     table = tau.new_zeros(samples.rays, samples.slots).index_put((samples.ray, samples.slot), tau)
     before = (table.cumsum(-1) - table)[samples.ray, samples.slot]
     return torch.exp(-before) * -torch.expm1(-tau)

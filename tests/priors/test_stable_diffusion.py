@@ -48,6 +48,29 @@ def test_encode_is_differentiable_and_resizes(prior):
     assert image.grad.abs().sum() > 0
 
 
+def test_encode_with_its_graph_built_again_has_the_same_gradient_in_less_memory(folder):
+    prior, held = stable_diffusion.load(folder), []
+    image = torch.rand(1, 3, 32, 32, generator=rng(1), requires_grad=True)
+
+    def gradient():
+        held.clear()
+        with torch.autograd.graph.saved_tensors_hooks(lambda v: held.append(v.numel()) or v, lambda v: v):
+            x0 = prior.encode(image, rng(2))
+        (by_image,) = torch.autograd.grad(x0.square().sum(), image)
+        return x0, by_image, sum(held)
+
+    x0, whole, much = gradient()
+    prior.vae.enable_gradient_checkpointing()  # as on a GPU
+    again, pieces, little = gradient()
+    assert torch.equal(x0, again)
+    torch.testing.assert_close(pieces, whole, rtol=1e-6, atol=0)
+    assert little < much / 2
+
+
+def test_attention_is_torchs_fused_one(prior):
+    assert {type(p).__name__ for p in prior.unet.attn_processors.values()} == {"AttnProcessor2_0"}
+
+
 def test_decode_is_an_image(prior):
     image = prior.decode(5 * torch.randn(2, 4, 8, 8, generator=rng()))
     assert image.shape == (2, 3, 32, 32)

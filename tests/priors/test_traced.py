@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
@@ -54,3 +56,33 @@ def test_large_networks_are_not_traced(unet, monkeypatch):
     fast = traced.Traced(unet)
     fast(*inputs(unet, 1, 0, 10))
     assert not fast._traces
+
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+
+
+@needs_gpu
+@torch.no_grad()
+def test_graphs_give_the_same_bits_on_a_gpu(unet):
+    unet = copy.deepcopy(unet).cuda()
+    fast = traced.Traced(unet)
+    for seed, t in enumerate((0, 500, 999, -99, 7)):
+        x, t, text = (v.cuda() for v in inputs(unet, 2, seed, t))
+        assert torch.equal(fast(x, t, text), unet(x, t, encoder_hidden_states=text).sample)
+    assert len(fast._traces) == 1
+
+
+@torch.no_grad()
+def test_a_network_that_cannot_be_captured_is_called_as_it_is(unet, monkeypatch):
+    def fails(*args, **kwargs):
+        raise RuntimeError("cannot capture")
+
+    for name in ("graph_pool_handle", "synchronize"):
+        monkeypatch.setattr(torch.cuda, name, lambda: None)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", fails)
+    fast = traced.Traced(unet)
+    given = inputs(unet, 1, 0, 10)
+    out = fast(*given)
+    fast._try_capture(tuple(v.shape for v in given), given, out)
+    assert not fast._traces
+    assert torch.equal(fast(*given), out)

@@ -9,8 +9,10 @@ import torch
 
 from scene import kernels
 from scene.hash_grid import HashGrid
+from tests.scene.conftest import INTERPRETED
 
 LEVELS = 6
+POINTS = 140 if INTERPRETED else 500
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ def usual(grid, x):
         cell = place.detach().int().clamp(0, n - 1).long()
         part, total = place - cell, 0
         for corner in itertools.product((0, 1), repeat=3):
-            v = cell + torch.tensor(corner)
+            v = cell + torch.tensor(corner).to(x.device)
             if level < grid.dense:
                 row, table = v[:, 0] + v[:, 1] * (n + 1) + v[:, 2] * (n + 1) ** 2, grid.tables[0]
             else:
@@ -76,29 +78,30 @@ def assert_near(a, b, share):
 
 @pytest.mark.parametrize("slopes", [False, True])
 @pytest.mark.parametrize("active", [2, 5, LEVELS])
-def test_forward_and_gradients_equal_the_twin(grid, rng, active, slopes):
-    x = points(500, rng).requires_grad_(not slopes)
+def test_forward_and_gradients_equal_the_twin(grid, rng, active, slopes, device):
+    grid = grid.to(device)
+    x = points(POINTS, rng).to(device).requires_grad_(not slopes)
     assert kernels.fits(x, grid.tables)
     fast, slow = grid._features(x, active, slopes), grid.plain(x, active, slopes)
     for a, b in zip(fast, slow, strict=True):
         assert_near(a, b, 1e-6)
-    g = torch.randn(fast.shape, generator=rng)
+    g = torch.randn(fast.shape, generator=rng).to(device)
     inputs = [*grid.tables] if slopes else [x, *grid.tables]
     for a, b in zip(gradients(fast, g, inputs), gradients(slow, g, inputs), strict=True):
         assert_near(a, b, 1e-5)
 
 
-def test_second_order_equals_autograd_twice(grid, rng):
+def test_second_order_equals_autograd_twice(grid, rng, device):
     """The tables' gradient of <g, de/dx>, which a normal's loss takes, and of a loss of both features and slopes."""
-    x = points(300, rng)
-    g, h = torch.randn(3, 300, 2 * LEVELS, generator=rng), torch.randn(300, 2 * LEVELS, generator=rng)
+    grid, x = grid.to(device), points(POINTS, rng).to(device)
+    g, h = (torch.randn(*n, len(x), 2 * LEVELS, generator=rng).to(device) for n in ((3,), ()))
     features, slope = grid.with_slope(x)
     fast = gradients([slope, features], [g, h], [*grid.tables])
     x.requires_grad_()
     e = usual(grid, x)
     v = torch.zeros_like(e, requires_grad=True)  # de/dx by reverse mode twice
     (by_x,) = torch.autograd.grad(e, x, v, create_graph=True)
-    (first,) = torch.autograd.grad((by_x * torch.ones(3)).sum(), v, create_graph=True)
+    (first,) = torch.autograd.grad(by_x.sum(), v, create_graph=True)
     assert_near(slope.sum(0), first, 1e-5)
     total = sum((torch.autograd.grad((e * g[k]).sum(), x, create_graph=True)[0][:, k]).sum() for k in range(3))
     for a, b in zip(fast, gradients(total + (e * h).sum(), None, [*grid.tables]), strict=True):

@@ -175,6 +175,31 @@ def test_chunks_and_gradients_do_not_change_the_picture(cameras, monkeypatch):
         torch.testing.assert_close(getattr(pieces, name), getattr(whole, name), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize(("shading", "faded"), [("albedo", False), ("diffuse", False), ("albedo", True)])
+def test_the_gradient_in_chunks_is_that_of_the_whole_in_less_memory(cameras, monkeypatch, shading, faded):
+    scene = field(replace(SMALL, min_weight=2.0 if faded else 1e-3), rough=0.5)  # where faded, no sample weighs enough
+
+    def learnt():
+        held = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda v: held.append(v.numel()) or v, lambda v: v):
+            r = scene.render(cameras, 14, rng=seeded(), shading=shading, normals=shading != "albedo")
+            loss = r.rgb.square().sum() + r.depth.sum() + r.samples.weight.square().sum()
+            if r.normal is not None:
+                loss = loss + r.normal[:, 0].sum() + r.samples.normal[:, 1].square().sum()
+        return sum(held), [r.rgb, r.opacity, r.samples.ray.float()], torch.autograd.grad(loss, [*scene.parameters()])
+
+    held, images, gradients = learnt()
+    monkeypatch.setattr("scene.nerf.CHUNK", 37)
+    monkeypatch.setattr("scene.nerf.GRAPH", 101)
+    held_in_chunks, images_in_chunks, gradients_in_chunks = learnt()
+    assert held_in_chunks < held / 1.5
+    for a, b in zip(images_in_chunks, images, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-6)
+    for a, b in zip(gradients_in_chunks, gradients, strict=True):
+        assert b.any()
+        assert (a - b).abs().max() <= 1e-5 * b.abs().max()
+
+
 def test_shadings():
     scene, camera = field(rough=0.3), orbit(1)
     albedo, diffuse, plain = (scene.render(camera, 9, shading=s).rgb for s in ("albedo", "diffuse", "textureless"))
