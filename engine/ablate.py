@@ -31,8 +31,8 @@ Variants = dict[str, Recipe]  # by label
 STRAWBERRY, TULIP, HAMBURGER = "A ripe strawberry", "A blue tulip", "A DSLR photograph of a hamburger"
 KAPPA_STEPS = 100  # of a canvas: SGD calls the network, forth and back, ten times a step
 
-# 1 / RMS(g), measured as the recipes' are, of the steps between ISM and SDI
-BETWEEN_WEIGHTS = {"2-anneal": 1.0, "3-kappa": 1.0, "4-grid": 1.0}
+# 1 / RMS(g), measured as the recipes' are (engine.calibrate), of the steps between ISM and SDI
+BETWEEN_WEIGHTS = {"2-anneal": 2.2, "3-kappa": 0.214, "4-grid": 0.223}
 
 
 def controlled(name: str) -> Recipe:
