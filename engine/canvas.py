@@ -28,7 +28,7 @@ from priors.text import make_text
 from scene.cameras import CameraRange, Cameras, Render, look_at
 from scene.canvas import Canvas, CanvasConfig
 
-STEPS, LR = 200, 0.03
+STEPS, LR = 100, 0.05
 SAMPLES = {"ddim": "DDIM", "sdi-cached": "SDI, cached κ"}  # pictures that no optimiser makes
 DDIM_STEPS = 50
 ELEVATION, DISTANCE, FOV = 15.0, 2.0, 40.0  # of the world's evaluation

@@ -21,7 +21,6 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
-from engine.canvas import STEPS as CANVAS
 from engine.canvas import ddim, falling_grid, on_canvas, psnr
 from engine.job import Job
 from engine.names import known
@@ -40,7 +39,7 @@ from scene.nerf import NeRF, NeRFConfig
 from world import truth_views
 
 TIMES = (0.98, 0.7, 0.4)
-FIT, DDIM = 250, 30  # steps
+FIT, CANVAS, DDIM = 250, 200, 30  # steps
 
 
 def truth(prompt: str, cameras: Cameras) -> Float[Tensor, "B 3 64 64"]:
