@@ -6,6 +6,7 @@ and in nothing else, but for the weight of the gradient where rules change.
 
 from __future__ import annotations
 
+import time
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,18 +20,20 @@ from engine import canvas, kappa, plan, scoring
 from engine.job import Job
 from engine.launch import launch
 from engine.names import ABLATIONS, RECIPES, known
+from engine.optimize import Training
 from engine.prior import WORLD, identity, open_prior
 from engine.recipes import Recipe, recipe
-from engine.store import Store
+from engine.store import Store, read_json, write_json
 from engine.worker import Setup
 from eval.score import score_run
 from methods import ISM, SDI
 from priors.base import Prior
-from prompts import select
+from prompts import Prompt, select
 
 Variants = dict[str, Recipe]  # by label
 STRAWBERRY, TULIP = "A ripe strawberry", "A blue tulip"
-KAPPA_STEPS = 50  # of a canvas: SGD calls the network, forth and back, ten times a step
+WARM, TIMED = 3, 12  # steps before the clock starts, and while it runs
+KAPPA_STEPS = 40  # of a canvas: SGD calls the network, forth and back, ten times a step
 
 # 1 / RMS(g), measured as the recipes' are (engine.calibrate), of the steps between ISM and SDI
 BETWEEN_WEIGHTS = {"2-anneal": 2.2, "3-kappa": 0.214, "4-grid": 0.223}
@@ -156,6 +159,8 @@ def run(options: Namespace, console: Console) -> tuple[Path, dict[str, str], boo
     slots = plan.slots_of(options.jobs, device, len(optimised))
     records = launch(folder, optimised, configs, setup, slots, console)
     score(folder, console)
+    if options.name == "inversion-steps":
+        cost(folder, list(variants.values()), chosen[0], prior, device, console)
     labels = {r.name: label for label, r in variants.items()}
     return folder, labels, not any(record["status"] == "crashed" for record in records.values())
 
@@ -166,6 +171,27 @@ def score(folder: Path, console: Console) -> None:
     scorer = scoring.scorer_of("world", clip, scoring.truth_of(folder, "world"))
     with console.status("Scoring") as status:
         score_run(folder, scorer, lambda job, _: status.update(f"Scored {job.relative_to(folder)}"))
+
+
+def cost(
+    folder: Path, recipes: list[Recipe], prompt: Prompt, prior: Prior, device: str, console: Console
+) -> dict[str, float]:
+    """FOLDER/cost.json: seconds a job of each recipe takes by itself, from TIMED steps spread over its length. On a CPU
+    in CPU time, which what else runs there does not lengthen."""
+    path, clock = folder / "cost.json", time.process_time if device == "cpu" else time.perf_counter
+    found: dict[str, float] = read_json(path) if path.exists() else {}
+    missing = [made for made in recipes if made.name not in found]
+    for made in track(missing, "cost", console=console, disable=not missing, transient=True):
+        training = Training(Job(made, prompt, 0), prior, device)
+        for _ in range(WARM):
+            training.advance()
+        begin = clock()
+        for k in range(TIMED):
+            training.step = made.steps * k // TIMED
+            training.advance()
+        found[made.name] = (clock() - begin) / TIMED * made.steps
+        write_json(path, found)
+    return found
 
 
 def _views(options: Namespace, made: Recipe) -> int | None:

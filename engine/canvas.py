@@ -80,12 +80,15 @@ def cached_kappa(
     x_T: Float[Tensor, "B C h w"],
     grid: Int[Tensor, " n"],
 ) -> Float[Tensor, "B C h w"]:
-    """Where SDI ends whose kappa is the previous eps^ and whose x moves onto its target, from DDIM's first x0^."""
+    """Where SDI ends whose kappa is the previous eps^, from DDIM's first x0^, by gradient descent at rate 1: each step
+    moves x onto its target."""
     rng = torch.Generator()  # nothing is drawn
     _, x, kappa = next(ddim(prior, text, cameras, x_T, grid, sdi.scale, sdi.perp_neg))
     for now in grid[1:]:
         t = now.expand(len(x))
-        x, kappa = sdi.target(Views(x, x, text, cameras, 0.0, rng), prior, kappa, t, t)
+        target, kappa = sdi.target(Views(x, x, text, cameras, 0.0, rng), prior, kappa, t, t)
+        g = x - target
+        x = x - g
     return x
 
 

@@ -35,8 +35,8 @@ CHOICES = {
 }
 FOLDERS = {label: f"{k}-{choice.replace(' ', '-')}" for k, (label, choice) in enumerate(CHOICES.items(), 1)}
 SCALES = (-7.5, 0.0, 7.5)  # of the inversion
-SIDES = 3  # views at once
-TIMES = 12  # of the falling grid
+SIDES = 2  # views at once
+TIMES = 8  # of the falling grid
 
 
 def measure(
