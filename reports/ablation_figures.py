@@ -74,7 +74,7 @@ def draw_steps(run: Path, frames: Frames, table: pd.DataFrame, labels: dict[str,
     ok = frames.wide[(frames.wide["status"] == "ok") & frames.wide["method"].isin(labels)]
     for k, column in enumerate(("iqa_quality", "psnr")):
         for _, one in ok.groupby("prompt_id"):
-            line = one.groupby("method")[column].mean().reindex(list(labels))
+            line = one.groupby("method")[column].mean().reindex(rows["method"])
             (quality, truth)[k].plot(n, line.to_numpy(), color="C0", lw=0.8, alpha=0.5)
     quality.set_title("IQA quality, % (thin: each prompt)", fontsize=10)
     cost.plot(steps, paper["time_min"] / _at_ten(steps, paper["time_min"]), marker="s", color="0.45", label="published")

@@ -30,7 +30,7 @@ def synthetic(run, labels, seeds=(0,), views=8):
 
 def made(run, name, labels, clip="unused"):
     files, table = ablations.write(name, run, labels, clip)
-    assert [file.name for file in files][0] == f"{name}.csv"
+    assert files[0].name == f"{name}.csv"
     assert all(file.stat().st_size > 0 for file in files)
     image = np.asarray(Image.open(run / f"{name}.png").convert("RGB"))
     assert image.std() > 10
