@@ -13,7 +13,7 @@ from rich.console import Console
 
 from engine import names
 from errors import UserError
-from prompts import load
+from prompts import load, select
 
 if TYPE_CHECKING:
     from eval.score import Truth
@@ -34,6 +34,7 @@ EPILOG = """examples
   run_benchmark.py score RUN                                   score a run's views, or anyone's, again
   run_benchmark.py table RUN                                   print and write the tables of a scored run
   run_benchmark.py check RUN --baseline REF                    exit 1 where scores left the reference's margin
+  run_benchmark.py ablate kappa                                one of the paper's ablations: see ablate --help
 
 results
   results/runs/SUITE-TRACK/table.md, table.csv, table.tex, comparison.png, scores.csv
@@ -186,6 +187,44 @@ def check(arguments: list[str]) -> int:
     return int(not passed)
 
 
+def ablate_parser() -> Parser:
+    table = "\n".join(f"  {name:16}{line}" for name, line in names.ABLATIONS.items())
+    parser = Parser(
+        "run_benchmark.py ablate",
+        description=f"The paper's ablations in the known world, each a CSV and a figure:\n\n{table}",
+        epilog="The same command again finishes only what is missing.",
+        formatter_class=Help,
+    )
+    parser.add_argument("name", metavar="NAME")
+    parser.add_argument("--prompts", nargs="+", metavar="TEXT", help="all, texts or ids; default: one to three")
+    parser.add_argument("--seeds", type=int, nargs="+", metavar="N", help="default: 0; of diversity, 0 to 7")
+    parser.add_argument("--steps", type=positive, metavar="N", help="instead of 300, or 100 of a picture")
+    parser.add_argument("--views", type=positive, metavar="N", help="to score a volume from; default: 50")
+    parser.add_argument("--prior", metavar="PATH", help="a Stable Diffusion folder or exact; default: the world's")
+    parser.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cpu or cuda")
+    parser.add_argument("--jobs", default="auto", metavar="N", help="processes; default: one a core, one on a GPU")
+    parser.add_argument("--out", metavar="DIR", help="default: results/runs/ablate-NAME")
+    parser.add_argument("--overwrite", action="store_true", help="replace results of other settings in --out")
+    return parser
+
+
+def ablate(arguments: list[str]) -> int:
+    options = ablate_parser().parse_args(arguments)
+    names.known("ablation", options.name, names.ABLATIONS)
+    if options.prompts:
+        select("world", options.prompts)
+    from engine import ablate, scoring
+    from reports import ablations
+
+    console = Console()
+    run, labels, whole = ablate.run(options, console)
+    files, table = ablations.write(options.name, run, labels, scoring.WORLD_CLIP)
+    ablations.show(table, console)
+    for file in files:
+        console.print(str(file), highlight=False, soft_wrap=True)
+    return int(not whole)
+
+
 def list_names(arguments: list[str]) -> int:
     Parser("run_benchmark.py list", description="All names that the command line knows.").parse_args(arguments)
     tables = {
@@ -193,9 +232,10 @@ def list_names(arguments: list[str]) -> int:
         "tracks": names.TRACKS,
         "methods": names.RECIPES,
         "priors": names.PRIORS,
+        "ablations": names.ABLATIONS,
     }
     for title, table in tables.items():
-        print(title, *(f"  {name:14}{line}" for name, line in table.items()), "", sep="\n")
+        print(title, *(f"  {name:16}{line}" for name, line in table.items()), "", sep="\n")
     for suite in names.SUITES:
         print(f"prompts of {suite}", *(f"  {prompt.id:45}{prompt.text}" for prompt in load(suite)), "", sep="\n")
     return 0
@@ -219,6 +259,7 @@ COMMANDS = {
     "score": score,
     "table": table,
     "check": check,
+    "ablate": ablate,
     "fetch": fetch,
     "doctor": doctor,
 }

@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 from pathlib import Path
 
 import torch
@@ -22,16 +21,18 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
+from engine.canvas import ddim, falling_grid, on_canvas, psnr
+from engine.job import Job
 from engine.names import known
+from engine.optimize import Training, evaluate
 from engine.prior import WORLD, open_prior
 from engine.recipes import RULES, Orbit, Recipe, recipe
 from eval import views as pictures
 from eval.truth import over
-from methods.base import Views
 from priors.base import Prior
 from priors.guidance import guided_eps
 from priors.text import make_text
-from prompts import select
+from prompts import Prompt, select
 from scene.background import GREY
 from scene.cameras import Cameras, look_at
 from scene.nerf import NeRF, NeRFConfig
@@ -39,11 +40,6 @@ from world import truth_views
 
 TIMES = (0.98, 0.7, 0.4)
 FIT, CANVAS, DDIM = 250, 200, 30  # steps
-
-
-def psnr(image: Float[Tensor, "B 3 H W"], true: Float[Tensor, "B 3 H W"]) -> float:
-    """Mean over the pictures, in dB."""
-    return float(-10 * (image - true).square().mean((1, 2, 3)).log10().mean())
 
 
 def truth(prompt: str, cameras: Cameras) -> Float[Tensor, "B 3 64 64"]:
@@ -87,32 +83,23 @@ def one_step(prior: Prior, prompt: str, rng: torch.Generator) -> dict[str, tuple
     return found
 
 
-@torch.no_grad()
 def samples(prior: Prior, prompt: str, rng: torch.Generator, scale: float = 3.0) -> tuple[Tensor, Tensor]:
     """DDIM samples from the four sides."""
-    around, text, schedule = Orbit(views=4).cameras(), make_text(prior, prompt), prior.schedule
-    x = torch.randn(4, *prior.latent_shape, generator=rng)
-    grid = torch.linspace(999, 0, DDIM + 1).round().long()
-    for now, then in itertools.pairwise(grid):
-        t = now.expand(4)
-        x = schedule.ddim_step(x, guided_eps(prior, x, t, text, around, scale), t, then.expand(4))
-    return prior.decode(x), truth(prompt, around)
+    around, x_T = Orbit(views=4).cameras(), torch.randn(4, *prior.latent_shape, generator=rng)
+    *_, (_, x0, _) = ddim(prior, make_text(prior, prompt), around, x_T, falling_grid(prior, DDIM), scale)
+    return prior.decode(x0), truth(prompt, around)
 
 
-def canvas(prior: Prior, prompt: str, base: Recipe, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+def canvas(prior: Prior, prompt: str, base: Recipe, seed: int) -> tuple[Tensor, Tensor]:
     """One latent a side, front and left, pulled by the rule with Adam: the rule without the third dimension."""
-    cameras = look_at(15.0, torch.tensor([0.0, 90.0]), 2.0, 40.0)
-    text = make_text(prior, prompt)
-    x = torch.zeros(2, *prior.latent_shape, requires_grad=True)
-    optimizer = torch.optim.Adam([x], lr=0.03, betas=(0.9, 0.99))
-    state = base.method.start(prior)
-    for k in track(range(CANVAS), description=f"canvas, {base.name}"):
-        x0 = x.detach()
-        views = Views(x0, prior.decode(x0), text, cameras, k / CANVAS, rng)
-        with torch.no_grad():
-            x.grad = base.guidance_weight * base.method.gradient(views, prior, state).latent
-        optimizer.step()
-    return prior.decode(x.detach()), truth(prompt, cameras)
+    sides, pictures = (0.0, 90.0), []
+    for azimuth in sides:
+        job = Job(on_canvas(base, prior, azimuth).changed(steps=CANVAS), Prompt("", prompt), seed)
+        training = Training(job, prior, "cpu")
+        for _ in track(range(CANVAS), description=f"canvas, {base.name}"):
+            training.advance()
+        pictures.append(evaluate(training).rgb)
+    return torch.cat(pictures), truth(prompt, look_at(15.0, torch.tensor(sides), 2.0, 40.0))
 
 
 def climb(prompt: str, prior: Prior, methods: list[str], seed: int = 0) -> dict[str, tuple[Tensor, Tensor]]:
@@ -122,7 +109,7 @@ def climb(prompt: str, prior: Prior, methods: list[str], seed: int = 0) -> dict[
     rungs |= one_step(prior, prompt, torch.Generator().manual_seed(seed))
     rungs["samples"] = samples(prior, prompt, torch.Generator().manual_seed(seed))
     for base in bases:
-        rungs[f"canvas, {base.name}"] = canvas(prior, prompt, base, torch.Generator().manual_seed(seed))
+        rungs[f"canvas, {base.name}"] = canvas(prior, prompt, base, seed)
     return rungs
 
 

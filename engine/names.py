@@ -29,6 +29,15 @@ RECIPES = {
     "nfsd": "noise-free score distillation (2310.17590)",
     "csd": "classifier score distillation (2310.19415)",
 }
+ABLATIONS = {
+    "kappa": "five choices of noise: their error in eq. 8 over t, and the pictures they lead to (fig. 9)",
+    "canvas": "every rule on one 2D picture, beside DDIM's sample (fig. 1)",
+    "proposed": "SDS to SDI, one improvement after another (fig. 8)",
+    "inversion-cfg": "CFG of the inversion x CFG of the prediction (fig. 10)",
+    "inversion-steps": "3 to 30 steps of inversion: time and quality (fig. 11)",
+    "ism-to-sdi": "ISM to SDI in four changes (fig. 14)",
+    "diversity": "how far the seeds of a rule lie apart (appendix C)",
+}
 RANDOM, EXACT = "random:sd21", "exact"
 PRIORS = {
     "PATH": "any folder in Stable Diffusion's format (1.5, 2.1, the world's)",

@@ -33,10 +33,11 @@ from methods.base import Guidance, Views
 from priors.base import Prior
 from priors.text import make_text
 from scene.cameras import Cameras, Render
+from scene.canvas import Canvas, CanvasConfig
 from scene.nerf import NeRF, NeRFConfig
 from scene.voxels import VoxelConfig, Voxels
 
-SCENES: dict[type, type] = {NeRFConfig: NeRF, VoxelConfig: Voxels}
+SCENES: dict[type, type] = {NeRFConfig: NeRF, VoxelConfig: Voxels, CanvasConfig: Canvas}
 OPTIMIZERS: dict[str, Callable[[list[dict]], torch.optim.Optimizer]] = {
     "adam": partial(torch.optim.Adam, betas=(0.9, 0.99), eps=1e-15),
     "adamax": torch.optim.Adamax,
@@ -250,9 +251,11 @@ def _rendered(training: Training, cameras: Cameras) -> Render:
 
 
 def _decoded(training: Training, cameras: Cameras) -> Render:
-    """Latents at twice the resolution of the pictures wanted, decoded, and averaged down to it, as SJC's are."""
+    """Latents, decoded; those of voxels at twice the resolution of the pictures wanted, and averaged down to it, as
+    SJC's are."""
     prior, size = training.prior, training.job.recipe.orbit.resolution
-    render = training.scene.render(cameras, 2 * size * prior.latent_shape[-1] // prior.image_size, progress=1.0)
+    finer = 2 if isinstance(training.scene, Voxels) else 1
+    render = training.scene.render(cameras, finer * size * prior.latent_shape[-1] // prior.image_size, progress=1.0)
     rgb, opacity, depth = (
         F.interpolate(image, (size, size), mode="bilinear", antialias=True)
         for image in (prior.decode(render.rgb), render.opacity, render.depth)

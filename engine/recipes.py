@@ -20,6 +20,7 @@ from errors import UserError
 from methods import CSD, ESD, ISM, NFSD, SDI, SDS, SJC, VSD, HiFA, Method
 from scene import regularizers
 from scene.cameras import CameraRange, Cameras, Render, orbit
+from scene.canvas import CanvasConfig
 from scene.nerf import NeRFConfig
 from scene.shading import draw_shading
 from scene.voxels import VoxelConfig
@@ -94,7 +95,7 @@ class Recipe:
     batch: int = 1
     resolution: int = 64  # of training renders; of a latent scene, they have the prior's
     half: bool = False  # the prior's network in float16 on a GPU
-    scene: NeRFConfig | VoxelConfig = field(default_factory=NeRFConfig)
+    scene: NeRFConfig | VoxelConfig | CanvasConfig = field(default_factory=NeRFConfig)
     cameras: CameraRange = field(default_factory=CameraRange)
     orbit: Orbit = field(default_factory=Orbit)
     shading: Shading = field(default_factory=Shading)

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from methods import timesteps
 from methods.base import Guidance, Method, Views
 from priors.base import Prior
 from priors.guidance import branches, guided_eps
@@ -40,6 +41,7 @@ class ISM(Method):
     steps: int = 5  # at most, up to s: it starts higher where they do not reach
     inversion_scale: float = 0.0
     perp_neg: bool = False
+    anneal: bool = False  # t falls linearly, t_max_early to t_range[0], as SDI's does, instead of being drawn
     negative: str = (
         "unrealistic, blurry, low quality, out of focus, ugly, low contrast, dull, dark, low-resolution, "
         "oversaturation."
@@ -53,7 +55,10 @@ class ISM(Method):
         x0, schedule, rng = views.x0, prior.schedule, views.rng
         length, (low, high) = len(schedule), self.t_range
         end = int(length * high) + int(int(length * (self.t_max_early - high)) * w)
-        index = int(torch.randint(int(length * low), min(end, length - 1), (), generator=rng, device=rng.device))
+        if self.anneal:
+            index = min(round(length * timesteps.linear(views.progress, self.t_max_early, low)), length - 1) - 1
+        else:
+            index = int(torch.randint(int(length * low), min(end, length - 1), (), generator=rng, device=rng.device))
         first, last = (round(length * delta) for delta in self.delta)
         before = max(index - int(last + w * (first - last)), 0)
 

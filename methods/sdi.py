@@ -31,7 +31,7 @@ from methods import timesteps
 from methods.base import Guidance, Method, Views
 from priors.base import Prior
 from priors.guidance import guided_eps
-from priors.inversion import invert
+from priors.inversion import descend, fixed_noise, fixed_point, invert
 from priors.schedule import per_item, randn_like
 
 
@@ -59,12 +59,15 @@ def leading_grid(
 
 
 GRIDS = {"even": even_grid, "leading": leading_grid}
-CHOICES = {"grid": tuple(GRIDS), "noise": ("once", "per step"), "kappa": ("ddim", "random")}
+KAPPAS = ("ddim", "random", "fixed", "fixed point", "sgd")
+CHOICES = {"grid": tuple(GRIDS), "noise": ("once", "per step"), "kappa": KAPPAS}
 
 
 @dataclass(frozen=True)
 class SDI(Method):
-    """`kappa` is "ddim" (inverted) or "random": N(0, I) with the same t, x0^ and g, in one call of the network."""
+    """`kappa` is "ddim" (inverted) or, with the same t, x0^ and g, one of fig. 9's others: "random" N(0, I), "fixed"
+    N(0, I) that is the same at every step, and eq. 8 solved at `scale` by "fixed point" iteration or "sgd", `steps`
+    times from random noise. The log's `eq8` is s~_t RMS(kappa - eps^), the error in eq. 8 in the units of x0."""
 
     scale: float = 7.5
     inversion_scale: float = -7.5
@@ -95,13 +98,14 @@ class SDI(Method):
     def pull(self, views: Views, prior: Prior, t: Float[Tensor, " B"]) -> Guidance:
         """The gradient at given times in [0, 1], one a view."""
         index, level, kappa = self.noise_of(views, prior, t)
-        target, _ = self.target(views, prior, kappa, index, index if self.remap else level)
+        target, eps_hat = self.target(views, prior, kappa, index, index if self.remap else level)
         g = views.x0 - target
         log = {
             "t": index.double().mean().item(),
             "kappa_rms": kappa.square().mean().sqrt().item(),
             "target_rms": target.square().mean().sqrt().item(),
             "grad_norm": g.flatten(1).norm(dim=1).mean().item(),
+            "eq8": (per_item(prior.schedule.s(index), kappa) * (kappa - eps_hat)).square().mean().sqrt().item(),
         }
         return Guidance(g, log=log)
 
@@ -109,9 +113,9 @@ class SDI(Method):
         """Timesteps of t, timesteps at which kappa was found, and kappa."""
         x0, rng = views.x0, views.rng
         grid_of, schedule = GRIDS[self.grid], prior.schedule
-        if self.kappa == "random":
+        if self.kappa != "ddim":
             index, _ = grid_of(t, torch.zeros_like(t), self.first, self.steps, len(schedule))
-            return index, index, randn_like(x0, rng)
+            return index, index, self._other_noise(views, prior, index)
         tau = self.tau * torch.rand(len(x0), generator=rng, device=rng.device, dtype=torch.float64).cpu()
         index, grid = grid_of(t, tau, self.first, self.steps, len(schedule))
 
@@ -123,6 +127,21 @@ class SDI(Method):
         if self.noise == "once":
             kappa = kappa + self.eta * per_item(schedule.sigma(index), x0) * randn_like(x0, rng)
         return index, grid[:, -1], kappa
+
+    def _other_noise(self, views: Views, prior: Prior, t: Int[Tensor, " B"]) -> Float[Tensor, "B C h w"]:
+        """The choices of kappa that are not inverted."""
+        x0 = views.x0
+        if self.kappa == "fixed":
+            return fixed_noise(x0)
+        kappa = randn_like(x0, views.rng)
+        if self.kappa == "random":
+            return kappa
+
+        def eps(x: Tensor, at: Tensor) -> Tensor:
+            return guided_eps(prior, x, at, views.text, views.cameras, self.scale, self.perp_neg)
+
+        solve = fixed_point if self.kappa == "fixed point" else descend
+        return solve(prior.schedule, eps, x0, kappa, t, self.steps)
 
     def target(
         self,

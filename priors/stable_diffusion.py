@@ -75,7 +75,6 @@ class StableDiffusion(Prior):
             self._embedded[prompt] = self.text_encoder(ids).last_hidden_state
         return torch.cat([self._embedded[prompt] for prompt in prompts])
 
-    @torch.no_grad()
     def network(
         self, x_t: Float[Tensor, "B C h w"], t: Int[Tensor, " B"], text: Float[Tensor, "B L D"]
     ) -> Float[Tensor, "B C h w"]:

@@ -31,9 +31,11 @@ class Traced(nn.Module):
 
     def forward(self, x_t: Tensor, t: Tensor, text: Tensor) -> Tensor:
         shapes = (x_t.shape, t.shape, text.shape)
-        if shapes in self._traces:
+        if shapes in self._traces and not x_t.requires_grad:
             return self._traces[shapes](x_t, t, text)
         out = _Plain(self.unet)(x_t, t, text)
+        if x_t.requires_grad:
+            return out
         self._calls[shapes] = calls = self._calls.get(shapes, 0) + 1
         if calls == AFTER and self._worth and x_t.device.type == "cpu":
             self._try_trace(shapes, (x_t, t, text), out)

@@ -13,21 +13,23 @@ from scene.cameras import Cameras, Render
 
 @dataclass(frozen=True)
 class CanvasConfig:
-    """Channels and pixels along an edge. Three channels are an image, kept in [0, 1]; others are a latent."""
+    """Channels and pixels along an edge. Three channels are an image, kept in [0, 1]; others are a latent, whose first
+    values have the deviation `start`."""
 
     channels: int = 3
     size: int = 64
+    start: float = 1.0
 
 
 class Canvas(nn.Module):
-    """One picture, the same from every camera; starts from mid-grey, or from N(0, 1) for a latent."""
+    """One picture, the same from every camera; starts from mid-grey, or from N(0, start^2) for a latent."""
 
     def __init__(self, config: CanvasConfig, rng: torch.Generator):
         super().__init__()
         self.config = config
         shape = (1, config.channels, config.size, config.size)
         start = torch.randn(shape, generator=rng, device=rng.device)
-        self.pixels = nn.Parameter(0.01 * start if config.channels == 3 else start)
+        self.pixels = nn.Parameter((0.01 if config.channels == 3 else config.start) * start)
 
     def parameter_groups(self, lr: float) -> list[dict]:
         """The one group for Adam."""

@@ -99,3 +99,13 @@ def test_the_inversion_reads_the_empty_prompt_and_the_guidance_the_negative_one(
     assert torch.equal(g(unguided), g(unguided, replace(text, uncond=text.plain)))
     assert not torch.equal(g(unguided), g(unguided, replace(text, null=text.plain)))
     assert not torch.equal(g(ISM()), g(ISM(), replace(text, uncond=text.plain)))
+
+
+@pytest.mark.parametrize(("progress", "t"), [(0.0, 999), (0.5, 600), (1.0, 200)])
+def test_annealed_time_falls_linearly(progress, t):
+    """The ablation of SDI's fig. 14: t as in SDI, 1 to .2, whatever is drawn."""
+    prior, text = mixture()
+    ism = ISM(anneal=True, t_max_early=1.0, t_range=(0.2, 1.0))
+    x0 = torch.zeros(1, *prior.latent_shape, dtype=torch.float64)
+    logs = [ism.gradient(views_of(x0, text, progress=progress, seed=seed), prior, None).log for seed in (0, 1)]
+    assert [log["t"] for log in logs] == [t, t]

@@ -157,5 +157,37 @@ def test_a_batch_of_different_times_is_its_rows():
 
 
 def test_unknown_choice_is_a_clear_error():
-    with pytest.raises(UserError, match="kappa is one of ddim, random, not 'sgd'"):
-        SDI(kappa="sgd")
+    with pytest.raises(UserError, match="kappa is one of ddim, random, fixed, fixed point, sgd, not 'adam'"):
+        SDI(kappa="adam")
+
+
+@pytest.mark.parametrize(("kappa", "calls"), [("random", 1), ("fixed", 1), ("fixed point", 11), ("sgd", 11)])
+def test_choices_of_kappa_and_what_they_cost(kappa, calls):
+    """Fig. 9's: one prediction, and `steps` more where eq. 8 is solved. The log's error is s~_t RMS(kappa - eps^)."""
+    prior, text = mixture()
+    x0 = torch.randn(2, *prior.latent_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    sdi = SDI(t_range=(0.4, 0.4), kappa=kappa)
+    out = sdi.gradient(views_of(x0, text), prior, None)
+    assert prior.nfe == calls
+    assert out.log["eq8"] == pytest.approx(out.latent.square().mean().sqrt().item())  # g = s~ (eps^ - kappa)
+    index, level, noise = sdi.noise_of(views_of(x0, text), prior, times(0.4, 0.4))
+    assert index.tolist() == level.tolist() == [400, 400]
+    other = sdi.noise_of(views_of(x0, text, seed=1), prior, times(0.4, 0.4))[2]
+    assert torch.equal(noise, other) == (kappa == "fixed")
+    assert torch.equal(noise[0], noise[1]) == (kappa == "fixed")
+
+
+def test_solving_eq_8_shrinks_its_error_as_the_closed_form_says():
+    """Of N(mu, 1), eps(x_t) keeps sigma^2 of kappa's error: ten iterations leave sigma^20 of it, ten steps of descent
+    (1 - .1 (1 - sigma^2)^2)^10. The start is the same: the first draw."""
+    prior = GaussianPrior(torch.full((1, 8, 8), MU, dtype=torch.float64), 1.0)
+    text = same_text(prior.embed([""]), prior.embed([""]))
+    x = torch.full((1, 1, 8, 8), X, dtype=torch.float64)
+
+    def error(kappa: str) -> float:
+        sdi = SDI(**PLAIN, t_range=(0.4, 0.4), kappa=kappa)
+        return sdi.gradient(views_of(x, text), prior, None).log["eq8"]
+
+    share = prior.schedule.sigma(torch.tensor([400])).item() ** 2
+    assert error("fixed point") == pytest.approx(share**10 * error("random"))
+    assert error("sgd") == pytest.approx((1 - 0.1 * (1 - share) ** 2) ** 10 * error("random"))

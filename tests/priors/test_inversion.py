@@ -3,7 +3,7 @@
 import torch
 
 from priors.analytic import GaussianPrior
-from priors.inversion import invert
+from priors.inversion import descend, fixed_noise, fixed_point, invert
 
 GRID = torch.tensor([[-99, 1, 101, 201, 301]])
 
@@ -59,3 +59,36 @@ def test_eta_adds_noise_of_the_ddim_deviation_without_shrinking_the_direction():
     moved = invert(prior.schedule, eps, x, grid, torch.Generator().manual_seed(4), eta=0.3)
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(4), dtype=x.dtype)
     torch.testing.assert_close(moved - still, 0.3 * prior.schedule.ddim_std(grid[:, 0], grid[:, 1]) * noise)
+
+
+def solution(prior, x, t):
+    """Of eq. 8 for N(.7, .5^2): kappa = sigma (x - mu) / (a s^2); and the share of its error that eps(x_t) keeps."""
+    a, sigma = prior.schedule.a(t), prior.schedule.sigma(t)
+    return sigma * (x - 0.7) / (a * 0.25), sigma**2 / (a**2 * 0.25 + sigma**2)
+
+
+def test_fixed_point_iteration_keeps_a_share_of_the_error_each_time():
+    prior, eps, x = toy()
+    t, start = torch.tensor([300]), torch.ones_like(x)
+    exact, share = solution(prior, x, t)
+    found = fixed_point(prior.schedule, eps, x, start, t, steps=7)
+    torch.testing.assert_close(found - exact, share**7 * (start - exact))
+
+
+def test_descent_keeps_a_share_of_the_error_each_time():
+    """The loss is (1 - share)^2 / 2 times the error's square."""
+    prior, eps, x = toy()
+    t, start = torch.tensor([300]), torch.ones_like(x)
+    exact, share = solution(prior, x, t)
+    with torch.no_grad():  # as rules are called
+        found = descend(prior.schedule, eps, x, start, t, steps=7, rate=0.3)
+    torch.testing.assert_close(found - exact, (1 - 0.3 * (1 - share) ** 2) ** 7 * (start - exact))
+    assert not found.requires_grad
+
+
+def test_fixed_noise_is_one_normal_picture():
+    first, again = (fixed_noise(torch.zeros(n, 3, 50, 50, dtype=torch.float32)) for n in (2, 1))
+    assert torch.equal(first[0], first[1])
+    assert torch.equal(first[:1], again)
+    assert abs(first.mean()) < 0.05
+    assert abs(first.std() - 1) < 0.05
