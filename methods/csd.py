@@ -83,7 +83,6 @@ class CSD(Method):
             )
             away = self.p * repulsion(eps_n, eps_y, (first, second), cameras)
             return self.c * eps_y + u * eps_n + n * eps_0 + away
-        weighted = ((self.c, condition(text, cameras)), (u, negative), (n, empty))
-        weights, texts = zip(*(pair for pair in weighted if pair[0]), strict=True)
-        eps = branches(prior, x_t, t, *texts)
-        return sum((w * e for w, e in zip(weights, eps, strict=True)), torch.zeros_like(x_t))
+        weighted = [y for y in ((self.c, condition(text, cameras)), (u, negative), (n, empty)) if y[0]]
+        eps = branches(prior, x_t, t, *(y for _, y in weighted)) if weighted else ()
+        return sum((w * e for (w, _), e in zip(weighted, eps, strict=True)), torch.zeros_like(x_t))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
@@ -35,20 +35,24 @@ class HiFA(Method):
     perp_neg: bool = False
 
     def gradient(self, views: Views, prior: Prior, state: Any) -> Guidance:
+        length = len(prior.schedule)
+        t = int(length * timesteps.sqrt(views.progress, *self.t_range))
+        return self.pull(views, prior, torch.full((len(views.x0),), min(t, length - 1)))
+
+    def pull(self, views: Views, prior: Prior, t: Int[Tensor, " B"]) -> Guidance:
+        """The gradients at given timesteps, one a view."""
         x0, schedule = views.x0, prior.schedule
-        t = int(len(schedule) * timesteps.sqrt(views.progress, *self.t_range))
-        index = torch.full((len(x0),), min(t, len(schedule) - 1))
         eps = randn_like(x0, views.rng)
-        x_t = schedule.noised(x0, eps, index)
-        eps_hat = guided_eps(prior, x_t, index, views.text, views.cameras, self.scale, self.perp_neg)
-        w = 1 - schedule.at(index)
+        x_t = schedule.noised(x0, eps, t)
+        eps_hat = guided_eps(prior, x_t, t, views.text, views.cameras, self.scale, self.perp_neg)
+        w = 1 - schedule.at(t)
         g = per_item(w, x0) * (eps_hat - eps)
-        log = {"t": float(t), "grad_norm": g.flatten(1).norm(dim=1).mean().item()}
+        log = {"t": t.float().mean().item(), "grad_norm": g.flatten(1).norm(dim=1).mean().item()}
         if not self.image_weight:
             return Guidance(g, log=log)
-        goal = prior.decode(schedule.x0_of(x_t, eps_hat, index))
+        goal = prior.decode(schedule.x0_of(x_t, eps_hat, t))
         away = difference(views.image, goal)
-        g_img = self.image_weight * per_item(w / schedule.s(index), away) * away
+        g_img = self.image_weight * per_item(w / schedule.s(t), away) * away
         return Guidance(g, g_img, log=log)
 
 

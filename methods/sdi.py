@@ -50,10 +50,11 @@ def even_grid(
 def leading_grid(
     t: Float[Tensor, " B"], tau: Float[Tensor, " B"], first: int, steps: int, length: int
 ) -> tuple[Int[Tensor, " B"], Int[Tensor, "B n"]]:
-    """Timestep of t, and `first`, first + length // steps, ... below it, then t + tau, all rounded down."""
+    """Timestep of t, and the first 1 + steps of `first`, first + length // steps, ... that lie below it, then t + tau,
+    all rounded down."""
     index = (length * t).floor().clamp(max=length - 1).long()
     last = (index + (length * tau).floor().long()).clamp(max=length - 1)
-    points = torch.arange(first, max(int(index.max()), first + 1), length // steps)
+    points = torch.arange(first, max(int(index.max()), first + 1), length // steps)[: steps + 1]
     grid = torch.where(points < index[:, None], points, last[:, None])
     return index, torch.cat([grid, last[:, None]], 1)
 

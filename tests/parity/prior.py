@@ -73,10 +73,14 @@ class RecordedPrior(Prior):
         raise UserError("The recorded models have no tokenizer: their texts come from the recording.")
 
     def network(self, x_t: Tensor, t: Tensor, text: Tensor) -> Tensor:
+        out = self.output(x_t, t, text)
+        return self.schedule.eps_of_v(x_t, out, t) if self.predicts == "v_prediction" else out
+
+    def output(self, x_t: Tensor, t: Tensor, text: Tensor) -> Tensor:
+        """What the network predicts, eps or v."""
         self.calls.append((x_t, t))
         out = self.unet(x_t, t, encoder_hidden_states=text).sample
-        out = torch.stack([self._as_recorded(*row) for row in zip(x_t, t, text, out, strict=True)])
-        return self.schedule.eps_of_v(x_t, out, t) if self.predicts == "v_prediction" else out
+        return torch.stack([self._as_recorded(*row) for row in zip(x_t, t, text, out, strict=True)])
 
     def _as_recorded(self, x: Tensor, t: Tensor, text: Tensor, out: Tensor) -> Tensor:
         for x_known, t_known, text_known, out_known in self.known:

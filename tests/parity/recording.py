@@ -117,6 +117,7 @@ class Replayed(TorchFunctionMode):
                 "randn_like": "normal",
                 "randint": "integer",
                 "rand": "uniform",
+                "rand_like": "uniform",
                 "random": "uniform",
             }
             name = str(draw.get("fn")).rsplit(".", 1)[-1]

@@ -21,6 +21,7 @@ from priors.guidance import Decay, perp_neg_texts, perp_neg_weights, perpendicul
 from priors.schedule import Schedule
 from priors.text import COARSE, view_index, wrapped
 from tests.parity import shims, untrained
+from tests.parity.options import annealed_range, clip_of, clipped, latest_percent, not_replayed, option, ramp
 from tests.parity.recording import Case, DrawsDiffer, Recording, Replayed, error_of
 from tests.parity.shared import (
     Pairs,
@@ -70,11 +71,14 @@ def replay(recording: Recording, case: Case, shimmed: bool = True) -> Result:
         return Result(case.name, case.method, "FAILS: unknown method, neither replayed nor skipped")
     if case.entry.get("raises"):
         return Result(case.name, case.method, f"skipped: the official code raises {case.entry['raises']}", skipped=True)
+    option = not_replayed(case)
+    if option:
+        return Result(case.name, case.method, f"skipped: no replay reads the option {option}", skipped=True)
     try:
         pairs = REPLAYS[case.method](recording, case.load(), shimmed)
     except DrawsDiffer as error:
         return Result(case.name, case.method, f"FAILS: the product draws {error}")
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError, StopIteration) as error:
         raise UserError(f"Case {case.name} cannot be replayed ({error!r}); restore its entry and file.") from error
     if not pairs:
         return Result(case.name, case.method, "FAILS: nothing in this case could be replayed")
@@ -86,8 +90,14 @@ def replay(recording: Recording, case: Case, shimmed: bool = True) -> Result:
 
 
 def replay_sds(recording: Recording, case: Case, shimmed: bool) -> Pairs:
-    prior, cameras = prior_of(recording, case, shimmed), cameras_of(case)
-    weight = case.config.get("weighting_strategy", "sds")
+    """threestudio's one class for SDS, SJC and HiFA."""
+    config = case.config
+    if config.get("use_sjc") or case.method == "sjc":
+        return untrained.replay_sjc(recording, case, shimmed)
+    if config.get("use_img_loss") or config.get("sqrt_anneal"):
+        return untrained.replay_hifa(recording, case, shimmed)
+    prior, cameras, clip = prior_of(recording, case, shimmed), cameras_of(case), clip_of(case)
+    weight = option(case, "weighting_strategy", "sds")
     sds = SDS(
         scale_of(case, "guidance_scale", 100.0), range_of(case, prior), weight, bool(case.config.get("use_perp_neg"))
     )
@@ -98,10 +108,7 @@ def replay_sds(recording: Recording, case: Case, shimmed: bool) -> Pairs:
             g = sds.gradient(views, prior, None).latent
     draws.all_used()
     pairs = shared_pairs(case, prior, views, sds.scale, x0)
-    clip = case.config.get("grad_clip")
-    if clip is not None:
-        clip = shims.ramp(clip, case.config.get("global_step") or 0)
-        g = g.clamp(-clip, clip)
+    g = clipped(g, clip)
     pairs["out.grad"] = (g, case["out.grad"])
     w = WEIGHTS[weight](prior.schedule.at(case["out.t"]))
     pairs["out.w"] = (w, case["out.w"].reshape(-1).expand(len(w)))
@@ -110,22 +117,22 @@ def replay_sds(recording: Recording, case: Case, shimmed: bool) -> Pairs:
 
 def replay_sdi(recording: Recording, case: Case, shimmed: bool) -> Pairs:
     prior, cameras, config = prior_of(recording, case, shimmed), cameras_of(case), case.config
-    length, steps = len(prior.schedule), config.get("inversion_n_steps", 10)
-    inverted = config.get("enable_sdi", True) and "in.call_with_defined_noise" not in case
+    length, steps = len(prior.schedule), option(case, "inversion_n_steps", 10)
+    inverted = option(case, "enable_sdi", True) and "in.call_with_defined_noise" not in case
     sdi = replace(
         SDI.official(),
-        scale=scale_of(case, "guidance_scale", 7.5),
+        scale=scale_of(case, "guidance_scale", 100.0),
         inversion_scale=scale_of(case, "inversion_guidance_scale", -7.5),
         perp_neg=bool(config.get("use_perp_neg")),
-        t_range=(config.get("max_step_percent", 0.98), config.get("min_step_percent", 0.25)),
+        t_range=annealed_range(case),
         tau=1 / steps,
         steps=steps,
         first=1 - length // steps,
-        eta=config.get("inversion_eta", 0.3),
+        eta=option(case, "inversion_eta", 0.3),
         kappa="ddim" if inverted else "random",
     )
-    annealed = config.get("t_anneal") and config.get("global_step") is not None
-    progress = min((config.get("global_step") or 0) / config.get("trainer_max_steps", 10_000), 1.0)
+    annealed = option(case, "t_anneal", True) and config.get("global_step") is not None
+    progress = option(case, "global_step", 0) / option(case, "trainer_max_steps", 10_000)
     t = (case["out.t"].double() + 1e-6) / length
 
     def run(act: Callable[[Views], Any]) -> tuple[Any, Views, Tensor, Tensor | None]:
@@ -169,7 +176,8 @@ def replay_perp_neg(recording: Recording, case: Case, shimmed: bool) -> Pairs:
             "out.text_embeddings": (rows, case["out.text_embeddings"]),
         }
     if "out.weights" in case and shimmed:
-        constants = [float(case.config[k]) for k in ("negative_w", "front_decay_factor", "side_decay_factor")]
+        defaults = {"negative_w": -2.0, "front_decay_factor": 2.0, "side_decay_factor": 10.0}
+        constants = [float(option(case, name, value)) for name, value in defaults.items()]
         views = [case[f"in.{side}"] for side in ("front", "side", "back")]
         texts, weights = zip(
             *(shims.exponential_perp_neg(*views, a, *constants) for a in cameras.azimuth.tolist()), strict=True
@@ -204,12 +212,12 @@ def replay_schedules(recording: Recording, case: Case, shimmed: bool) -> Pairs:
     for name, rule in (("sdi", timesteps.linear), ("sqrt", timesteps.sqrt)):
         if f"out.{name}_minmax" in case:
             c = case.config[name]
-            at = [min(s / c["trainer_max_steps"], 1.0) for s in steps]
-            t = torch.tensor([int(length * rule(p, c["max_step_percent"], c["min_step_percent"])) for p in at])
+            first, last = latest_percent(c["max_step_percent"]), c["min_step_percent"]
+            t = torch.tensor([int(length * rule(s / c["trainer_max_steps"], first, ramp(last, s))) for s in steps])
             pairs[f"out.{name}_minmax"] = (torch.stack([t, t], 1), case[f"out.{name}_minmax"])
     if "out.piecewise_max_percent" in case:
-        ramp = case.config["piecewise"]["max_step_percent"]
-        ours = torch.tensor([shims.ramp(ramp, s) for s in steps], dtype=torch.float64)
+        percent = case.config["piecewise"]["max_step_percent"]
+        ours = torch.tensor([ramp(percent, s) for s in steps], dtype=torch.float64)
         pairs["out.piecewise_max_percent (shim)"] = (ours, case["out.piecewise_max_percent"])
     for k, grid in enumerate(case.scalars.get("inversion_grids", [])):
         n = grid["n_steps"]
@@ -222,8 +230,8 @@ def replay_schedules(recording: Recording, case: Case, shimmed: bool) -> Pairs:
 REPLAYS: dict[str, Callable[[Recording, Case, bool], Pairs]] = {
     "sds": replay_sds,
     "sdi": replay_sdi,
-    "sjc": untrained.replay_sjc,
-    "hifa_threestudio": untrained.replay_hifa,
+    "sjc": replay_sds,
+    "hifa_threestudio": replay_sds,
     "csd": untrained.replay_csd,
     "ism": untrained.replay_ism,
     "vsd": replay_vsd,

@@ -18,6 +18,7 @@ from priors.schedule import Schedule
 from priors.text import view_index
 from scene.cameras import Cameras
 from tests.parity import shims
+from tests.parity.options import option
 from tests.parity.prior import RecordedPrior
 from tests.parity.recording import Case, Recording
 
@@ -45,7 +46,7 @@ def prior_of(recording: Recording, case: Case, shimmed: bool) -> RecordedPrior:
     prior = _prior(kind, folder)
     prior.schedule = Schedule(prior.schedule.abar)
     prior.listen_to(case, limit_of(case.method))
-    if shimmed and case.method == "sdi" and not case.config.get("enable_sdi", True):
+    if shimmed and case.method == "sdi":
         return shims.first_items_time(prior)
     return prior
 
@@ -87,7 +88,7 @@ def views_of(case: Case, cameras: Cameras, x0: Tensor, progress: float) -> Views
 
 def scale_of(case: Case, key: str, default: float) -> float:
     """threestudio's scale without Perp-Neg is that of eps_c + s (eps_c - eps_u): ours is one more."""
-    return case.config.get(key, default) + (0 if case.config.get("use_perp_neg") else 1)
+    return option(case, key, default) + (0 if case.config.get("use_perp_neg") else 1)
 
 
 def range_of(case: Case, prior: Prior) -> tuple[float, float]:

@@ -18,25 +18,17 @@ from tests.parity.prior import RecordedPrior
 from tests.parity.recording import Case
 
 
-def ramp(value: float | list[float], step: int) -> float:
-    """threestudio's numbers that may be schedules: [start, v0, v1, end] is linear in the step and clamped."""
-    if not isinstance(value, list):
-        return value
-    start, v0, v1, end = value
-    return v0 + (v1 - v0) * max(min(1.0, (step - start) / (end - start)), 0.0)
-
-
 class TiledNegatives(RecordedPrior):
     """threestudio's Perp-Neg at batch > 1: the negative texts are interleaved camera by camera while latents and
     timesteps are tiled, so that row k of the negatives, text k % 2 of camera k // 2, meets the latents of item
     k % B."""
 
-    def network(self, x_t: Tensor, t: Tensor, text: Tensor) -> Tensor:
+    def output(self, x_t: Tensor, t: Tensor, text: Tensor) -> Tensor:
         if len(x_t) >= 4 * self.items:  # uncond, positive, first negatives, second negatives, and CSD's empty prompt
             meets = (2 * torch.arange(self.items) + torch.arange(2)[:, None]).flatten() % self.items
             rows = torch.cat([torch.arange(2 * self.items), meets, torch.arange(4 * self.items, len(x_t))])
             x_t, t = x_t[rows], t[rows]
-        return super().network(x_t, t, text)
+        return super().output(x_t, t, text)
 
 
 class UnconvertedVelocity(RecordedPrior):
@@ -54,14 +46,17 @@ class UnconvertedTiled(UnconvertedVelocity, TiledNegatives):
 
 class LucidSteps(Schedule):
     """LucidDreamer's noise in the inversion: `eta` multiplies the variance, which is capped, before the root is
-    taken, and the direction shrinks. There is none where a step goes nowhere or is the last, from s to t."""
+    taken, and the direction shrinks. There is none where a step goes nowhere or is the last, from s to t. Its steps,
+    and they alone, know v-prediction."""
 
-    def __init__(self, abar: Tensor, eta: float, last: int):
+    def __init__(self, abar: Tensor, eta: float, last: int, predicts: str):
         super().__init__(abar)
-        object.__setattr__(self, "eta", eta)
-        object.__setattr__(self, "last", last)
+        for name, value in (("eta", eta), ("last", last), ("predicts", predicts)):
+            object.__setattr__(self, name, value)
 
     def ddim_step(self, x_t: Tensor, eps: Tensor, t: Tensor, to: Tensor) -> Tensor:
+        if self.predicts == "v_prediction":
+            eps = self.eps_of_v(x_t, eps, t)
         plain = super().ddim_step(x_t, eps, t, to)
         if self.eta == 0 or to[0] == self.last or to[0] == t[0]:
             return plain
@@ -73,12 +68,12 @@ class LucidSteps(Schedule):
         return plain + per_item(shrunk, x_t) * eps + per_item(std, x_t) * noise
 
 
-def offset_noise(normals: list[Tensor]) -> list[Tensor]:
+def offset_noise(normals: list[Tensor], idle: int = 0) -> list[Tensor]:
     """LucidDreamer's noise is N(0, 1) + .1 N(0, 1) of each channel; the first call draws such a pair more, for later.
-    Of all pairs the last is used: one tensor in its place."""
+    Of all pairs the last is used: one tensor in its place. Steps that go nowhere draw `idle` tensors, and add none."""
     pairs = [i for i, draw in enumerate(normals) if draw.ndim == 4 and draw.shape[0] == 1 and draw.shape[2:] == (1, 1)]
     used = normals[pairs[-1] - 1] + 0.1 * normals[pairs[-1]]
-    return [*normals[: pairs[0] - 1], used, *normals[pairs[-1] + 1 :]]
+    return [*normals[: pairs[0] - 1], used, *normals[pairs[-1] + 1 + idle :]]
 
 
 def mirrored_latents(case: Case, prior: Prior) -> tuple[Tensor, Tensor]:
@@ -91,11 +86,11 @@ def mirrored_latents(case: Case, prior: Prior) -> tuple[Tensor, Tensor]:
 @contextmanager
 def given_texts(texts: Tensor, weights: Tensor | None) -> Iterator[None]:
     """LucidDreamer chooses a camera's texts, and its Perp-Neg weights, outside of the rule: texts (K,B,L,D) positive
-    and negatives, weights (K,B) with 1 first, take the place of ours."""
+    and negatives, weights (K,B) with 1 first, take the place of ours. Weights below 1e-4 count for 0."""
     ours = guidance.condition, guidance.perp_neg_texts, guidance.perp_neg_weights
     guidance.condition = lambda text, cameras: texts[0]
     guidance.perp_neg_texts = lambda text, cameras: tuple(texts)
-    guidance.perp_neg_weights = lambda cameras: weights[1:].T
+    guidance.perp_neg_weights = lambda cameras: torch.where(weights[1:].abs() > 1e-4, weights[1:], 0.0).T
     try:
         yield
     finally:
@@ -103,10 +98,13 @@ def given_texts(texts: Tensor, weights: Tensor | None) -> Iterator[None]:
 
 
 class FirstItemsTime(Schedule):
-    """threestudio's SDI without inversion computes every item's x0 with the first item's timestep."""
+    """threestudio's SDI without inversion computes every item's x0, from eps or v, with the first item's timestep."""
 
     def x0_of(self, x_t: Tensor, eps: Tensor, t: Tensor) -> Tensor:
         return super().x0_of(x_t, eps, t[:1].expand(len(t)))
+
+    def eps_of_v(self, x_t: Tensor, v: Tensor, t: Tensor) -> Tensor:
+        return super().eps_of_v(x_t, v, t[:1].expand(len(t)))
 
 
 def first_items_time(prior: RecordedPrior) -> RecordedPrior:

@@ -19,7 +19,7 @@ from priors.guidance import guided_eps
 from priors.schedule import per_item
 from priors.student import ADAPTER, LoRAStudent
 from scene.cameras import Cameras
-from tests.parity import shims
+from tests.parity.options import clip_of, clipped, option
 from tests.parity.prior import RecordedPrior
 from tests.parity.recording import Case, DrawsDiffer, Recording, Replayed, error_of
 from tests.parity.shared import (
@@ -54,7 +54,8 @@ class RecordedStudent(LoRAStudent):
     def __init__(self, recording: Recording, case: Case, prior: RecordedPrior):
         folder = recording.model(case, case.config.get("lora_model", ""))
         source = _prior(RecordedPrior, folder)
-        super().__init__(prior, source.unet, source.predicts)
+        rank = next(len(case[k]) for k in case.tensors if k.endswith("_lora.down.weight") and k.startswith("phi."))
+        super().__init__(prior, source.unet, source.predicts, rank)
         self.names = {k: name_in_ours(k) for k in case.tensors if k.startswith("phi.")}
         if set(self.names.values()) != set(self.parameters):
             raise KeyError("the recorded phi has other weights than ours")
@@ -87,25 +88,23 @@ class RecordedStudent(LoRAStudent):
 
 
 def rule_of(case: Case, length: int) -> VSD | ESD:
-    config = case.config
     kind = {"vsd": VSD(), "esd": ESD()}[case.method]
-    mixed = 1 - config.get("guidance_scale_lora", 1.0)
+    mixed = 1 - option(case, "guidance_scale_lora", 1.0)
     if isinstance(kind, ESD) or mixed != 0:
         kind = replace(ESD(), entropy=float(mixed))
     low, high = (case.scalars[k] / length + 1e-9 for k in ("min_step", "max_step"))
     return replace(
         kind,
-        scale=float(config.get("guidance_scale", 7.5)),
+        scale=float(option(case, "guidance_scale", 7.5)),
         t_range=(low, high),
-        perp_neg=bool(config.get("use_perp_neg")),
-        samples=config.get("lora_n_timestamp_samples", 1),
-        drop=0.1 if config.get("lora_cfg_training", True) else 0.0,
+        samples=option(case, "lora_n_timestamp_samples", 1),
+        drop=0.1 if option(case, "lora_cfg_training", True) else 0.0,
     )
 
 
 def seen_by_phi(case: Case, cameras: Cameras) -> Cameras:
     """The matrix that phi reads stands in the place of ours."""
-    key = {"extrinsics": "in.c2w", "mvp": "in.mvp_mtx"}[case.config.get("camera_condition_type", "extrinsics")]
+    key = {"extrinsics": "in.c2w", "mvp": "in.mvp_mtx"}[option(case, "camera_condition_type", "extrinsics")]
     return replace(cameras, c2w=case[key])
 
 
@@ -115,7 +114,7 @@ def replay_vsd(recording: Recording, case: Case, shimmed: bool) -> Pairs:
     rule = rule_of(case, len(prior.schedule))
     with Replayed(case) as draws:
         x0, rgb = latents_of(case, prior)
-        views = views_of(case, cameras, case["in.latents"], 0.0)  # with which ours agree
+        views = views_of(case, cameras, case.tensors.get("in.latents", x0), 0.0)  # with which ours agree
         with torch.no_grad():
             g = rule.gradient(views, prior, student).latent
         pairs = _called(case, prior.calls[0], student.calls[0], views.cameras.c2w)
@@ -124,16 +123,13 @@ def replay_vsd(recording: Recording, case: Case, shimmed: bool) -> Pairs:
         log = rule.learn(views, prior, student)
     if any(draws.left.values()):
         raise DrawsDiffer("fewer numbers than the official code")
-    clip = case.config.get("grad_clip")
-    if clip is not None:
-        clip = shims.ramp(clip, case.config.get("global_step") or 0)
-        g = g.clamp(-clip, clip)
+    g = clipped(g, clip_of(case))
     pairs |= gradient_pairs(case, g, x0, rgb, 0.5 * g.square().sum() / len(g), 1.0)
-    pairs |= {"in.latents": (x0, case["in.latents"]), "out.grad": (g, case["out.grad"])}
+    pairs |= {"in.latents": (x0, views.x0), "out.grad": (g, case["out.grad"])}
     pairs |= _learned(case, student, log["phi_loss"])
     errors = prior.errors + student.errors
     pairs["unet.*.out"] = (1 + max(errors), torch.ones(()))
-    if case.config.get("use_img_loss"):
+    if case.config.get("use_img_loss") and rgb is not None:
         pairs |= _image_loss(case, prior, rgb)
     return pairs
 
