@@ -3,3 +3,7 @@
 
 class UserError(Exception):
     """What is wrong and what to do, in one sentence."""
+
+
+class RuleError(Exception):
+    """What a rule from a file outside the tree did wrong while it ran, in one sentence with its file and line."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from errors import UserError
 from prompts import load, select
 
 if TYPE_CHECKING:
+    from engine.plan import Plan
     from eval.score import Truth
 
 CLIP = "a CLIP folder to score with; default: the world's, for its suite"
@@ -30,6 +32,9 @@ EPILOG = """examples
   run_benchmark.py --suite paper --prior PATH                  the paper's suite, on a GPU
   run_benchmark.py doctor                                      what the paper's suite lacks on this machine
   run_benchmark.py fetch                                       fetch the weights that it needs
+  run_benchmark.py --methods sds my_rule.py:MyRule             a rule of your own (docs/your-own-rule.md)
+  run_benchmark.py --budget nfe=2000                           equal calls of the U-Net for all methods
+  run_benchmark.py sweep sds --cfg 5 7.5 20 --lr 0.005 0.01    tune a method, on prompts kept apart
   run_benchmark.py list                                        all methods, prompts, suites, tracks, priors
   run_benchmark.py score RUN                                   score a run's views, or anyone's, again
   run_benchmark.py table RUN                                   print and write the tables of a scored run
@@ -44,6 +49,21 @@ The same command again finishes only what is missing. Exit codes: 0 done, 1 a jo
 2 the command cannot be carried out, 130 stopped."""
 
 
+SWEEP = """Find a method's guidance scale and learning rate, on four prompts kept apart from tables of tuned settings.
+
+Every combination is a row: mean of a metric, its error clustered by prompt, and the gap to the best. In the controlled
+track the guidance weight of each scale is measured first."""
+
+SWEEP_EPILOG = """example
+  run_benchmark.py sweep sds --cfg 5 7.5 20 101 --lr 0.005 0.01 --select iou
+  run_benchmark.py --methods sds --tuned results/runs/sweep-sds-world-controlled/best.json --prompts all
+
+results
+  results/runs/sweep-METHOD-SUITE-TRACK/sweep.md, sweep.csv, best.json (the best setting and its evidence)
+
+The same command again finishes only what is missing; with more values it adds them."""
+
+
 class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message[:1].upper()}{message[1:].rstrip('.')}: see --help.")
@@ -51,15 +71,29 @@ class Parser(argparse.ArgumentParser):
 
 def run_parser() -> Parser:
     parser = Parser("run_benchmark.py [run]", description=DESCRIPTION, epilog=EPILOG, formatter_class=Help)
-    parser.add_argument("--suite", default="world", metavar="NAME", help="world (default) or paper: prompts and sizes")
-    parser.add_argument("--track", metavar="NAME", help="controlled: only the rule differs; paper: published settings")
-    parser.add_argument("--methods", nargs="+", default=["sdi", "sds"], metavar="NAME", help="default: sdi sds")
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        default=["sdi", "sds"],
+        metavar="NAME",
+        help="names, or FILE.py:CLASS for a rule of your own; default: sdi sds",
+    )
+    parser.add_argument("--tuned", nargs="+", default=[], metavar="JSON", help="a row for each best.json of a sweep")
     parser.add_argument(
         "--prompts", nargs="+", metavar="TEXT", help="all, texts or ids; default: the first look's four"
     )
+    return with_settings(parser)
+
+
+def with_settings(parser: Parser) -> Parser:
+    """The options of every command that makes jobs."""
+    parser.add_argument("--suite", default="world", metavar="NAME", help="world (default) or paper: prompts and sizes")
+    parser.add_argument("--track", metavar="NAME", help="controlled: only the rule differs; paper: published settings")
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N prompts")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="N", help="default: 0")
-    parser.add_argument("--steps", type=positive, metavar="N", help="instead of the recipe's")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--steps", type=positive, metavar="N", help="instead of the recipe's")
+    length.add_argument("--budget", type=nfe, metavar="nfe=N", help="steps such that each job has N calls of the U-Net")
     parser.add_argument("--resolution", type=positive, metavar="N", help="of renders, instead of the recipe's")
     parser.add_argument("--views", type=positive, default=50, metavar="N", help="to score from; default: 50")
     parser.add_argument("--prior", metavar="PATH", help="a Stable Diffusion folder, random:sd21 or exact")
@@ -83,6 +117,38 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def nfe(text: str) -> int:
+    name, _, number = text.partition("=")
+    if name != "nfe" or not number.isdecimal() or int(number) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not nfe=N with a whole number N above 0, such as nfe=2000")
+    return int(number)
+
+
+def number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+    return value
+
+
+def above_zero(text: str) -> float:
+    if (value := number(text)) <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def sweep_parser() -> Parser:
+    parser = Parser("run_benchmark.py sweep", description=SWEEP, epilog=SWEEP_EPILOG, formatter_class=Help)
+    parser.add_argument("method", metavar="METHOD", help="a name of `list`, or FILE.py:CLASS")
+    parser.add_argument("--cfg", type=number, nargs="+", metavar="S", help="guidance scales; default: the recipe's")
+    parser.add_argument("--lr", type=above_zero, nargs="+", metavar="R", help="learning rates of the scene, likewise")
+    parser.add_argument("--select", default="clip_score", metavar="METRIC", help="clip_score (default), iou, ...")
+    return with_settings(parser)
+
+
 def score_parser() -> Parser:
     parser = Parser("run_benchmark.py score", description="Score the views of a run, or anyone's in its layout.")
     parser.add_argument("run", metavar="RUN", type=Path)
@@ -95,18 +161,51 @@ def run(arguments: list[str]) -> int:
     options = run_parser().parse_args(arguments)
     options.prompts = options.prompts or (list(names.FIRST_LOOK) if options.suite == "world" else ["all"])
     from engine import plan, scoring
-    from engine.launch import launch
 
     plan.check_names(options)
-    todo, clip, console = plan.plan(options), scoring.clip_of(options.suite, options.clip), Console()
-    done = len(todo.jobs) - len(todo.missing)
-    console.print(f"{len(todo.jobs)} jobs, {done} of them done, in {todo.run}", highlight=False, soft_wrap=True)
-    records = launch(todo.run, todo.missing, todo.configs, todo.setup, todo.slots, console)
+    clip, console = scoring.clip_of(options.suite, options.clip), Console()
+    todo = plan.plan(options, console)
+    crashed = carried_out(todo, console)
     if clip is None:
         console.print("Not scored: the paper's suite needs --clip, a folder in transformers' format.", soft_wrap=True)
     else:
         score_and_report(todo.run, options.suite, clip, console)
-    return int(any(record["status"] == "crashed" for record in records.values()))
+    return int(crashed)
+
+
+def carried_out(todo: Plan, console: Console) -> bool:
+    """Do what is missing; returns whether a job crashed."""
+    from engine.launch import launch
+
+    done = len(todo.jobs) - len(todo.missing)
+    console.print(f"{len(todo.jobs)} jobs, {done} of them done, in {todo.run}", highlight=False, soft_wrap=True)
+    records = launch(todo.run, todo.missing, todo.configs, todo.setup, todo.slots, console)
+    return any(record["status"] == "crashed" for record in records.values())
+
+
+def sweep(arguments: list[str]) -> int:
+    options = sweep_parser().parse_args(arguments)
+    from engine import plan
+    from engine import sweep as sweeping
+    from reports import load, terminal
+    from reports import sweep as outcome
+
+    sweeping.complete(options)
+    plan.check_names(options)
+    names.known("metric", options.select, outcome.metrics(options.suite))
+    clip, console = scored_with(options.suite, options.clip), Console()
+    todo = plan.plan(options, console, sweeping.rows(options))
+    crashed = carried_out(todo, console)
+    score_missing(todo.run, options.suite, clip, console)
+    frames = outcome.only(load(todo.run), {job.path.parts for job in todo.jobs})
+    for line in terminal.troubles(frames):
+        console.print(line, style="yellow", highlight=False, markup=False)
+    found = outcome.table(frames, sweeping.settings(todo), options.select)
+    outcome.write(todo.run, found, options.select, sweeping.facts(todo, options))
+    outcome.show(found, options.select, console)
+    for name in ("sweep.md", "sweep.csv", "best.json"):
+        console.print(str(todo.run / name), highlight=False, soft_wrap=True)
+    return int(crashed)
 
 
 def score(arguments: list[str]) -> int:
@@ -114,15 +213,28 @@ def score(arguments: list[str]) -> int:
     from engine import scoring
 
     suite = scoring.suite_of(options.run, options.suite)
-    clip = scoring.clip_of(suite, options.clip)
-    if clip is None:
-        raise UserError("The paper's suite needs --clip, a folder in transformers' format.")
-    score_and_report(options.run, suite, clip, Console())
+    score_and_report(options.run, suite, scored_with(suite, options.clip), Console())
     return 0
+
+
+def scored_with(suite: str, clip: str | None) -> Path:
+    """The folder of a CLIP, without which there are no scores."""
+    from engine import scoring
+
+    folder = scoring.clip_of(suite, clip)
+    if folder is None:
+        raise UserError("The paper's suite needs --clip, a folder in transformers' format.")
+    return folder
 
 
 def score_and_report(run: Path, suite: str, clip: Path, console: Console) -> None:
     """Score what is not scored yet, then write and print the tables."""
+    truth, new = score_missing(run, suite, clip, console)
+    report(run, console, truth, new)
+
+
+def score_missing(run: Path, suite: str, clip: Path, console: Console) -> tuple[Truth | None, bool]:
+    """Score what is not scored yet, and draw each job's views; returns the true views, and whether there was any."""
     from engine import scoring
     from eval import views
     from eval.score import score_run
@@ -136,7 +248,7 @@ def score_and_report(run: Path, suite: str, clip: Path, console: Console) -> Non
         for job in filter(views.has_pictures, fresh):
             contact_sheet(job)
             turntable(job)
-    report(run, console, truth, new=bool(fresh))
+    return truth, bool(fresh)
 
 
 def report(run: Path, console: Console, truth: Truth | None, new: bool) -> None:
@@ -255,6 +367,7 @@ def doctor(arguments: list[str]) -> int:
 
 COMMANDS = {
     "run": run,
+    "sweep": sweep,
     "list": list_names,
     "score": score,
     "table": table,

@@ -7,36 +7,86 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import torch
+from rich.console import Console
+from rich.progress import Progress
 
 from engine.job import Job
-from engine.optimize import Training
+from engine.optimize import NonFinite, Training
 from engine.prior import WORLD, open_prior
-from engine.recipes import RULES, recipe
+from engine.recipes import RULES, Recipe, recipe
+from engine.store import read_json, write_json
+from errors import RuleError
 from priors.base import Prior
 from prompts import select
 
+PROMPT, STEPS, ROUNDS = "A ripe strawberry", 50, 2
 
-def weight(job: Job, prior: Prior, device: str = "cpu", steps: int = 50, rounds: int = 2) -> float:
-    """1 / RMS(g) of a job's rule. Its path depends a little on the weight, through the regularisers: hence rounds."""
+
+def weight(
+    job: Job,
+    prior: Prior,
+    device: str = "cpu",
+    steps: int = STEPS,
+    rounds: int = ROUNDS,
+    each: Callable[[], object] = lambda: None,
+) -> float:
+    """1 / RMS(g) of a job's rule. Its path depends a little on the weight, through the regularisers: hence rounds.
+    `each` is called after every step. Raises ZeroDivisionError where g is 0 throughout."""
     value = job.recipe.guidance_weight
     for _ in range(rounds):
         training = Training(replace(job, recipe=replace(job.recipe, guidance_weight=value)), prior, device)
-        squares = [training.advance()["g_rms"] ** 2 for _ in range(min(steps, job.recipe.steps))]
+        squares = []
+        for _ in range(min(steps, job.recipe.steps)):
+            squares.append(training.advance()["g_rms"] ** 2)
+            each()
         value = 1 / math.sqrt(sum(squares) / len(squares))
     return value
+
+
+def measured(run: Path, made: Recipe, prior: str, weights: str, device: str, console: Console) -> Recipe:
+    """The recipe with its weight measured, once: RUN/guidance_weights/<key>.json remembers it. `weights` identifies
+    the prior's.
+
+    A rule that fails while it is measured keeps the weight it has, as is said: its jobs record how they fail."""
+    (prompt,) = select(made.suite, [PROMPT])
+    job = Job(replace(made, name=""), prompt, seed=0)
+    path = run / "guidance_weights" / f"{job.key(weights)}.json"
+    if path.exists():
+        return replace(made, guidance_weight=read_json(path)["guidance_weight"])
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as jobs have
+    try:
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+            task = bar.add_task(f"guidance weight of {made.name}", total=ROUNDS * min(STEPS, made.steps))
+            value = weight(job, open_prior(prior, device, made.half), device, each=lambda: bar.advance(task))
+    except (RuleError, NonFinite, ZeroDivisionError) as error:
+        cause = "its gradient is 0" if isinstance(error, ZeroDivisionError) else error
+        said = f"The guidance weight of {made.name} was not measured ({cause}): its jobs have {made.guidance_weight:g}."
+        console.print(said, style="yellow", highlight=False, markup=False, soft_wrap=True)
+        return made
+    finally:
+        torch.set_num_threads(threads)
+    value = float(f"{value:.3g}")  # as the frozen ones
+    path.parent.mkdir(parents=True, exist_ok=True)
+    how = {"steps": STEPS, "rounds": ROUNDS, "prior": weights, "device": device}
+    write_json(path, {"guidance_weight": value, **job.settings, **how})
+    console.print(f"The guidance weight of {made.name}, measured: {value:g}", highlight=False, markup=False)
+    return replace(made, guidance_weight=value)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser("python -m engine.calibrate", description=__doc__)
     parser.add_argument("--prior", default=str(WORLD))
-    parser.add_argument("--prompt", default="A ripe strawberry")
+    parser.add_argument("--prompt", default=PROMPT)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--only", nargs="+", default=list(RULES), choices=list(RULES), metavar="NAME")
-    parser.add_argument("--steps", type=int, default=50)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     (prompt,), prior = select("world", [options.prompt]), open_prior(options.prior, options.device)

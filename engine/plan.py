@@ -6,19 +6,23 @@ import os
 import platform
 import subprocess
 from argparse import Namespace
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from engine import names, weights
+from rich.console import Console
+
+from engine import budget, calibrate, names, weights
 from engine.job import Job
-from engine.prior import WORLD, identity, variants
-from engine.recipes import recipe
+from engine.outside import is_outside
+from engine.prior import WORLD, forget, identity, variants
+from engine.recipes import Recipe
 from engine.store import FINAL, Store
+from engine.variants import Variant, named, recipe_of
 from engine.worker import Setup
 from errors import UserError
-from prompts import select
+from prompts import Prompt, held_out, select
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "numpy")
@@ -35,41 +39,81 @@ class Plan:
     configs: dict[Path, dict[str, Any]]
     setup: Setup
     slots: int
+    checksum: str  # of the prior
 
 
-def plan(options: Namespace) -> Plan:
-    """Raises UserError for names nobody knows, priors that are not there, and folders of other settings."""
-    track = options.track or ("controlled" if options.suite == "world" else "paper")
-    recipes = [recipe(options.suite, track, name) for name in options.methods]
-    recipes = [r.changed(options.steps, options.resolution, options.views, options.phi) for r in recipes]
+def plan(options: Namespace, console: Console, rows: list[Variant] | None = None) -> Plan:
+    """`rows` instead of those of `--methods` and `--tuned`. Measures guidance weights that nobody knows.
+
+    Raises UserError for names nobody knows, priors that are not there, and folders of other settings."""
+    track = track_of(options)
+    rows = rows or named(options.methods, options.tuned, options.suite, track)
+    made = [recipe_of(row, options.suite, track) for row in rows]
     prior = options.prior or (str(WORLD) if options.suite == "world" else None)
     if prior is None:
         raise UserError("The paper's suite needs a prior: give --prior a Stable Diffusion folder, or random:sd21.")
     weights.refuse_wrong_variant(options.suite, prior, options.phi)
     device = device_of(options.device)
-    chosen = select(options.suite, options.prompts)[: options.limit]
-    jobs = [Job(r, prompt, seed) for seed in options.seeds for prompt in chosen for r in recipes]
     run = Path(options.out) if options.out else ROOT / "results" / "runs" / default_name(options, track)
+    chosen = prompts_of(options, run)
     checksum = identity(prior)
-    missing = [job for job in jobs if not is_done(run, job, weights_of(job, checksum), options.overwrite)]
+    recipes = [
+        calibrate.measured(run, r, prior, weights_of(r, checksum), device, console) if unknown else r
+        for r, unknown in made
+    ]
+    forget()  # the jobs' processes have their own
+    recipes = [replace(r, lr=row.lr or r.lr) for r, row in zip(recipes, rows, strict=True)]
+    recipes = [r.changed(options.steps, options.resolution, options.views, options.phi) for r in recipes]
+    if options.budget:
+        recipes = [within(options.budget, r, console) for r in recipes]
+    jobs = [Job(r, prompt, seed) for seed in options.seeds for prompt in chosen for r in recipes]
+    missing = [job for job in jobs if not is_done(run, job, weights_of(job.recipe, checksum), options.overwrite)]
     setup = Setup(prior, device=device, threads=1)
     configs = {job.path: config(job, prior, checksum, setup) for job in missing}
-    return Plan(run, jobs, missing, configs, setup, slots_of(options.jobs, device, len(missing)))
+    return Plan(run, jobs, missing, configs, setup, slots_of(options.jobs, device, len(missing)), checksum)
+
+
+def track_of(options: Namespace) -> str:
+    return options.track or ("controlled" if options.suite == "world" else "paper")
+
+
+def prompts_of(options: Namespace, run: Path) -> tuple[Prompt, ...]:
+    """The prompts asked for; those on which settings were tuned are left out beside tuned rows.
+
+    Raises UserError where none is left, and where the run has results of such prompts."""
+    chosen = select(options.suite, options.prompts)
+    if options.tuned:
+        apart = held_out(options.suite)
+        if not set(chosen) - set(apart):
+            raise UserError("All these prompts are those that settings are tuned on: give --tuned others.")
+        if any(list(run.glob(f"[!.]*/{prompt.id}")) for prompt in apart):
+            raise UserError(f"{run} holds results of prompts that settings are tuned on: give another --out.")
+        chosen = tuple(prompt for prompt in chosen if prompt not in apart)
+    return chosen[: options.limit]
+
+
+def within(nfe: int, recipe: Recipe, console: Console) -> Recipe:
+    """The recipe with the steps that the budget pays for, which are printed."""
+    made, calls = budget.steps_for(recipe, nfe, console)
+    console.print(f"{made.name}: {made.steps} steps, {calls} calls of the network", highlight=False, markup=False)
+    return made
 
 
 def default_name(options: Namespace, track: str) -> str:
     """A folder for each setting, so that the same command finds what it left."""
     parts = [options.suite, track]
     parts += [f"{name}{value}" for name in ("steps", "resolution") if (value := getattr(options, name))]
+    parts += [f"nfe{options.budget}"] if options.budget else []
+    parts += ["tuned"] if options.tuned else []
     parts += [f"views{options.views}"] if options.views != 50 else []
     parts += [Path(options.prior).name.replace(":", "-")] if options.prior else []
     parts += [f"phi-{Path(options.phi).name}"] if options.phi else []
     return "-".join(parts)
 
 
-def weights_of(job: Job, checksum: str) -> str:
+def weights_of(recipe: Recipe, checksum: str) -> str:
     """What identifies all weights a job reads: the prior's, and those that its student starts as."""
-    phi = getattr(job.recipe.method, "phi", "")
+    phi = getattr(recipe.method, "phi", "")
     return f"{checksum} {identity(phi)}" if phi else checksum
 
 
@@ -91,7 +135,7 @@ def is_done(run: Path, job: Job, checksum: str, overwrite: bool) -> bool:
 def config(job: Job, prior: str, checksum: str, setup: Setup) -> dict[str, Any]:
     """config.json: what the job is, and what it was made with."""
     return {
-        "key": job.key(weights_of(job, checksum)),
+        "key": job.key(weights_of(job.recipe, checksum)),
         **job.settings,
         "prompt_id": job.prompt.id,
         "prior": {"name": prior, "checksum": checksum, "variants": variants(prior)},
@@ -160,6 +204,6 @@ def check_names(options: Namespace) -> None:
     names.known("suite", options.suite, names.SUITES)
     if options.track:
         names.known("track", options.track, names.TRACKS)
-    for method in options.methods:
+    for method in (m for m in options.methods if not is_outside(m)):
         names.known("method", method, names.RECIPES)
     select(options.suite, options.prompts)

@@ -29,6 +29,13 @@ def open_prior(name: str, device: str = "cpu", half: bool = False) -> Prior:
     return stable_diffusion.load(name, device, dtype)
 
 
+def forget() -> None:
+    """Free what `open_prior` keeps."""
+    open_prior.cache_clear()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
 def identity(name: str) -> str:
     """The checksum of the weights that a prior is made of; the name of one that has none."""
     from priors import stable_diffusion

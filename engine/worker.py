@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from errors import UserError
+from errors import RuleError, UserError
 
 
 @dataclass(frozen=True)
@@ -92,4 +92,6 @@ def full(run: Path) -> str:
 
 def _cause(error: BaseException) -> str:
     text = str(error).strip().splitlines()
+    if isinstance(error, RuleError):
+        return text[0]
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

@@ -2,6 +2,10 @@
 
 paper43.txt holds one a line, the paper's typos included; the line's number is the prompt's. A prompt's id is `NN-slug`,
 as in `07-a-ripe-strawberry`: it names job folders, and is the same in every suite.
+
+held_out.txt names four of them on which settings are tuned (`run_benchmark.py sweep`): they are in no table that has a
+row of tuned settings, so that no rule is judged on what it was tuned to. A prior knows all 43, they are apart for the
+settings alone.
 """
 
 from __future__ import annotations
@@ -45,6 +49,12 @@ def load(suite: str) -> tuple[Prompt, ...]:
         raise UserError(f"There is no suite {suite!r}: use {' or '.join(SUITES)}.")
     lines = Path(__file__).with_name("paper43.txt").read_text("utf-8").splitlines()
     return tuple(Prompt(f"{n:02d}-{slug(text)}", text) for n, text in enumerate(lines, 1))
+
+
+def held_out(suite: str) -> tuple[Prompt, ...]:
+    """The prompts of a suite that settings are tuned on, and that tables of tuned settings leave out."""
+    texts = Path(__file__).with_name("held_out.txt").read_text("utf-8").splitlines()
+    return tuple(prompt for prompt in load(suite) if prompt.text in texts)
 
 
 def select(suite: str, requests: Iterable[str]) -> tuple[Prompt, ...]:

@@ -15,7 +15,7 @@ def markdown(table: pd.DataFrame, paper: pd.DataFrame, gaps: pd.DataFrame, setti
     for title, rows in blocks(table, paper):
         shown = PAPER if title == PUBLISHED_TITLE else columns
         body = [[r["method"], r["steps"], count(r), *(cell(r, c) for c in shown)] for _, r in rows.iterrows()]
-        lines += ["", f"## {title}", "", *_pipes(["Method", "Steps", "n", *(c.title for c in shown)], body)]
+        lines += ["", f"## {title}", "", *pipes(["Method", "Steps", "n", *(c.title for c in shown)], body)]
     if len(gaps):
         lines += ["", *_differences(gaps)]
     return "\n".join(lines) + "\n"
@@ -30,7 +30,7 @@ def _differences(gaps: pd.DataFrame) -> list[str]:
     ]
     title = f"## Paired differences to {gaps['baseline'].iloc[0]}"
     note = "Mean difference over the same prompts, seeds and views, with its 95 % interval (bootstrap over prompts)."
-    return [title, "", note, "", *_pipes(["Metric", *methods], body)]
+    return [title, "", note, "", *pipes(["Metric", *methods], body)]
 
 
 def _gap(gap: pd.Series | None) -> str:
@@ -41,7 +41,7 @@ def _gap(gap: pd.Series | None) -> str:
     return mean if pd.isna(gap["low"]) else f"{mean} [{gap['low']:+.{decimals}f}, {gap['high']:+.{decimals}f}]"
 
 
-def _pipes(header: list[str], body: list[list[str]]) -> list[str]:
+def pipes(header: list[str], body: list[list[str]]) -> list[str]:
     rows = [[text.replace("|", "\\|") for text in row] for row in [header, *body]]
     widths = [max(len(row[k]) for row in rows) for k in range(len(header))]
     padded = ["| " + " | ".join(text.ljust(w) for text, w in zip(row, widths, strict=True)) + " |" for row in rows]

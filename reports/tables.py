@@ -33,9 +33,9 @@ def make(frames: Frames, order: Sequence[str] = ()) -> pd.DataFrame:
 
     Methods come in `order`, others after them by name."""
     methods = in_order(frames, order)
-    rows = [_row(frames, method, "survivors", ("ok",)) for method in methods]
+    rows = [row_of(frames, method, "survivors", ("ok",)) for method in methods]
     if frames.jobs["status"].isin(DIVERGED).any():
-        rows += [_row(frames, method, "all", ("ok", *DIVERGED)) for method in methods]
+        rows += [row_of(frames, method, "all", ("ok", *DIVERGED)) for method in methods]
     return pd.DataFrame(rows)
 
 
@@ -45,7 +45,7 @@ def in_order(frames: Frames, order: Sequence[str] = ()) -> list[str]:
     return sorted(frames.jobs["method"].unique(), key=lambda m: (rank.get(m, len(rank)), m))
 
 
-def _row(frames: Frames, method: str, block: str, statuses: tuple[str, ...]) -> dict[str, object]:
+def row_of(frames: Frames, method: str, block: str, statuses: tuple[str, ...]) -> dict[str, object]:
     jobs = frames.jobs[frames.jobs["method"] == method]
     counted = jobs[jobs["status"].isin(statuses) & jobs["scored"]]
     views = frames.wide[(frames.wide["method"] == method) & frames.wide["status"].isin(statuses)]

@@ -94,11 +94,11 @@ def test_the_model_that_phi_starts_as_is_part_of_the_key(tmp_path):
             job = jobs.job(rule)
             job = replace(job, recipe=job.recipe.changed(phi=phi))
             assert job.recipe.method.phi == (phi or "")
-            keys.add(weights_of(job, "prior"))
+            keys.add(weights_of(job.recipe, "prior"))
     assert len(keys) == 3
     job = jobs.job(VSD(phi=str(tmp_path)))
     with pytest.raises(UserError, match="no Stable Diffusion prior"):
-        weights_of(job, "prior")
+        weights_of(job.recipe, "prior")
 
 
 def test_every_seed_starts_from_the_same_student():
