@@ -1,4 +1,4 @@
-"""Many jobs at once: one process a slot, each with its own copy of the prior, watched from here.
+"""Many jobs at once: one process a slot, each with its own copy of the prior and one or several jobs, watched from here.
 
 Jobs and news travel through a pipe for each process, so that a process killed at any moment takes none of the others
 with it: its job is recorded as crashed, a new process takes its place.
@@ -10,7 +10,6 @@ import contextlib
 import os
 import signal
 import time
-from collections import deque
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -38,13 +37,12 @@ PATIENCE = 60.0  # seconds a process has to write its last checkpoint
 
 @dataclass
 class Slot:
-    """One process and the job it works on."""
+    """One process and the jobs it works on, each with its bar and when it began."""
 
     process: Any
     pipe: Connection
-    task: TaskID
-    job: Job | None = None
-    since: float = field(default_factory=time.monotonic)
+    seats: int
+    jobs: dict[Path, tuple[Job, TaskID, float]] = field(default_factory=dict)
 
 
 def launch(
@@ -67,11 +65,12 @@ def launch(
         "TOKENIZERS_PARALLELISM": "false",
     }
     os.environ.update(environment)
-    pending = deque(jobs)
+    pending = list(jobs)
     records: dict[Path, dict[str, Any]] = {}
     busy: list[Slot] = []
     if not pending:
         return records
+    seats = min(setup.together, -(-len(jobs) // slots))  # as many in each process
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -86,34 +85,35 @@ def launch(
         try:
             while pending or busy:
                 while pending and len(busy) < slots:
-                    busy.append(_start(run, setup, bars))
-                    _give(busy[-1], pending.popleft(), configs, bars)
+                    busy.append(_start(run, setup, seats))
+                    _give(busy[-1], pending, configs, bars)
                 for slot in _news(busy):
-                    kind, body = _receive(slot)
+                    kind, path, body = _receive(slot)
                     if kind == "fatal":
                         raise UserError(body)
-                    job = slot.job
-                    assert job is not None
                     if kind == "step":
-                        steps[job.path], note = body
-                        bars.update(slot.task, completed=steps[job.path], description=_title(job) + note)
+                        job, task, _ = slot.jobs[path]
+                        steps[path], note = body
+                        bars.update(task, completed=steps[path], description=_title(job) + note)
                     else:
-                        if kind == "dead":
-                            body = _crash(run, job, configs[job.path], slot)
-                        records[job.path] = body
-                        steps[job.path] = job.recipe.steps
-                        console.print(_summary(job, body), highlight=False)
-                        if kind == "done" and pending:
-                            _give(slot, pending.popleft(), configs, bars)
-                        else:
-                            _end(busy.pop(busy.index(slot)), bars)
+                        dead = kind == "dead"
+                        over = _crashes(run, configs, slot) if dead else {path: body}
+                        for path, record in over.items():
+                            job, task, _ = slot.jobs.pop(path)
+                            bars.remove_task(task)
+                            records[path], steps[path] = record, job.recipe.steps
+                            console.print(_summary(job, record), highlight=False)
+                        if not dead:
+                            _give(slot, pending, configs, bars)
+                        if not slot.jobs:
+                            _end(busy.pop(busy.index(slot)))
                     bars.update(overall, completed=sum(steps.values()))
         finally:
             _stop(busy)
     return records
 
 
-def _start(run: Path, setup: worker.Setup, bars: Progress) -> Slot:
+def _start(run: Path, setup: worker.Setup, seats: int) -> Slot:
     context = get_context("spawn")  # CUDA and threads do not survive a fork
     here, there = context.Pipe()
     process = context.Process(target=worker.main, args=(there, run, setup))
@@ -121,14 +121,23 @@ def _start(run: Path, setup: worker.Setup, bars: Progress) -> Slot:
     process.start()
     signal.signal(signal.SIGINT, interrupt)
     there.close()  # so that the end of the process is the end of the pipe
-    return Slot(process, here, bars.add_task("starting", total=None))
+    return Slot(process, here, seats)
 
 
-def _give(slot: Slot, job: Job, configs: dict[Path, dict[str, Any]], bars: Progress) -> None:
-    slot.job, slot.since = job, time.monotonic()
-    bars.reset(slot.task, total=job.recipe.steps, description=_title(job))
+def _give(slot: Slot, pending: list[Job], configs: dict[Path, dict[str, Any]], bars: Progress) -> None:
+    """Fill the process's empty seats with the first jobs that use the same network as those that sit."""
+    new: list[Job] = []
+    while len(slot.jobs) < slot.seats:
+        half = {job.recipe.half for job, _, _ in slot.jobs.values()}
+        fits = next((job for job in pending if not half or job.recipe.half in half), None)
+        if fits is None:
+            break
+        pending.remove(fits)
+        new.append(fits)
+        task = bars.add_task(_title(fits), total=fits.recipe.steps)
+        slot.jobs[fits.path] = (fits, task, time.monotonic())
     with contextlib.suppress(OSError):  # it died just now: the pipe says so when read
-        slot.pipe.send((job, configs[job.path]))
+        slot.pipe.send([(job, configs[job.path]) for job in new])
 
 
 def _news(busy: list[Slot]) -> list[Slot]:
@@ -136,32 +145,33 @@ def _news(busy: list[Slot]) -> list[Slot]:
     return [by_pipe[pipe] for pipe in wait(list(by_pipe))]  # type: ignore[index]
 
 
-def _receive(slot: Slot) -> tuple[str, Any]:
+def _receive(slot: Slot) -> tuple[str, Any, Any]:
     try:
         return slot.pipe.recv()
     except (EOFError, OSError):
-        return "dead", None
+        return "dead", None, None
 
 
-def _crash(run: Path, job: Job, config: dict[str, Any], slot: Slot) -> dict[str, Any]:
-    """Record the job of a process that ended without a word. Its checkpoint stays for the next try."""
+def _crashes(run: Path, configs: dict[Path, dict[str, Any]], slot: Slot) -> dict[Path, dict[str, Any]]:
+    """Record the jobs of a process that ended without a word. Their checkpoints stay for the next try."""
     slot.process.join(PATIENCE)
     code = slot.process.exitcode
     how = f"killed by {signal.Signals(-code).name}" if code is not None and code < 0 else f"ended with code {code}"
     hint = "; the system may have been out of memory: try fewer --jobs" if code == -signal.SIGKILL else ""
-    record = {
-        "status": "crashed",
-        "cause": f"its process was {how}{hint}",
-        "seconds": time.monotonic() - slot.since,
-    }
-    store = Store(run, job)
-    with store.opened(config):
-        store.finish(record)
-    return record
+    records = {}
+    for path, (job, _, since) in slot.jobs.items():
+        records[path] = record = {
+            "status": "crashed",
+            "cause": f"its process was {how}{hint}",
+            "seconds": time.monotonic() - since,
+        }
+        store = Store(run, job)
+        with store.opened(configs[path]):
+            store.finish(record)
+    return records
 
 
-def _end(slot: Slot, bars: Progress) -> None:
-    bars.remove_task(slot.task)
+def _end(slot: Slot) -> None:
     slot.pipe.close()
     slot.process.join(PATIENCE)
 

@@ -175,8 +175,16 @@ def surrogate(
     return recipe.guidance_weight * loss / len(x0)
 
 
-def run(job: Job, prior: Prior, store: Store, setup: Setup, watcher: Watcher) -> dict[str, Any]:
-    """Do a job, or go on with it, and put its folder in place; returns its record.
+def run(
+    job: Job,
+    prior: Prior,
+    store: Store,
+    setup: Setup,
+    watcher: Watcher,
+    clock: Callable[[], float] = time.monotonic,
+) -> dict[str, Any]:
+    """Do a job, or go on with it, and put its folder in place; returns its record. `clock` tells the seconds that are
+    the job's own, where several share a process.
 
     A non-finite gradient and too little memory end it with that status, the step and the cause. Raises Stopped.
     """
@@ -188,7 +196,7 @@ def run(job: Job, prior: Prior, store: Store, setup: Setup, watcher: Watcher) ->
     record: dict[str, Any] = {"status": "finished", "cause": None}
     with Peak(setup.device) as peak:
         try:
-            _optimize(training, store, setup, watcher, peak)
+            _optimize(training, store, setup, watcher, peak, clock)
             views = evaluate(training)
         except NonFinite as error:
             record, views = {"status": "non-finite", "cause": str(error)}, None
@@ -207,14 +215,18 @@ def run(job: Job, prior: Prior, store: Store, setup: Setup, watcher: Watcher) ->
         "memory": peak.kind,
         "device": peak.device,
         "threads": torch.get_num_threads(),
+        "together": setup.together,
     }
     store.finish(record, lambda folder: write_result(folder, training.scene, views))
     return record
 
 
-def _optimize(training: Training, store: Store, setup: Setup, watcher: Watcher, peak: Peak) -> None:
+def _optimize(
+    training: Training, store: Store, setup: Setup, watcher: Watcher, peak: Peak, clock: Callable[[], float]
+) -> None:
     steps, rows = training.job.recipe.steps, []
-    clock = saved = told = time.monotonic()
+    before, saved = clock(), time.monotonic()
+    told = saved
     watcher.send("step", (training.step, ""))
     while training.step < steps:
         try:
@@ -222,8 +234,8 @@ def _optimize(training: Training, store: Store, setup: Setup, watcher: Watcher, 
         except BaseException:
             store.log(rows)
             raise
-        now = time.monotonic()
-        training.seconds, clock = training.seconds + now - clock, now
+        now, used = time.monotonic(), clock()
+        training.seconds, before = training.seconds + used - before, used
         if now - told > NEWS or training.step == steps:
             watcher.send("step", (training.step, f"  opacity {rows[-1]['opacity']:.2f}"))
             told = now

@@ -1,4 +1,9 @@
-"""The process that does one job after another, sends news of each step, and stops at a step's end when told to."""
+"""The process that does jobs, one after another or several together, sends news of each step, and stops at a step's end
+when told to.
+
+Every message carries the path of its job, but for the end of all. After each job that ends, the parent says what takes
+its place: a list, empty where nothing does.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +11,16 @@ import errno
 import signal
 import traceback
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from errors import RuleError, UserError
+
+if TYPE_CHECKING:
+    from engine.job import Job
+    from engine.together import Scene
 
 
 @dataclass(frozen=True)
@@ -20,6 +30,7 @@ class Setup:
     prior: str  # as engine.prior opens it
     device: str
     threads: int
+    together: int = 1  # scenes that a process optimises side by side
     checkpoint_seconds: float = 20.0
 
 
@@ -29,11 +40,34 @@ class Line:
     def __init__(self, pipe: Connection):
         self.pipe, self.cut = pipe, False
 
-    def send(self, kind: str, body: Any) -> None:
+    def send(self, kind: str, path: Path | None, body: Any) -> None:
         try:
-            self.pipe.send((kind, body))
+            self.pipe.send((kind, path, body))
         except OSError:
             self.cut = True
+
+    def receive(self) -> list[tuple[Job, dict[str, Any]]]:
+        """The jobs to begin now; none where the parent has gone."""
+        try:
+            return self.pipe.recv()
+        except (EOFError, OSError):
+            self.cut = True
+            return []
+
+
+@dataclass
+class JobLine:
+    """The line as one job sees it."""
+
+    line: Line
+    path: Path
+
+    @property
+    def cut(self) -> bool:
+        return self.line.cut
+
+    def send(self, kind: str, body: Any) -> None:
+        self.line.send(kind, self.path, body)
 
 
 def main(pipe: Connection, run: Path, setup: Setup) -> None:
@@ -44,40 +78,60 @@ def main(pipe: Connection, run: Path, setup: Setup) -> None:
     try:
         _work(line, run, setup)
     except UserError as error:
-        line.send("fatal", str(error))
+        line.send("fatal", None, str(error))
     except Exception as error:
-        line.send("fatal", full(run) if is_full(error) else f"The worker failed to start: {_cause(error)}.")
+        sentence = full(run) if is_full(error) else f"The worker failed to start: {_cause(error)}."
+        line.send("fatal", None, sentence)
 
 
 def _work(line: Line, run: Path, setup: Setup) -> None:
     import torch
 
-    from engine import optimize
-    from engine.prior import open_prior
-    from engine.store import Store
+    from engine.together import Together
 
     torch.set_num_threads(setup.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    while not line.cut:
+    scenes, fatal = Together(setup.threads), None
+
+    def begin() -> None:
+        for job, config in line.receive():
+            scenes.add(job.path, partial(_do, job, config, run, setup, JobLine(line, job.path)))
+
+    begin()
+    while scenes.live:
+        for scene in scenes.round():
+            if scene.error is not None:
+                fatal, line.cut = scene.error, True  # the others write their checkpoints first
+            elif scene.result is not None:
+                line.send("done", scene.name, scene.result)
+                if not line.cut:
+                    begin()
+    if fatal is not None:
+        raise fatal
+
+
+def _do(job: Job, config: dict[str, Any], run: Path, setup: Setup, line: JobLine, scene: Scene) -> dict | None:
+    """The record of a job done as one of the scenes; None where it was stopped. Raises what ends all jobs."""
+    from engine import optimize
+    from engine.prior import open_prior
+    from engine.store import Store
+    from engine.together import Seat
+
+    store = Store(run, job)
+    with store.opened(config):
         try:
-            job, config = line.pipe.recv()
-        except EOFError:
-            return
-        store = Store(run, job)
-        with store.opened(config):
-            try:
-                prior = open_prior(setup.prior, setup.device, job.recipe.half)  # the first time
-                record = optimize.run(job, prior, store, setup, line)
-            except optimize.Stopped:
-                return
-            except UserError:
+            prior = Seat(open_prior(setup.prior, setup.device, job.recipe.half), scene)  # opened the first time
+            return optimize.run(job, prior, store, setup, line, scene.clock)
+        except optimize.Stopped:
+            return None
+        except UserError:
+            raise
+        except Exception as error:
+            if is_full(error):
                 raise
-            except Exception as error:
-                if is_full(error):
-                    raise
-                record = {"status": "crashed", "cause": _cause(error), "traceback": traceback.format_exc()}
-                store.finish(record)
-        line.send("done", record)
+            record = {"status": "crashed", "cause": _cause(error), "traceback": traceback.format_exc()}
+            store.finish(record)
+            return record
 
 
 def is_full(error: BaseException) -> bool:
