@@ -1,4 +1,4 @@
-"""Many jobs at once: one process a slot, each with its own copy of the prior and one or several jobs, watched from here.
+"""Many jobs at once: one process a slot, each with its own copy of the prior and some of the jobs, watched from here.
 
 Jobs and news travel through a pipe for each process, so that a process killed at any moment takes none of the others
 with it: its job is recorded as crashed, a new process takes its place.

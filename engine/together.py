@@ -129,7 +129,8 @@ def _serve(prior: Prior, scenes: list[Scene]) -> None:
     requests = [scene.request[1] for scene in scenes if scene.request]
     sizes, start = [len(x_t) for x_t, _, _ in requests], time.monotonic()
     try:
-        x_t, t, text = (torch.cat([part.to(requests[0][0].device) for part in parts]) for parts in zip(*requests))
+        device = requests[0][0].device
+        x_t, t, text = (torch.cat([request[k].to(device) for request in requests]) for k in range(3))
         for scene, rows in zip(scenes, prior.network(x_t, t, text).split(sizes), strict=True):
             scene.request, scene.answer = None, rows
     except Exception as error:
