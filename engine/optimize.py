@@ -50,7 +50,8 @@ CHUNK = 5  # views rendered together at the end
 class Watcher(Protocol):
     """Who is told of each step, and whose `cut` ends the job at the next."""
 
-    cut: bool
+    @property
+    def cut(self) -> bool: ...
 
     def send(self, kind: str, body: Any) -> None: ...
 

@@ -208,9 +208,11 @@ class NeRF(nn.Module):
                 checkpoint(self._field, x, progress, lit, use_reentrant=False, preserve_rng_state=False)
                 for x in s.position.split(GRAPH)
             ]
-            sigma, colour, normal = (torch.cat(v) if v[0] is not None else None for v in zip(*parts, strict=True))
+            sigmas, colours, lit_normals = zip(*parts, strict=True)
+            sigma, colour = torch.cat(sigmas), torch.cat(colours)
+            normal = torch.cat(lit_normals) if lit else None
         weight = weights(sigma * self.step, s)
-        if shading != "albedo":
+        if normal is not None and shading != "albedo":
             colour = shade(shading, colour, normal, s.position, light[s.ray])
         value = [colour, torch.ones_like(weight[:, None]), s.distance[:, None]]
         if normal is not None:

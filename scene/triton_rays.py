@@ -6,6 +6,8 @@ samples of each at a time; each sum has one program of its own, so that results 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import triton.language as tl
 from jaxtyping import Bool, Float, Int
@@ -33,16 +35,16 @@ def march(
     first = torch.zeros(rays + 1, dtype=torch.int64, device=device)
 
     def run(fill: bool, count: Tensor, ray: Tensor, slot: Tensor, distance: Tensor, position: Tensor) -> None:
-        arguments = (*inputs, count, ray, slot, distance, position, *numbers)
+        arguments: tuple[Any, ...] = (*inputs, count, ray, slot, distance, position, *numbers)
         launch(_march, (blocks(rays, RAYS),), *arguments, FILL=fill, RAYS=RAYS, STEPS=STEPS)
 
-    run(False, first[1:], *[first] * 2, *[near] * 2)
+    run(False, first[1:], first, first, near, near)
     first = first.cumsum(0)
     n = int(first[-1])
-    whole = [torch.empty(n, dtype=torch.int64, device=device) for _ in range(2)]
+    ray, slot = (torch.empty(n, dtype=torch.int64, device=device) for _ in range(2))
     distance, position = torch.empty(n, device=device), torch.empty(n, 3, device=device)
-    run(True, first, *whole, distance, position)
-    return whole[0], whole[1], distance, position
+    run(True, first, ray, slot, distance, position)
+    return ray, slot, distance, position
 
 
 @kernel

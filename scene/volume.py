@@ -47,8 +47,10 @@ def joined(marches: list[March]) -> March:
         return marches[0]
     first = list(itertools.accumulate((m.rays for m in marches), initial=0))
     ray = torch.cat([m.ray + n for m, n in zip(marches, first[:-1], strict=True)])
-    rest = [torch.cat([getattr(m, name) for m in marches]) for name in ("slot", "distance", "position")]
-    return March(ray, *rest, first[-1], max(m.slots for m in marches))
+    slot, distance, position = (
+        torch.cat([getattr(m, name) for m in marches]) for name in ("slot", "distance", "position")
+    )
+    return March(ray, slot, distance, position, first[-1], max(m.slots for m in marches))
 
 
 def intersect_box(
