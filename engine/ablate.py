@@ -32,7 +32,7 @@ from prompts import Prompt, select
 
 Variants = dict[str, Recipe]  # by label
 STRAWBERRY, TULIP = "A ripe strawberry", "A blue tulip"
-WARM, TIMED = 3, 12  # steps before the clock starts, and while it runs
+WARM, TIMED = 8, 12  # steps before the clock starts, and while it runs
 KAPPA_STEPS = 40  # of a canvas: SGD calls the network, forth and back, ten times a step
 
 # 1 / RMS(g), measured as the recipes' are (engine.calibrate), of the steps between ISM and SDI
