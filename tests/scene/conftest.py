@@ -1,3 +1,5 @@
+"""What the kernels' tests share: the devices they run on, and whether Triton's interpreter does."""
+
 from __future__ import annotations
 
 import os
