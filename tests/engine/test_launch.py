@@ -145,9 +145,9 @@ def test_a_full_disk_is_one_sentence(tmp_path, setup, monkeypatch):
     monkeypatch.setattr(worker.signal, "signal", lambda *_: None)
     here, there = Pipe()
     job = jobs.job()
-    here.send((job, {"key": "k"}))
+    here.send([(job, {"key": "k"})])
     worker.main(there, tmp_path, setup)
-    kind, sentence = here.recv()
+    kind, _, sentence = here.recv()
     assert kind == "fatal"
     assert "is full: free some space and run the same command again" in sentence
     assert is_full(OSError(28, "No space left on device"))

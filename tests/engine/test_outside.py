@@ -135,8 +135,8 @@ def test_a_broken_rule_ends_its_job_and_the_next_goes_on(tmp_path, monkeypatch):
     work = [jobs.job(load(rules[0]), seed=0), jobs.job(load(rules[1]), seed=1), jobs.job(seed=2, steps=2)]
     here, there = Pipe()
     for job in work:
-        here.send((job, {"key": job.key("none")}))
-    here.send(("stop", None))  # not a job: ends the loop as fatal, after all were done
+        here.send([(job, {"key": job.key("none")})])
+    here.send([])  # no more: ends the loop
     worker.main(there, tmp_path / "run", jobs.SETUP)
     records = [Store(tmp_path / "run", job).record() for job in work]
     assert [r["status"] for r in records] == ["crashed", "non-finite", "finished"]
