@@ -34,7 +34,7 @@ def made(run, name, labels, clip="unused"):
     assert all(file.stat().st_size > 0 for file in files)
     image = np.asarray(Image.open(run / f"{name}.png").convert("RGB"))
     assert image.std() > 10
-    assert list(pd.read_csv(run / f"{name}.csv")["label"]) == list(labels.values())
+    assert list(pd.read_csv(run / f"{name}.csv", dtype={"label": str})["label"]) == list(labels.values())
     with Console(quiet=True).capture():
         ablations.show(table, Console())
     return table, image
