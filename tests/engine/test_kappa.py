@@ -31,8 +31,8 @@ def test_the_solution_solves_and_noise_errs_by_its_closed_form(prior):
 
     for t in times:
         assert error("DDIM's own", t) < 1e-6
-        if t < 800:  # near 1000 the slope of the error, 1 - sigma^2 = abar, vanishes: descent stands still
-            assert error("SGD on eq. 8 (10)", t) < error("Random, resampled", t)
+    # ten steps at rate .1 leave (1 - abar^2 / 10)^10 of an error: much of it where t is large, two fifths here
+    assert error("SGD on eq. 8 (10)", times[-1]) < 0.7 * error("Random, resampled", times[-1])
     t = torch.tensor([times[-1]])
     a, sigma = prior.schedule.a(t).item(), prior.schedule.sigma(t).item()
     assert error("Random, resampled", times[-1]) == pytest.approx(a * sigma, rel=0.2)  # x0 is near 0 there
