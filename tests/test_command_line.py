@@ -51,9 +51,8 @@ def test_help_teaches(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     text = capsys.readouterr().out
-    assert all(
-        f"run_benchmark.py {command}" in text for command in ("list", "score", "table", "check", "fetch", "doctor")
-    )
+    commands = ("list", "sweep", "score", "table", "check", "fetch", "doctor")
+    assert all(f"run_benchmark.py {command}" in text for command in commands)
     assert "comparison.png" in text
     assert "--prior PATH" in text
 
@@ -77,6 +76,12 @@ def test_list_names_everything(capsys):
         (["--stesp", "3"], "Unrecognized arguments: --stesp 3"),
         (["--steps", "0"], "'0' is not a whole number above 0"),
         (["--seeds", "x"], "invalid int value"),
+        (["--budget", "2000"], "'2000' is not nfe=N"),
+        (["--budget", "nfe=2000", "--steps", "3"], "not allowed with argument"),
+        (["sweep", "sds"], "give --cfg or --lr"),
+        (["sweep", "sds", "--cfg", "high"], "'high' is not a number"),
+        (["sweep", "sds", "--lr", "0"], "'0' is not a number above 0"),
+        (["sweep", "sds", "--cfg", "5", "--select", "iuo"], "did you mean 'iou'"),
         (["check", "RUN"], "--baseline"),
         (["score"], "RUN"),
     ],
@@ -95,6 +100,10 @@ def test_what_nobody_knows_is_refused_before_torch(capsys, arguments, part):
         (["--device", "gpu"], "no device 'gpu'"),
         (["--prior", "PRIOR", "--jobs", "many"], "a number of processes or auto"),
         (["--prior", "PRIOR", "--clip", "nowhere"], "no CLIP at nowhere"),
+        (["--methods", "nowhere.py:Rule"], "no file nowhere.py"),
+        (["--methods", "docs/my_rule.py"], "which class of docs/my_rule.py"),
+        (["--methods", "docs/my_rule.py:MyRul"], "did you mean 'MyRule'"),
+        (["--tuned", "nowhere.json"], "no nowhere.json"),
         (["table", "nowhere"], "no run in nowhere"),
         (["score", "nowhere"], "no run in nowhere"),
         (["check", "nowhere", "--baseline", "nothing.json"], "nothing.json"),
@@ -149,8 +158,8 @@ def test_settings_have_folders_of_their_own(prior):
 
     assert name() == name("--limit", "2") == name("--methods", "sds", "--seeds", "3") == "world-controlled"
     other = {name("--steps", "9"), name("--resolution", "9"), name("--views", "9"), name("--prior", prior), name()}
-    other.add(name("--phi", prior))
-    assert len(other) == 6
+    other |= {name("--phi", prior), name("--budget", "nfe=9"), name("--tuned", "best.json")}
+    assert len(other) == 8
 
 
 def test_from_prompt_to_table(capsys, tmp_path, prior):
@@ -188,3 +197,26 @@ def test_external_pictures_must_name_their_suite(capsys, tmp_path):
     job.mkdir(parents=True)
     Image.new("RGB", (16, 16)).save(job / "rgb_000.png")
     assert "give --suite world or paper" in said(capsys, ["score", str(tmp_path)])
+
+
+def test_a_rule_from_a_file_is_a_row_and_a_broken_one_stops_none(capsys, tmp_path, prior):
+    """Through the processes that do jobs; an edited file is another result."""
+    from tests.eval.clip import write_clip
+
+    text = (ROOT / "docs" / "my_rule.py").read_text()
+    mine, broken = tmp_path / "mine.py", tmp_path / "broken.py"
+    mine.write_text(text)
+    broken.write_text(text.replace("MyRule", "Broken").replace("return Guidance(g,", "return Guidance(g[0],"))
+    run = tmp_path / "run"
+    command = ["--resolution", "16", "--views", "4", "--prompts", "strawberry", "--jobs", "1", "--steps", "2"]
+    command += ["--prior", prior, "--clip", str(write_clip(tmp_path / "clip")), "--out", str(run)]
+    assert main([*command, "--methods", f"{broken}:Broken", f"{mine}:MyRule"]) == 1
+    shown = capsys.readouterr().out.replace("\n", " ")
+    assert "Broken: 1 failed" in shown
+    assert "latent has shape" in shown
+    rows = (run / "table.csv").read_text()
+    assert all(f"survivors,{name}," in rows for name in ("Broken", "MyRule"))
+    assert main([*command, "--methods", f"{mine}:MyRule"]) == 0
+    assert "1 jobs, 1 of them done" in capsys.readouterr().out
+    mine.write_text(text + "# edited\n")
+    assert "other settings" in said(capsys, [*command, "--methods", f"{mine}:MyRule"])
