@@ -84,7 +84,8 @@ def test_stage_1_has_unit_norm_and_stage_2_stays_below_half():
 
 def test_texts_of_weight_0_are_not_evaluated():
     prior, text = mixture()
-    for csd, rows in ((CSD(), 2), (CSD(u=(-1.0, -1.0)), 3), (CSD(n=(0.0, 0.0)), 1), (CSD(p=1.0), 5)):
+    noise = CSD(0.0, n=(0.0, 0.0), k=1.0)
+    for csd, rows in ((CSD(), 2), (CSD(u=(-1.0, -1.0)), 3), (CSD(n=(0.0, 0.0)), 1), (CSD(p=1.0), 5), (noise, 0)):
         prior.rows = 0
         csd.gradient(views_of(batch(1), text), prior, None)
         assert prior.rows == rows

@@ -159,6 +159,13 @@ def test_command_prints_every_case_and_exits_0(copy, capsys):
     assert "3 cases: 2 agree, 1 skipped, 0 fail" in out
 
 
+def test_command_names_the_option_for_which_it_skips_a_case(copy, capsys):
+    folder, index = copy
+    index["cases"][0]["config"] = {"colour": "red"}
+    assert main([rewrite(folder, index)]) == 0
+    assert "skipped: no replay reads the option colour = 'red'" in capsys.readouterr().out
+
+
 def test_command_exits_1_for_an_unknown_method(copy, capsys):
     folder, index = copy
     index["cases"][0]["method"] = "tomorrow"
