@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from scene import kernels
+from scene.compiled import on_gpu
 from scene.hash_grid import HashGrid
 from tests.scene.conftest import INTERPRETED
 
@@ -119,6 +120,28 @@ def test_bits_do_not_depend_on_the_number_of_threads(grid, rng, threads, slopes)
         results.append([out, *gradients(out, g, [*grid.tables])])
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+@pytest.mark.parametrize("slopes", [False, True])
+def test_on_a_gpu_bits_do_not_depend_on_the_order_of_points(grid, rng, slopes, device):
+    """Whatever order atomics take: Triton's sums of integers have none."""
+    x, grid = points(POINTS, rng).to(device), grid.to(device)
+    if not on_gpu(x):
+        pytest.skip("on a CPU the order of points is the order of sums")
+    g = torch.randn(4 if slopes else 1, len(x), 2 * LEVELS, generator=rng).to(device)
+    order = torch.randperm(len(x), generator=rng).to(device)
+    there, back = (
+        gradients(grid._features(x[i], LEVELS, slopes), g[:, i], [*grid.tables]) for i in (order.sort()[0], order)
+    )
+    assert all(torch.equal(a, b) for a, b in zip(there, back, strict=True))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_gradient_that_is_not_finite_is_not_hidden(grid, rng, bad, device):
+    x, grid = points(9, rng).to(device), grid.to(device)
+    g = torch.randn(9, 2 * LEVELS, generator=rng).to(device)
+    g[4, 0], g[4, -1] = bad, bad
+    assert not any(v.isfinite().all() for v in gradients(grid(x), g, [*grid.tables]))
 
 
 def test_points_that_are_not_numbers_stay_inside_the_tables(grid):
