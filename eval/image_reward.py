@@ -8,7 +8,7 @@ activations. Scores are about N(0, 1) over the pictures that `mean` and `std` we
 A folder holds config.json, model.safetensors, a BERT tokenizer and CLIP's image processor. The sizes in config.json
 are those of transformers' BlipVisionConfig and BlipTextConfig. ImageReward-v1.0 has a ViT-L/16 at 224 pixels,
 BERT-base, a head of 1024, 128, 64, 16 with dropouts .2, .2, .1, at most 35 tokens, mean .16717362830052426 and std
-1.0333394966054072.
+1.0333394966054072; the folder of the published file itself is read too (`eval.published_reward`).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from errors import UserError
+from eval import published_reward as published
 from eval.encoders import BATCH, checksum, eight_bits
 
 PARTS = ("config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json")
@@ -95,15 +96,28 @@ class ImageReward(nn.Module):
         from transformers import BertTokenizer, CLIPImageProcessorPil
 
         folder = Path(folder)
-        if missing := [name for name in PARTS if not (folder / name).is_file()]:
+        as_published = (folder / published.WEIGHTS).is_file()
+        parts = (published.MED, published.WEIGHTS, "tokenizer.json") if as_published else PARTS
+        if missing := [name for name in parts if not (folder / name).is_file()]:
             raise UserError(
-                f"There is no ImageReward in {folder}: {missing[0]} is missing; name a folder with {', '.join(PARTS)}."
+                f"There is no ImageReward in {folder}: {missing[0]} is missing; name a folder with {', '.join(parts)}."
             )
         try:
             tokenizer = BertTokenizer.from_pretrained(folder, local_files_only=True)
-            processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
-            model = cls(json.loads((folder / "config.json").read_text("utf-8")), tokenizer, processor)
-            model.load_state_dict(load_file(folder / "model.safetensors"))
+            if as_published:
+                state = load_file(folder / published.WEIGHTS)
+                config = published.config_of(state, json.loads((folder / published.MED).read_text("utf-8")))
+                state, size = published.renamed(state), config["vision_config"]["image_size"]
+                processor = CLIPImageProcessorPil(
+                    size={"shortest_edge": size}, crop_size={"height": size, "width": size},
+                    image_mean=published.MEAN_RGB, image_std=published.STD_RGB,
+                )  # fmt: skip
+            else:
+                state = load_file(folder / "model.safetensors")
+                config = json.loads((folder / "config.json").read_text("utf-8"))
+                processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
+            model = cls(config, tokenizer, processor)
+            model.load_state_dict(state)
         except Exception as error:  # of many kinds: damaged JSON, weights, settings that transformers refuses
             raise UserError(f"The ImageReward in {folder} cannot be read: {str(error).splitlines()[0]}") from error
         model.checksum = checksum(folder)
