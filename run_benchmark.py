@@ -38,6 +38,7 @@ EPILOG = """examples
   run_benchmark.py list                                        all methods, prompts, suites, tracks, priors
   run_benchmark.py score RUN                                   score a run's views, or anyone's, again
   run_benchmark.py table RUN                                   print and write the tables of a scored run
+  run_benchmark.py bench --quick                               what the kernels are worth here, and where time goes
   run_benchmark.py check RUN --baseline REF                    exit 1 where scores left the reference's margin
   run_benchmark.py ablate kappa                                one of the paper's ablations: see ablate --help
 
@@ -102,6 +103,7 @@ def with_settings(parser: Parser) -> Parser:
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cpu or cuda")
     parser.add_argument("--out", metavar="DIR", help="default: results/runs/SUITE-TRACK")
     parser.add_argument("--jobs", default="auto", metavar="N", help="processes; default: one a core, one on a GPU")
+    parser.add_argument("--together", type=positive, default=1, metavar="N", help="scenes a process; default: 1")
     parser.add_argument("--overwrite", action="store_true", help="replace results of other settings in --out")
     return parser
 
@@ -365,6 +367,12 @@ def doctor(arguments: list[str]) -> int:
     return doctor.main(arguments, Parser, Console())
 
 
+def bench(arguments: list[str]) -> int:
+    from engine import bench
+
+    return bench.main(arguments, Parser, Console())
+
+
 COMMANDS = {
     "run": run,
     "sweep": sweep,
@@ -375,6 +383,7 @@ COMMANDS = {
     "ablate": ablate,
     "fetch": fetch,
     "doctor": doctor,
+    "bench": bench,
 }
 
 

@@ -68,9 +68,17 @@ def plan(options: Namespace, console: Console, rows: list[Variant] | None = None
         recipes = [within(options.budget, r, console) for r in recipes]
     jobs = [Job(r, prompt, seed) for seed in options.seeds for prompt in chosen for r in recipes]
     missing = [job for job in jobs if not is_done(run, job, weights_of(job.recipe, checksum), options.overwrite)]
-    setup = Setup(prior, device=device, threads=1)
+    setup = Setup(prior, device=device, threads=1, together=options.together)
     configs = {job.path: config(job, prior, checksum, setup) for job in missing}
-    return Plan(run, jobs, missing, configs, setup, slots_of(options.jobs, device, len(missing)), checksum)
+    return Plan(
+        run,
+        jobs,
+        missing,
+        configs,
+        setup,
+        slots_of(options.jobs, device, -(-len(missing) // options.together)),
+        checksum,
+    )
 
 
 def track_of(options: Namespace) -> str:

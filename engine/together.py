@@ -51,8 +51,8 @@ class Scene:
         return self.spent + time.monotonic() - self._since
 
     def ask(self, prior: Prior, request: Request) -> Tensor:
-        """The network's answer, waited for. Called in the scene's own thread."""
-        if self.alone:
+        """The network's answer, for the scene's thread to wait for; not shared where it is to be differentiated."""
+        if self.alone or (torch.is_grad_enabled() and any(v.requires_grad for v in request)):
             return prior.network(*request)
         self.request = (prior, request)
         self._back.release()

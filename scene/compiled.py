@@ -6,12 +6,13 @@ when called from two threads. What a thread does never depends on how many there
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import inspect
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
@@ -36,8 +37,24 @@ def compiled(function: Callable | None = None, *, fused: bool = False) -> Callab
     return numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"} if fused else False)(plain)
 
 
+_enabled = True
+
+
+@contextlib.contextmanager
+def plain() -> Iterator[None]:
+    """The twins in plain torch in place of the kernels, to compare the two."""
+    global _enabled
+    before, _enabled = _enabled, False
+    try:
+        yield
+    finally:
+        _enabled = before
+
+
 def serves(*tensors: Tensor) -> bool:
     """Whether kernels can: float32 on a CPU, or on a GPU that Triton compiles for."""
+    if not _enabled:
+        return False
     alike = all(v.dtype == torch.float32 and v.device == tensors[0].device for v in tensors)
     return alike and (tensors[0].device.type == "cpu" or (tensors[0].is_cuda and _triton_works(tensors[0].device)))
 
