@@ -38,7 +38,10 @@ class HashGrid(nn.Module):
         self.offsets += [self.rows * level for level in range(levels - self.dense)]  # and in the second
         sizes = (sum(vertices), self.rows * (levels - self.dense))
         self.tables = nn.ParameterList(
-            nn.Parameter(INIT * (2 * torch.rand(n, features, generator=rng, device=rng.device) - 1)) for n in sizes
+            nn.Parameter(
+                kernels.in_large_pages(INIT * (2 * torch.rand(n, features, generator=rng, device=rng.device) - 1))
+            )
+            for n in sizes
         )
         resolutions, offsets = (np.array(v, dtype=np.int64) for v in (self.resolutions, self.offsets))
         self.geometry = kernels.Levels(resolutions, offsets, self.dense, self.rows - 1)

@@ -4,25 +4,35 @@ CPU are here, Triton's for a GPU in `scene.triton_hash`.
 Alphabet: x (N,3) points; level l of resolution n; (i, j, k) the vertex of a point's cell next to the origin, (u, v, w)
 its place in the cell; g what a derivative is multiplied by. Tables have two features a row.
 
-Forward, a thread has points of its own; backward, levels of its own. No sum is shared between threads and none is
-reordered by the compiler, so that results are equal bit by bit for any number of threads.
+Forward, a thread has points of its own; backward, levels of its own. No sum is shared between threads, so that results
+are equal bit by bit for any number of threads.
+
+What takes time is waiting for rows of the tables. So cells, rows and weights of a block of points are computed before
+any row is read, which leaves the processor many reads to wait for at once; the two features of a row move together;
+and tables lie in large pages.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from scene.compiled import array, compiled, on_gpu, serves, spread, triton_module
 
 FEATURES = 2
-PRIME_Y, PRIME_Z = 2654435761, 805459861
+PRIME_Y, PRIME_Z = np.uint32(2654435761), np.uint32(805459861)
+VERTICES = 8  # of a cell; of vertex c, bit 0 says i + 1, bit 1 j + 1, bit 2 k + 1
+BLOCK = 128  # points whose rows and weights are computed together: they stay in the first cache
 
 
 @dataclass(frozen=True)
@@ -80,10 +90,25 @@ class _Encode(torch.autograd.Function):
         if any(ctx.needs_input_grad[1:3]) and on_gpu(x):
             to_dense, to_hashed = triton_module("triton_hash").scatter(x, g, dense, hashed, ctx.levels, ctx.active)
         elif any(ctx.needs_input_grad[1:3]):
-            to_dense, to_hashed = torch.zeros_like(dense), torch.zeros_like(hashed)
-            arrays = [array(v) for v in (x, to_dense, to_hashed)]
-            spread(lambda level: _scatter_level(*arrays, *_facts(ctx.levels), level, array(g)), range(ctx.active))
+            to_dense, to_hashed = zeros(dense), zeros(hashed)
+            arrays, by_level = [array(v) for v in (x.T, to_dense, to_hashed)], _by_level(g)
+            heaviest_first = range(ctx.active - 1, -1, -1)
+            spread(lambda level: _scatter(*arrays, *_facts(ctx.levels), level, by_level), heaviest_first)
         return to_x, to_dense, to_hashed, None, None, None, None
+
+
+def in_large_pages(v: Tensor) -> Tensor:
+    """The same numbers where the system may give them large pages, as NumPy asks it to: a table's rows are read in no
+    order, and small pages make each read look for its page first."""
+    if v.device.type != "cpu":
+        return v
+    out = torch.from_numpy(np.empty(v.shape, array(v).dtype))
+    return out.copy_(v.detach())
+
+
+def zeros(like: Tensor) -> Tensor:
+    """Zeros in large pages. What nothing is added to is never written."""
+    return torch.from_numpy(np.zeros(like.shape, np.float32))
 
 
 def _gathered(x: Tensor, dense: Tensor, hashed: Tensor, levels: Levels, active: int, slopes: bool) -> Tensor:
@@ -92,11 +117,25 @@ def _gathered(x: Tensor, dense: Tensor, hashed: Tensor, levels: Levels, active: 
     width = FEATURES * len(levels.resolutions)
     new = torch.empty if active == len(levels.resolutions) else torch.zeros
     out = new(4 if slopes else 1, len(x), width)
-    arrays = [array(v) for v in (x, dense, hashed)]
+    arrays = [array(v) for v in (x.T, dense, hashed)]
+    by_level = np.empty((len(out), FEATURES * active, len(x)), np.float32)
     count = min(torch.get_num_threads(), max(len(x), 1))
     ends = [len(x) * k // count for k in range(count + 1)]
-    kernel = _gather_slopes if slopes else _gather
-    spread(lambda k: kernel(*arrays, *_facts(levels), active, ends[k], ends[k + 1], out.numpy()), range(count))
+
+    def part(k: int) -> None:
+        _gather(*arrays, *_facts(levels), active, ends[k], ends[k + 1], by_level)
+        _turn(by_level.swapaxes(1, 2), out.numpy().swapaxes(1, 2), ends[k], ends[k + 1])
+
+    spread(part, range(count))
+    return out
+
+
+def _by_level(g: Float[Tensor, "K N LF"]) -> np.ndarray:
+    """(K, LF, N): a level's numbers side by side."""
+    source, out = array(g), np.empty((g.shape[0], g.shape[2], g.shape[1]), np.float32)
+    count = min(torch.get_num_threads(), max(g.shape[1], 1))
+    ends = [g.shape[1] * k // count for k in range(count + 1)]
+    spread(lambda k: _turn(source, out, ends[k], ends[k + 1]), range(count))
     return out
 
 
@@ -105,117 +144,168 @@ def _facts(levels: Levels) -> tuple[np.ndarray, np.ndarray, int, int]:
 
 
 @compiled
-def _axis(x, n):
-    """The cell along an axis and the place in it; outside [0, 1], the first or last cell and a place beyond it."""
-    place = x * np.float32(n)
-    cell = np.int64(min(max(place, np.float32(0)), np.float32(n - 1)))
-    return cell, place - np.float32(cell)
+def _turn(source, out, start, stop):
+    """out[:, :, p] = source[:, p], for points p from start to stop."""
+    for low in range(start, stop, 16):  # of 16 points a column is a line of the cache
+        for kind in range(len(out)):
+            for column in range(source.shape[2]):
+                for p in range(low, min(low + 16, stop)):
+                    out[kind, column, p] = source[kind, p, column]
 
 
 @compiled
-def _rows(hashed, n, mask, offset, i, j, k):
-    """The rows of the four vertices at i, and then of those at i + 1; of each the order is (j, k), (j + 1, k),
-    (j, k + 1), (j + 1, k + 1)."""
-    if hashed:
-        j0, j1, k0, k1 = j * PRIME_Y, (j + 1) * PRIME_Y, k * PRIME_Z, (k + 1) * PRIME_Z
-        a, b, c, d = j0 ^ k0, j1 ^ k0, j0 ^ k1, j1 ^ k1
-        low = ((i ^ a) & mask, (i ^ b) & mask, (i ^ c) & mask, (i ^ d) & mask)
-        i += 1
-        high = ((i ^ a) & mask, (i ^ b) & mask, (i ^ c) & mask, (i ^ d) & mask)
-    else:
-        y, z = n + 1, (n + 1) * (n + 1)
-        first = i + j * y + k * z
-        low = (first, first + y, first + z, first + y + z)
-        high = (first + 1, first + y + 1, first + z + 1, first + y + z + 1)
-    return (
-        np.uint64(offset + low[0]), np.uint64(offset + low[1]), np.uint64(offset + low[2]), np.uint64(offset + low[3]),
-        np.uint64(offset + high[0]), np.uint64(offset + high[1]), np.uint64(offset + high[2]),
-        np.uint64(offset + high[3]),
-    )  # fmt: skip
+def _clamped(place, last):
+    """The cell of a place, from 0 to last; 0 of what is not a number."""
+    place = place if place > np.float32(0) else np.float32(0)
+    return np.int32(place if place < last else last)
+
+
+@compiled(fused=True)
+def _cells(x, start, count, n, cell, w):
+    """The cell of each point, and what its vertices count for: w[0] in the feature and, if asked for, w[1], w[2] and
+    w[3] in its derivatives. Outside [0, 1], the first or last cell and a place beyond it."""
+    one, rise, last = np.float32(1), np.float32(n), np.float32(n - 1)
+    for b in range(count):
+        x0, y0, z0 = x[0, start + b] * rise, x[1, start + b] * rise, x[2, start + b] * rise
+        i, j, k = _clamped(x0, last), _clamped(y0, last), _clamped(z0, last)
+        u, v, t = x0 - np.float32(i), y0 - np.float32(j), z0 - np.float32(k)
+        cell[0, b], cell[1, b], cell[2, b] = i, j, k
+        u0, v0, t0 = one - u, one - v, one - t
+        a, c, d, e = v0 * t0, v * t0, v0 * t, v * t
+        w[0, 0, b], w[0, 2, b], w[0, 4, b], w[0, 6, b] = u0 * a, u0 * c, u0 * d, u0 * e
+        w[0, 1, b], w[0, 3, b], w[0, 5, b], w[0, 7, b] = u * a, u * c, u * d, u * e
+        if len(w) == 4:
+            a, c, d, e = rise * a, rise * c, rise * d, rise * e
+            w[1, 0, b], w[1, 2, b], w[1, 4, b], w[1, 6, b] = -a, -c, -d, -e
+            w[1, 1, b], w[1, 3, b], w[1, 5, b], w[1, 7, b] = a, c, d, e
+            a, c, d, e = rise * u0 * t0, rise * u * t0, rise * u0 * t, rise * u * t
+            w[2, 0, b], w[2, 1, b], w[2, 4, b], w[2, 5, b] = -a, -c, -d, -e
+            w[2, 2, b], w[2, 3, b], w[2, 6, b], w[2, 7, b] = a, c, d, e
+            a, c, d, e = rise * u0 * v0, rise * u * v0, rise * u0 * v, rise * u * v
+            w[3, 0, b], w[3, 1, b], w[3, 2, b], w[3, 3, b] = -a, -c, -d, -e
+            w[3, 4, b], w[3, 5, b], w[3, 6, b], w[3, 7, b] = a, c, d, e
 
 
 @compiled
+def _rows(cell, count, n, hashed, mask, offset, rows):
+    """The rows of each cell's vertices, in 32 bits: a hash keeps fewer."""
+    one, off, m = np.uint32(1), np.uint32(offset), np.uint32(mask)
+    y = np.uint32(n + 1)
+    z = np.uint32(y * y)
+    for b in range(count):
+        i, j, k = np.uint32(cell[0, b]), np.uint32(cell[1, b]), np.uint32(cell[2, b])
+        if hashed:
+            i1, j, k = np.uint32(i + one), np.uint32(j * PRIME_Y), np.uint32(k * PRIME_Z)
+            j1, k1 = np.uint32(j + PRIME_Y), np.uint32(k + PRIME_Z)
+            a, c, d, e = j ^ k, j1 ^ k, j ^ k1, j1 ^ k1
+            rows[0, b], rows[2, b], rows[4, b], rows[6, b] = (
+                ((i ^ a) & m) + off, ((i ^ c) & m) + off, ((i ^ d) & m) + off, ((i ^ e) & m) + off
+            )  # fmt: skip
+            rows[1, b], rows[3, b], rows[5, b], rows[7, b] = (
+                ((i1 ^ a) & m) + off, ((i1 ^ c) & m) + off, ((i1 ^ d) & m) + off, ((i1 ^ e) & m) + off
+            )  # fmt: skip
+        else:
+            first = np.uint32(i + j * y + k * z + off)
+            rows[0, b], rows[2, b], rows[4, b], rows[6, b] = first, first + y, first + z, first + y + z
+            first += one
+            rows[1, b], rows[3, b], rows[5, b], rows[7, b] = first, first + y, first + z, first + y + z
+
+
+@compiled(fused=True)
 def _gather(x, dense, hashed, resolutions, offsets, first_hashed, mask, active, start, stop, out):
-    one = np.float32(1)
-    for level in range(active):
-        n, offset, is_hashed = resolutions[level], offsets[level], level >= first_hashed
+    cell, rows = np.empty((3, BLOCK), np.int32), np.empty((VERTICES, BLOCK), np.uint32)
+    w = np.empty((len(out), VERTICES, BLOCK), np.float32)
+    for level in range(active):  # of all points: its table fits into a cache, all do not
+        n, is_hashed = np.int32(resolutions[level]), level >= first_hashed
         table = hashed if is_hashed else dense
-        for p in range(start, stop):
-            i, u = _axis(x[p, 0], n)
-            j, v = _axis(x[p, 1], n)
-            k, w = _axis(x[p, 2], n)
-            a, b, c, d, e, f, g, h = _rows(is_hashed, n, mask, offset, i, j, k)
-            v0, w0 = one - v, one - w
-            s, t, y, z = v0 * w0, v * w0, v0 * w, v * w
-            for q in range(FEATURES):
-                left = s * table[a, q] + t * table[b, q] + y * table[c, q] + z * table[d, q]
-                right = s * table[e, q] + t * table[f, q] + y * table[g, q] + z * table[h, q]
-                out[0, p, FEATURES * level + q] = (one - u) * left + u * right
+        for low in range(start, stop, BLOCK):
+            count = min(BLOCK, stop - low)
+            _cells(x, low, count, n, cell, w)
+            _rows(cell, count, n, is_hashed, mask, offsets[level], rows)
+            for kind in range(len(out)):
+                _sums(table, rows, w[kind], count, out[kind, FEATURES * level :, low:])
 
 
-@compiled
-def _gather_slopes(x, dense, hashed, resolutions, offsets, first_hashed, mask, active, start, stop, out):
-    one = np.float32(1)
-    for level in range(active):
-        n, offset, is_hashed = resolutions[level], offsets[level], level >= first_hashed
-        table, rise = hashed if is_hashed else dense, np.float32(n)
-        for p in range(start, stop):
-            i, u = _axis(x[p, 0], n)
-            j, v = _axis(x[p, 1], n)
-            k, w = _axis(x[p, 2], n)
-            a, b, c, d, e, f, g, h = _rows(is_hashed, n, mask, offset, i, j, k)
-            u0, v0, w0 = one - u, one - v, one - w
-            s, t, y, z = v0 * w0, v * w0, v0 * w, v * w
-            for q in range(FEATURES):
-                left = s * table[a, q] + t * table[b, q] + y * table[c, q] + z * table[d, q]
-                right = s * table[e, q] + t * table[f, q] + y * table[g, q] + z * table[h, q]
-                at_00 = u0 * table[a, q] + u * table[e, q]
-                at_10 = u0 * table[b, q] + u * table[f, q]
-                at_01 = u0 * table[c, q] + u * table[g, q]
-                at_11 = u0 * table[d, q] + u * table[h, q]
-                column = FEATURES * level + q
-                out[0, p, column] = u0 * left + u * right
-                out[1, p, column] = rise * (right - left)
-                out[2, p, column] = rise * (w0 * (at_10 - at_00) + w * (at_11 - at_01))
-                out[3, p, column] = rise * (v0 * (at_01 - at_00) + v * (at_11 - at_10))
+@compiled(fused=True)
+def _sums(table, rows, w, count, out):
+    for b in range(count):
+        out[0, b], out[1, b] = _sum(table, rows, w, b)
 
 
-@compiled
-def _scatter_level(x, dense, hashed, resolutions, offsets, first_hashed, mask, level, g):
-    """Add the transpose of the gather, one level's, to that level's rows."""
-    one = np.float32(1)
-    n, offset, is_hashed = resolutions[level], offsets[level], level >= first_hashed
-    table, rise, slopes = hashed if is_hashed else dense, np.float32(n), g.shape[0] == 4
-    for p in range(len(x)):
-        i, u = _axis(x[p, 0], n)
-        j, v = _axis(x[p, 1], n)
-        k, w = _axis(x[p, 2], n)
-        a, b, c, d, e, f, o, h = _rows(is_hashed, n, mask, offset, i, j, k)
-        u0, v0, w0 = one - u, one - v, one - w
-        s, t, y, z = v0 * w0, v * w0, v0 * w, v * w
-        for q in range(FEATURES):
-            column = FEATURES * level + q
-            value = g[0, p, column]
-            left, right = u0 * value, u * value
-            if slopes:
-                by_x, by_y, by_z = rise * g[1, p, column], rise * g[2, p, column], rise * g[3, p, column]
-                left, right = left - by_x, right + by_x
-                at_00, at_10 = -w0 * by_y - v0 * by_z, w0 * by_y - v * by_z
-                at_01, at_11 = v0 * by_z - w * by_y, w * by_y + v * by_z
-                table[a, q] += s * left + u0 * at_00
-                table[b, q] += t * left + u0 * at_10
-                table[c, q] += y * left + u0 * at_01
-                table[d, q] += z * left + u0 * at_11
-                table[e, q] += s * right + u * at_00
-                table[f, q] += t * right + u * at_10
-                table[o, q] += y * right + u * at_01
-                table[h, q] += z * right + u * at_11
-            else:
-                table[a, q] += s * left
-                table[b, q] += t * left
-                table[c, q] += y * left
-                table[d, q] += z * left
-                table[e, q] += s * right
-                table[f, q] += t * right
-                table[o, q] += y * right
-                table[h, q] += z * right
+@compiled(fused=True)
+def _scatter(x, dense, hashed, resolutions, offsets, first_hashed, mask, level, g):
+    """Add the transpose of the gather, one level's, to that level's rows. g is as `_by_level` gives it."""
+    kinds, column = len(g), FEATURES * level
+    cell, rows = np.empty((3, BLOCK), np.int32), np.empty((VERTICES, BLOCK), np.uint32)
+    w = np.empty((kinds, VERTICES, BLOCK), np.float32)
+    n, is_hashed = np.int32(resolutions[level]), level >= first_hashed
+    table = hashed if is_hashed else dense
+    for low in range(0, x.shape[1], BLOCK):
+        count = min(BLOCK, x.shape[1] - low)
+        _cells(x, low, count, n, cell, w)
+        _rows(cell, count, n, is_hashed, mask, offsets[level], rows)
+        if kinds == 1:
+            for b in range(count):
+                first, second = g[0, column, low + b], g[0, column + 1, low + b]
+                for c in range(VERTICES):
+                    _add(table, rows[c, b], w[0, c, b] * first, w[0, c, b] * second)
+        else:
+            for b in range(count):
+                for c in range(VERTICES):
+                    first, second = np.float32(0), np.float32(0)
+                    for kind in range(4):
+                        first += w[kind, c, b] * g[kind, column, low + b]
+                        second += w[kind, c, b] * g[kind, column + 1, low + b]
+                    _add(table, rows[c, b], first, second)
+
+
+PAIR, INT = ir.VectorType(ir.FloatType(), 2), ir.IntType(32)
+
+
+def _pairwise(function):
+    """Numba's language has no word for two numbers that move together; LLVM's has."""
+    return intrinsic(inspect.unwrap(function))  # a type checker may have wrapped it
+
+
+def _row(context, builder, kind, table, row):
+    """The address of a table's row."""
+    data = context.make_array(kind)(context, builder, table).data
+    first = builder.shl(builder.zext(row, ir.IntType(64)), ir.Constant(ir.IntType(64), 1))
+    return builder.bitcast(builder.gep(data, [first]), PAIR.as_pointer())
+
+
+def _pair(builder, first, second):
+    whole = builder.insert_element(ir.Constant(PAIR, ir.Undefined), first, ir.Constant(INT, 0))
+    return builder.insert_element(whole, second, ir.Constant(INT, 1))
+
+
+@_pairwise
+def _add(typing, table, row, first, second):
+    """table[row] += (first, second)"""
+
+    def build(context, builder, signature, values):
+        place = _row(context, builder, signature.args[0], *values[:2])
+        before = builder.load(place, align=4)
+        builder.store(builder.fadd(before, _pair(builder, *values[2:])), place, align=4)
+        return context.get_dummy_value()
+
+    return types.void(table, row, first, second), build
+
+
+@_pairwise
+def _sum(typing, table, rows, w, b):
+    """The sum of table[rows[c, b]] w[c, b] over the vertices c."""
+
+    def build(context, builder, signature, values):
+        of_rows, of_w = (context.make_array(signature.args[k])(context, builder, values[k]).data for k in (1, 2))
+        total = None
+        for c in range(VERTICES):
+            at = [builder.add(values[3], ir.Constant(values[3].type, c * BLOCK))]
+            row, weight = builder.load(builder.gep(of_rows, at)), builder.load(builder.gep(of_w, at))
+            pair = builder.load(_row(context, builder, signature.args[0], values[0], row), align=4)
+            part = builder.fmul(pair, _pair(builder, weight, weight), flags=("contract",))
+            total = part if total is None else builder.fadd(total, part, flags=("contract",))
+        both = [builder.extract_element(total, ir.Constant(INT, k)) for k in (0, 1)]
+        return context.make_tuple(builder, signature.return_type, both)
+
+    return types.UniTuple(types.float32, 2)(table, rows, w, b), build
