@@ -86,7 +86,8 @@ def _thousands(steps: str) -> str:
 def markdown(compared: pd.DataFrame, notes: list[str], about: str) -> str:
     """The notes, then a table a heading. `about`: prior, encoder and machine."""
     said = f"{NOTE[0].upper()}{NOTE[1:]}.".replace(OUTSIDE, rf"\{OUTSIDE}")
-    text = ["# Beside the published tables", "", *(f"- {note}" for note in notes), "", said, "", f"{about}."]
+    text = ["# Beside the published tables", "", *(f"- {note}" for note in notes), "", said]
+    text += ["", f"{about}."] if about else []
     for title, rules in blocks(compared):
         body = [
             [line.name, line.steps, line.n, *map(_starred, line.cells, line.inside)] for rule in rules for line in rule
@@ -108,7 +109,8 @@ def latex(compared: pd.DataFrame, notes: list[str], about: str) -> str:
         for k, rule in enumerate(rules):
             body += [r"\addlinespace"] if k else []
             body += [" & ".join(_latex_cells(line)) + r" \\" for line in rule]
-    return environment(" ".join([f"{NOTE[0].upper()}{NOTE[1:]}.", *notes, f"{about}."]), header, body)
+    said = [f"{NOTE[0].upper()}{NOTE[1:]}.", *notes, *([f"{about}."] if about else [])]
+    return environment(" ".join(said), header, body)
 
 
 def _latex_cells(line: Line) -> list[str]:

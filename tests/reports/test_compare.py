@@ -233,7 +233,7 @@ def test_a_diverged_job_is_an_outcome_and_a_missing_one_is_not(tmp_path):
     assert "as the paper's" in compare.notes(frames, compare.make(frames))[0]
 
 
-def test_a_run_of_own_rules_alone_is_beside_nothing(tmp_path):
+def test_own_rules_alone_are_beside_nothing(tmp_path):
     write_job(tmp_path, "mine", PROMPTS[0], scores=exact(30.0))
     frames = load(tmp_path)
     assert "No rule of this run" in compare.notes(frames, compare.make(frames))[0]
@@ -294,8 +294,6 @@ def test_the_printed_comparison_fits_and_loses_nothing(frames, compared, width):
 
 
 def test_the_command(run, capsys):
-    for name in ("compare.md", "compare.csv", "compare.tex"):
-        (run / name).unlink(missing_ok=True)
     assert main(["table", str(run), "--compare", "published"]) == 0
     text = capsys.readouterr().out
     assert "Beside the paper's Table 1" in text
@@ -308,11 +306,15 @@ def test_the_command(run, capsys):
     assert order.tolist() == ["sdi", "sdi-official"]
 
 
-@pytest.mark.parametrize(("name", "hint"), [("publshed", "did you mean 'published'?"), ("", "known: published.")])
-def test_a_comparison_nobody_knows_is_one_sentence(run, capsys, name, hint):
-    assert main(["table", str(run), "--compare", name]) == 2
-    out, err = capsys.readouterr()
-    assert err.startswith("run_benchmark.py: There is no comparison ")
-    assert hint in err
-    assert err.count("\n") == 1
-    assert not out
+def test_pictures_of_unknown_making_are_said_to_be(tmp_path):
+    """No config, no record: nothing is known but pictures."""
+    folder = tmp_path / "sdi" / PROMPTS[0].id / "0"
+    folder.mkdir(parents=True)
+    (folder / "rgb_000.png").touch()
+    frames = load(tmp_path)
+    found = compare.make(frames)
+    lines = compare.notes(frames, found)
+    assert lines[0].endswith("prompts 0 of 43; suite, steps, resolution, prior not said by its folders.")
+    assert "ours not known" in lines[1]
+    compare.report(tmp_path, ORDER, Console(file=io.StringIO(), width=100))
+    assert "\n.\n" not in (tmp_path / "compare.md").read_text()
