@@ -152,7 +152,7 @@ def _prompts(jobs: pd.DataFrame) -> str:
     ended = jobs[((jobs["status"] == "ok") & jobs["scored"]) | jobs["status"].isin(DIVERGED)]
     done = ended["prompt_id"].unique()
     inside = sum(prompt in TEXTS for prompt in done)
-    other = f" and {len(done) - inside} others" if inside < len(done) else ""
+    other = f" and {len(done) - inside} of its own" if inside < len(done) else ""
     return f"{inside} of {len(TEXTS)}{other}" if other or inside < len(TEXTS) else ""
 
 
