@@ -38,6 +38,7 @@ EPILOG = """examples
   run_benchmark.py list                                        all methods, prompts, suites, tracks, priors
   run_benchmark.py score RUN                                   score a run's views, or anyone's, again
   run_benchmark.py table RUN                                   print and write the tables of a scored run
+  run_benchmark.py table RUN --compare published               beside the paper's Tables 1 and 2
   run_benchmark.py bench --quick                               what the kernels are worth here, and where time goes
   run_benchmark.py check RUN --baseline REF                    exit 1 where scores left the reference's margin
   run_benchmark.py ablate kappa                                one of the paper's ablations: see ablate --help
@@ -273,7 +274,15 @@ def report(run: Path, console: Console, truth: Truth | None, new: bool) -> None:
 def table(arguments: list[str]) -> int:
     parser = Parser("run_benchmark.py table", description="Print and write the tables of a scored run.")
     parser.add_argument("run", metavar="RUN", type=Path)
-    run = parser.parse_args(arguments).run
+    parser.add_argument("--compare", metavar="{published}", help="published: beside the paper's tables")
+    options = parser.parse_args(arguments)
+    run = options.run
+    if options.compare is not None:
+        names.known("comparison", options.compare, names.COMPARISONS)
+        from reports import compare
+
+        compare.report(run, list(names.RECIPES), Console())
+        return 0
     from engine import scoring
 
     report(run, Console(), scoring.truth_of(run, scoring.recipe_of(run).get("suite", "")), new=False)

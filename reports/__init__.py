@@ -29,8 +29,8 @@ class Frames(NamedTuple):
 
     `long`: method, prompt_id, seed, status, view, azimuth, metric, value; a row a value.
     `wide`: method, prompt_id, seed, status, view, azimuth, JUDGES as far as known, and a column a metric; a row a view.
-    `jobs`: method, prompt_id, prompt, seed, status, cause, scored, steps, views, resolution, track, prior, device and
-    cost; a row a job.
+    `jobs`: method, prompt_id, prompt, seed, status, cause, scored, steps, views, resolution, view_resolution, suite,
+    track, prior (its checksum), prior_name, device, memory and cost; a row a job.
     """
 
     long: pd.DataFrame
@@ -86,8 +86,11 @@ def _job(folder: Path, scores: pd.DataFrame | None) -> dict[str, Any]:
         "steps": recipe.get("steps"),
         "views": None if scores is None else len(scores),
         "resolution": recipe.get("resolution"),
+        "view_resolution": recipe.get("orbit", {}).get("resolution"),
+        "suite": recipe.get("suite"),
         "track": recipe.get("track"),
         "prior": config.get("prior", {}).get("checksum"),
+        "prior_name": config.get("prior", {}).get("name"),
         "device": record.get("device"),
         "memory": record.get("memory"),
         **cost(record),

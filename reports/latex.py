@@ -11,6 +11,7 @@ SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "↑": r"$\uparrow$", "↓": r"$\downarrow$",
     "→": r"$\rightarrow$", "°": r"$^\circ$", "×": r"$\times$",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
 }  # fmt: skip
 
 
@@ -22,28 +23,45 @@ def escape(text: str) -> str:
 def latex(table: pd.DataFrame, paper: pd.DataFrame, setting: str) -> str:
     """A table environment with the blocks under their headings."""
     columns = columns_of(table)
-    header = ["Method", "Steps", "$n$", *(_header(c) for c in columns)]
+    names = ["Method", "Steps", "$n$", *map(header, columns)]
+    body: list[str] = []
+    for title, rows in blocks(table, paper):
+        body += heading(title, len(names))
+        body += [" & ".join(_row(row, columns)) + r" \\" for _, row in rows.iterrows()]
+    return environment(f"{NOTE[0].upper()}{NOTE[1:]}. {setting}.", names, body)
+
+
+def environment(caption: str, names: list[str], body: list[str]) -> str:
+    """A table as wide as the page; `names` of columns and `body`'s lines are LaTeX already, the caption is not."""
     lines = [
         "% needs \\usepackage{booktabs} and \\usepackage{graphicx}",
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{escape(NOTE[0].upper() + NOTE[1:])}. {escape(setting)}.}}",
+        rf"\caption{{{escape(caption)}}}",
         r"\resizebox{\linewidth}{!}{%",
-        rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(names) - 1)}}}",
         r"\toprule",
-        " & ".join(header) + r" \\",
+        " & ".join(names) + r" \\",
+        *body,
     ]
-    for title, rows in blocks(table, paper):
-        lines += [r"\midrule", rf"\multicolumn{{{len(header)}}}{{l}}{{\emph{{{escape(title)}}}}} \\", r"\addlinespace"]
-        lines += [" & ".join(_row(row, columns)) + r" \\" for _, row in rows.iterrows()]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table}"]) + "\n"
 
 
+def heading(title: str, width: int) -> list[str]:
+    """A rule, and the title over `width` columns."""
+    return [r"\midrule", rf"\multicolumn{{{width}}}{{l}}{{\emph{{{escape(title)}}}}} \\", r"\addlinespace"]
+
+
+def in_math(cell: str, mark: str = "") -> str:
+    """A cell of numbers, with a mark that is LaTeX already; a dash where there is none."""
+    numbers = cell.replace(" ± ", r" \pm ")
+    return "--" if cell == "-" else f"${numbers}{mark}$"
+
+
 def _row(row: pd.Series, columns: list[Column]) -> list[str]:
-    cells = [cell(row, c).replace(" ± ", r" \pm ") for c in columns]
-    return [escape(row["method"]), escape(row["steps"]), count(row), *("--" if c == "-" else f"${c}$" for c in cells)]
+    return [escape(row["method"]), escape(row["steps"]), count(row), *(in_math(cell(row, c)) for c in columns)]
 
 
-def _header(column: Column) -> str:
+def header(column: Column) -> str:
     """Name and arrow above, unit below."""
     return escape(f"{column.header} {column.arrow}".strip() + (f" ({column.unit})" if column.unit else ""))

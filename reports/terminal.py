@@ -47,7 +47,7 @@ def _fitting(rows: pd.DataFrame, columns: Sequence[Column], width: int) -> list[
     parts: list[list[Column]] = [[]]
     used = start
     for column in columns:
-        cells = [_head(column), *(cell(row, column, _between(width)) for _, row in rows.iterrows())]
+        cells = [head(column), *(cell(row, column, _between(width)) for _, row in rows.iterrows())]
         wide = max(len(line) for text in cells for line in text.split("\n")) + 1
         if parts[-1] and used + wide > width:
             parts, used = [*parts, []], start
@@ -61,13 +61,13 @@ def _table(title: str, rows: pd.DataFrame, columns: Sequence[Column], width: int
     for header, justify in (("Method", "left"), ("Steps", "right"), ("n", "right")):
         table.add_column(header, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     for column in columns:
-        table.add_column(_head(column), justify="right", no_wrap=True)
+        table.add_column(head(column), justify="right", no_wrap=True)
     for _, row in rows.iterrows():
         table.add_row(row["method"], row["steps"], count(row), *(cell(row, c, _between(width)) for c in columns))
     return table
 
 
-def _head(column: Column) -> str:
+def head(column: Column) -> str:
     """Name, in two lines where it has two words, above unit and arrow."""
     tail = " ".join(part for part in (column.unit, column.arrow) if part)
     name = column.header.replace(" ", "\n", 1)

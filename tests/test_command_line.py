@@ -83,6 +83,8 @@ def test_list_names_everything(capsys):
         (["sweep", "sds", "--lr", "0"], "'0' is not a number above 0"),
         (["sweep", "sds", "--cfg", "5", "--select", "iuo"], "did you mean 'iou'"),
         (["check", "RUN"], "--baseline"),
+        (["table", "RUN", "--compare", "publshed"], "no comparison 'publshed': did you mean 'published'?"),
+        (["table", "RUN", "--compare", ""], "no comparison '': known: published."),
         (["score"], "RUN"),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else "",

@@ -1,0 +1,161 @@
+"""A comparison with the paper (`reports.compare`) in Markdown, LaTeX and the terminal: for each rule ours, the
+published row, and the difference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pandas as pd
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from reports import Frames
+from reports.columns import BY_KEY, PAPER
+from reports.latex import environment, escape, heading, in_math
+from reports.latex import header as latex_header
+from reports.markdown import pipes
+from reports.tables import cell, count, setting
+from reports.terminal import head, troubles
+
+OUTSIDE = "*"
+NOTE = (
+    "ours and the paper's: mean ± standard deviation over prompts x views, ours over the n jobs that left an object, "
+    "(failed) jobs apart; difference: ours - the paper's ± our standard error, clustered by prompt; "
+    f"{OUTSIDE} ours lies outside the paper's mean ± its standard deviation"
+)
+TITLES = {
+    "1": "Beside the paper's Table 1",
+    "2": "Beside the paper's Table 2 (3D Gaussians)",
+    "-": "Without a row in the paper",
+}
+
+
+class Line(NamedTuple):
+    """`cells`, one for each of PAPER. `inside` as in the comparison, of a difference; "-" of other lines."""
+
+    kind: str  # "ours", "paper" or "difference"
+    name: str
+    steps: str
+    n: str
+    cells: list[str]
+    inside: list[str]
+
+
+def blocks(compared: pd.DataFrame, between: str = " ± ") -> Iterator[tuple[str, list[list[Line]]]]:
+    """The lines of each rule, under the headings of TITLES that there is something for."""
+    for number, title in TITLES.items():
+        part = compared[compared["table"] == number]
+        rules = part.groupby(["published", "method"], sort=False)
+        if len(part):
+            yield title, [list(_lines(rows.set_index("metric"), between)) for _, rows in rules]
+
+
+def _lines(rows: pd.DataFrame, between: str) -> Iterator[Line]:
+    """Of a rule, by metric: ours, the paper's where it has one, and the difference where there are both."""
+    first, none = rows.iloc[0], ["-"] * len(PAPER)
+    ours, paper = ([_number(rows, c.key, prefix, between) for c in PAPER] for prefix in ("", "published_"))
+    own = "not run" if first["method"] == "-" else first["method"]
+    yield Line("ours", own, _thousands(first["steps"]), count(first), ours, none)
+    if first["published"] != "-":
+        yield Line("paper", f"{first['published']}, paper", _thousands(first["published_steps"]), "-", paper, none)
+    if "-" not in (first["method"], first["published"]):
+        inside = rows.loc[[c.key for c in PAPER], "inside"].tolist()
+        yield Line("difference", "difference", "", "", [_gap(rows, c.key, between) for c in PAPER], inside)
+
+
+def _number(rows: pd.DataFrame, key: str, prefix: str, between: str) -> str:
+    named = {f"{key}_{name}": rows.loc[key, f"{prefix}{name}"] for name in ("mean", "std")}
+    return cell(pd.Series(named), BY_KEY[key], between)
+
+
+def _gap(rows: pd.DataFrame, key: str, between: str) -> str:
+    gap, error, decimals = rows.loc[key, "difference"], rows.loc[key, "stderr"], BY_KEY[key].decimals
+    if pd.isna(gap):
+        return "-"
+    text = f"{round(gap, decimals) + 0.0:+.{decimals}f}"  # + 0.0: no "-0.0"
+    return text if pd.isna(error) else f"{text}{between}{error:.{decimals}f}"
+
+
+def _thousands(steps: str) -> str:
+    return "/".join(f"{int(part):,}" if part.isdecimal() else part for part in steps.split("/"))
+
+
+def markdown(compared: pd.DataFrame, notes: list[str], about: str) -> str:
+    """The notes, then a table a heading. `about`: prior, encoder and machine."""
+    said = f"{NOTE[0].upper()}{NOTE[1:]}.".replace(OUTSIDE, rf"\{OUTSIDE}")
+    text = ["# Beside the published tables", "", *(f"- {note}" for note in notes), "", said]
+    text += ["", f"{about}."] if about else []
+    for title, rules in blocks(compared):
+        body = [
+            [line.name, line.steps, line.n, *map(_starred, line.cells, line.inside)] for rule in rules for line in rule
+        ]
+        text += ["", f"## {title}", "", *pipes(["Rule", "Steps", "n", *(c.title for c in PAPER)], body)]
+    return "\n".join(text) + "\n"
+
+
+def _starred(text: str, inside: str) -> str:
+    return rf"{text} \{OUTSIDE}" if inside == "no" else text
+
+
+def latex(compared: pd.DataFrame, notes: list[str], about: str) -> str:
+    """A table environment: the lines of a rule together, the notes in its caption."""
+    header = ["Rule", "Steps", "$n$", *map(latex_header, PAPER)]
+    body: list[str] = []
+    for title, rules in blocks(compared):
+        body += heading(title, len(header))
+        for k, rule in enumerate(rules):
+            body += [r"\addlinespace"] if k else []
+            body += [" & ".join(_latex_cells(line)) + r" \\" for line in rule]
+    said = [f"{NOTE[0].upper()}{NOTE[1:]}.", *notes, *([f"{about}."] if about else [])]
+    return environment(" ".join(said), header, body)
+
+
+def _latex_cells(line: Line) -> list[str]:
+    marks = ["^{*}" if inside == "no" else "" for inside in line.inside]
+    facts = ["--" if fact == "-" else escape(fact) for fact in (line.name, line.steps, line.n)]
+    return [*facts, *map(in_math, line.cells, marks)]
+
+
+def show(frames: Frames, compared: pd.DataFrame, notes: list[str], console: Console) -> None:
+    """Print each heading's table in as many parts as the terminal's width needs, then what to know about them."""
+    for title, rules in blocks(compared, "±"):
+        for columns in _fitting(rules, console):
+            console.print(_table(title, rules, columns), "")
+            title = ""
+    console.print(f"{NOTE}; arrows point to the better.", style="dim", highlight=False)
+    console.print(setting(frames), style="dim", highlight=False)
+    for note in [*notes, *troubles(frames)]:
+        console.print(note, style="yellow", highlight=False, markup=False)
+
+
+def _fitting(rules: list[list[Line]], console: Console) -> list[list[int]]:
+    """The numbers of PAPER's columns, part by part."""
+    unbound, parts = console.options.update(width=1000), [[0]]
+    for k in range(1, len(PAPER)):
+        table = _table("", rules, [*parts[-1], k])
+        if Measurement.get(console, unbound, table).maximum > console.width:
+            parts.append([])
+        parts[-1].append(k)
+    return parts
+
+
+def _table(title: str, rules: list[list[Line]], columns: list[int]) -> Table:
+    table = Table(title=title or None, title_justify="left", title_style="bold", box=None, padding=(0, 1, 0, 0))
+    for header, justify in (("Rule", "left"), ("Steps", "right"), ("n", "right")):
+        table.add_column(header, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    for k in columns:
+        table.add_column(head(PAPER[k]), justify="right", no_wrap=True)
+    for number, rule in enumerate(rules):
+        if number:
+            table.add_row()
+        for line in rule:
+            cells = [_cell(line.cells[k], line.inside[k]) for k in columns]
+            table.add_row(Text(line.name), line.steps, line.n, *cells, style="dim" if line.kind == "paper" else "")
+    return table
+
+
+def _cell(text: str, inside: str) -> Text:
+    return Text(f"{OUTSIDE}{text}" if inside == "no" else text, style={"yes": "green", "no": "yellow"}.get(inside, ""))
