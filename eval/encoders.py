@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,19 @@ from errors import UserError
 
 BATCH = 50  # images encoded together
 PARTS = ("config.json", "model.safetensors")
+
+
+class Encodes(Protocol):
+    """What a metric over features asks of an encoder; `checksum` tells encoders apart."""
+
+    @property
+    def checksum(self) -> str: ...
+
+    def images(self, images: Float[Tensor, "V 3 H W"]) -> Float[Tensor, "V D"]:
+        """Unit features of images in [0, 1], by way of 8 bits."""
+
+    def texts(self, texts: list[str]) -> Float[Tensor, "N D"]:
+        """Unit features of texts, cut at the model's longest."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +105,13 @@ def load_clip(folder: str | Path, device: torch.device | str = "cpu") -> Encoder
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise UserError(f"The CLIP in {folder} cannot be read: {str(error).splitlines()[0]}") from error
     return Encoder(model.eval().requires_grad_(False).to(device), processor, checksum(folder))
+
+
+def tokenizer_of(folder: Path) -> Any:
+    """CLIP's tokenizer in a local folder."""
+    from transformers import CLIPTokenizer
+
+    return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
 
 
 def checksum(folder: Path) -> str:
