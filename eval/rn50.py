@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from errors import UserError
-from eval.encoders import BATCH, checksum, eight_bits, tokenizer_of
+from eval.encoders import BATCH, checksum, eight_bits, half, tokenizer_of
 
 WEIGHTS = "RN50.safetensors"
 PARTS = (WEIGHTS, "tokenizer.json", "tokenizer_config.json")
@@ -45,9 +45,10 @@ class RN50:
     def images(self, images: Float[Tensor, "V 3 H W"]) -> Float[Tensor, "V D"]:
         """Unit features of images in [0, 1], by way of 8 bits, as a picture on disk has them."""
         mean, std = (torch.tensor(c, device=self.device).view(3, 1, 1) for c in (MEAN, STD))
-        features = [
-            seen(self.weights, (eight_bits(chunk).to(self.device) / 255 - mean) / std) for chunk in images.split(BATCH)
-        ]
+        features = []
+        for chunk in images.split(BATCH):
+            with half(self.device):
+                features.append(seen(self.weights, (eight_bits(chunk).to(self.device) / 255 - mean) / std))
         return F.normalize(torch.cat(features).float(), dim=-1).cpu()
 
     @torch.inference_mode()
@@ -59,7 +60,9 @@ class RN50:
             tokens, self.tokenizer(texts, truncation=True, max_length=limit)["input_ids"], strict=True
         ):
             row[: len(found)] = torch.tensor(found)
-        return F.normalize(read(self.weights, tokens.to(self.device)).float(), dim=-1).cpu()
+        with half(self.device):
+            features = read(self.weights, tokens.to(self.device))
+        return F.normalize(features.float(), dim=-1).cpu()
 
 
 def load_rn50(folder: str | Path, device: torch.device | str = "cpu") -> RN50:

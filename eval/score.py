@@ -12,7 +12,7 @@ import math
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -24,7 +24,7 @@ from eval import views
 from eval.clip_iqa import SENTENCES, clip_iqa
 from eval.clip_score import clip_score
 from eval.divergence import DIVERGED, classify
-from eval.encoders import Encoder
+from eval.encoders import Encoder, Encodes
 from eval.image_reward import ImageReward
 from eval.r_precision import r_precision
 from prompts import Prompt
@@ -32,7 +32,8 @@ from scene.background import GREY
 
 SCORES = "scores.csv"
 VIEWS = 50  # of a job whose record does not say
-STAMP = ("encoder", "candidates", "truth", "encoder_2", "reward")  # columns that say with what a file was made
+# columns that say with what a file was made
+STAMP = ("encoder", "candidates", "truth", "encoder_iqa", "encoder_2", "reward")
 
 Truth = Callable[[str], tuple[Tensor, Tensor]]
 
@@ -43,6 +44,7 @@ class Scorer:
     `prompts` are the candidates of R-Precision: all of the suite's. `truth`, for a suite whose objects are known, takes
     a prompt's text to the true views of its K variants at the job's azimuths: rgb (K,V,3,H,W), premultiplied, on black,
     and opacity.
+    `iqa` is the encoder of CLIP-IQA: the first itself where it is "clip"; without one its columns are left out.
     `second` is another CLIP, for R-Precision alone.
     """
 
@@ -51,14 +53,16 @@ class Scorer:
         encoder: Encoder,
         prompts: Iterable[Prompt],
         truth: Truth | None = None,
-        second: Encoder | None = None,
+        second: Encodes | None = None,
         reward: ImageReward | None = None,
+        iqa: Encodes | Literal["clip"] | None = "clip",
     ):
         self.encoder, self.prompts, self.truth = encoder, tuple(prompts), truth
         self.second, self.reward = second, reward
+        self.iqa = encoder if iqa == "clip" else iqa
         texts = [p.text for p in self.prompts]
         self._texts, self._texts_2 = encoder.texts(texts), second.texts(texts) if second else None
-        self._anchors = encoder.texts(SENTENCES)
+        self._anchors = self.iqa.texts(SENTENCES) if self.iqa else None
         self._number = {p.id: n for n, p in enumerate(self.prompts)}
 
     @property
@@ -74,7 +78,9 @@ class Scorer:
             )
         own, image = self._number[prompt_id], self.encoder.images(pictures.rgb)
         scores = {"clip_score": clip_score(image, self._texts[own])}
-        scores |= {f"iqa_{name}": p for name, p in clip_iqa(image, self._anchors).items()}
+        if self.iqa and self._anchors is not None:
+            looked = image if self.iqa is self.encoder else self.iqa.images(pictures.rgb)
+            scores |= {f"iqa_{name}": p for name, p in clip_iqa(looked, self._anchors).items()}
         if self.reward:
             scores["image_reward"] = self.reward.score(pictures.rgb, self.prompts[own].text)
         scores["r_precision"] = r_precision(image, self._texts, own)
@@ -172,7 +178,9 @@ def _stamp(scorer: Scorer) -> dict[str, str]:
         "candidates": " ".join(p.id[:2] for p in scorer.prompts),
         "truth": "known" if scorer.truth else "unknown",
     }
-    others = {"encoder_2": scorer.second, "reward": scorer.reward}
+    if scorer.iqa is not scorer.encoder:
+        stamp["encoder_iqa"] = scorer.iqa.checksum[:16] if scorer.iqa else "none"
+    others: dict[str, Encodes | ImageReward | None] = {"encoder_2": scorer.second, "reward": scorer.reward}
     return stamp | {name: model.checksum[:16] for name, model in others.items() if model}
 
 
