@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from engine.plan import device_of
 from engine.recipes import Orbit
 from errors import UserError
 from eval import views
-from eval.encoders import load_clip
+from eval.encoders import Encodes, load_clip
 from eval.image_reward import ImageReward
 from eval.rn50 import load_rn50
 from eval.score import Scorer, Truth, read_json
@@ -115,5 +115,7 @@ def scorer_of(suite: str, judges: Judges, truth: Truth | None, device: str = "cp
     clip = load_clip(judges.clip, place)
     second = load_clip(judges.second, place) if judges.second else None
     reward = ImageReward.load(judges.reward, place) if judges.reward else None
-    iqa = load_rn50(judges.iqa, place) if judges.iqa and judges.iqa != judges.clip else None
-    return Scorer(clip, load(suite), truth, second, reward, "clip" if judges.iqa == judges.clip else iqa)
+    iqa: Encodes | Literal["clip"] | None = "clip"
+    if judges.iqa != judges.clip:
+        iqa = load_rn50(judges.iqa, place) if judges.iqa else None
+    return Scorer(clip, load(suite), truth, second, reward, iqa, directions=suite != "world")

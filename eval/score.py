@@ -27,6 +27,7 @@ from eval.divergence import DIVERGED, classify
 from eval.encoders import Encoder, Encodes
 from eval.image_reward import ImageReward
 from eval.r_precision import r_precision
+from eval.view_preference import WORDS, view_preference
 from prompts import Prompt
 from scene.background import GREY
 
@@ -45,7 +46,8 @@ class Scorer:
     a prompt's text to the true views of its K variants at the job's azimuths: rgb (K,V,3,H,W), premultiplied, on black,
     and opacity.
     `iqa` is the encoder of CLIP-IQA: the first itself where it is "clip"; without one its columns are left out.
-    `second` is another CLIP, for R-Precision alone.
+    `second` is another CLIP, for R-Precision alone. `directions`, for objects that are not known: whether the prompts
+    are asked for front and back.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Scorer:
         second: Encodes | None = None,
         reward: ImageReward | None = None,
         iqa: Encodes | Literal["clip"] | None = "clip",
+        directions: bool = False,
     ):
         self.encoder, self.prompts, self.truth = encoder, tuple(prompts), truth
         self.second, self.reward = second, reward
@@ -63,7 +66,12 @@ class Scorer:
         texts = [p.text for p in self.prompts]
         self._texts, self._texts_2 = encoder.texts(texts), second.texts(texts) if second else None
         self._anchors = self.iqa.texts(SENTENCES) if self.iqa else None
+        self._directions = encoder.texts([t + word for t in texts for word in WORDS]) if directions else None
         self._number = {p.id: n for n, p in enumerate(self.prompts)}
+
+    @property
+    def asks_for_views(self) -> bool:
+        return self._directions is not None
 
     @property
     def cut(self) -> dict[str, int]:
@@ -86,6 +94,8 @@ class Scorer:
         scores["r_precision"] = r_precision(image, self._texts, own)
         if self.second and self._texts_2 is not None:
             scores["r_precision_2"] = r_precision(self.second.images(pictures.rgb), self._texts_2, own)
+        if self._directions is not None:
+            scores["view_preference"] = view_preference(image, *self._directions[2 * own : 2 * own + 2])
         if pictures.opacity is not None:
             scores["opacity"] = pictures.opacity.mean((1, 2, 3))
             if self.truth:
@@ -176,7 +186,7 @@ def _stamp(scorer: Scorer) -> dict[str, str]:
     stamp = {
         "encoder": scorer.encoder.checksum[:16],
         "candidates": " ".join(p.id[:2] for p in scorer.prompts),
-        "truth": "known" if scorer.truth else "unknown",
+        "truth": "known" if scorer.truth else "views" if scorer.asks_for_views else "unknown",
     }
     if scorer.iqa is not scorer.encoder:
         stamp["encoder_iqa"] = scorer.iqa.checksum[:16] if scorer.iqa else "none"

@@ -75,6 +75,7 @@ def test_the_worlds_judges_are_shipped(place):
     )
     scorer = scoring.scorer_of("world", judges, None)
     assert scorer.iqa is scorer.encoder
+    assert not scorer.asks_for_views
     assert scorer.reward is not None
     assert scorer.second is not None
     assert scoring.remarks(judges, scorer) == []
@@ -96,7 +97,8 @@ def test_the_papers_judges_are_those_fetched(fetched, run, capsys):
     assert main(["score", str(run), "--suite", "paper", "--device", "cpu"]) == 0
     assert "left out" not in capsys.readouterr().out
     scorer, scores = scoring.scorer_of("paper", judges, None), scores_of(run)
-    assert {*IQA, "image_reward"} <= {*scores}
+    assert {*IQA, "image_reward", "view_preference"} <= {*scores}
+    assert set(scores["truth"]) == {"views"}
     judged = {"encoder": scorer.encoder, "encoder_iqa": scorer.iqa, "reward": scorer.reward}
     assert len({model.checksum for model in judged.values()}) == 3
     for name, model in judged.items():
