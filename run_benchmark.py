@@ -18,9 +18,11 @@ from prompts import load, select
 
 if TYPE_CHECKING:
     from engine.plan import Plan
+    from engine.scoring import Judges
     from eval.score import Truth
 
-CLIP = "a CLIP folder to score with; default: the world's, for its suite"
+CLIP = "a CLIP folder to score with; default: the world's, or the one that fetch brought"
+DEVICE = "auto (default), cpu or cuda"
 DESCRIPTION = """Take text-to-3D score distillation from prompt to table.
 
 Without arguments: a first look, two methods on four prompts of the world's suite."""
@@ -101,7 +103,7 @@ def with_settings(parser: Parser) -> Parser:
     parser.add_argument("--prior", metavar="PATH", help="a Stable Diffusion folder, random:sd21 or exact")
     parser.add_argument("--phi", metavar="PATH", help="a folder whose U-Net vsd and esd train; default: the prior's")
     parser.add_argument("--clip", metavar="PATH", help=CLIP)
-    parser.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cpu or cuda")
+    parser.add_argument("--device", default="auto", metavar="NAME", help=DEVICE)
     parser.add_argument("--out", metavar="DIR", help="default: results/runs/SUITE-TRACK")
     parser.add_argument("--jobs", default="auto", metavar="N", help="processes; default: one a core, one on a GPU")
     parser.add_argument("--together", type=positive, default=1, metavar="N", help="scenes a process; default: 1")
@@ -157,6 +159,7 @@ def score_parser() -> Parser:
     parser.add_argument("run", metavar="RUN", type=Path)
     parser.add_argument("--suite", metavar="NAME", help="default: as the run says")
     parser.add_argument("--clip", metavar="PATH", help=CLIP)
+    parser.add_argument("--device", default="auto", metavar="NAME", help=DEVICE)
     return parser
 
 
@@ -166,13 +169,13 @@ def run(arguments: list[str]) -> int:
     from engine import plan, scoring
 
     plan.check_names(options)
-    clip, console = scoring.clip_of(options.suite, options.clip), Console()
+    judges, console = scoring.judges_of(options.suite, options.clip), Console()
     todo = plan.plan(options, console)
     crashed = carried_out(todo, console)
-    if clip is None:
-        console.print("Not scored: the paper's suite needs --clip, a folder in transformers' format.", soft_wrap=True)
+    if judges.clip is None:
+        console.print(scoring.UNSCORED, highlight=False, soft_wrap=True)
     else:
-        score_and_report(todo.run, options.suite, clip, console)
+        score_and_report(todo.run, options.suite, judges, options.device, console)
     return int(crashed)
 
 
@@ -188,7 +191,7 @@ def carried_out(todo: Plan, console: Console) -> bool:
 
 def sweep(arguments: list[str]) -> int:
     options = sweep_parser().parse_args(arguments)
-    from engine import plan
+    from engine import plan, scoring
     from engine import sweep as sweeping
     from reports import load, terminal
     from reports import sweep as outcome
@@ -196,10 +199,10 @@ def sweep(arguments: list[str]) -> int:
     sweeping.complete(options)
     plan.check_names(options)
     names.known("metric", options.select, outcome.metrics(options.suite))
-    clip, console = scored_with(options.suite, options.clip), Console()
+    judges, console = scoring.required(scoring.judges_of(options.suite, options.clip)), Console()
     todo = plan.plan(options, console, sweeping.rows(options))
     crashed = carried_out(todo, console)
-    score_missing(todo.run, options.suite, clip, console)
+    score_missing(todo.run, options.suite, judges, options.device, console)
     frames = outcome.only(load(todo.run), {job.path.parts for job in todo.jobs})
     for line in terminal.troubles(frames):
         console.print(line, style="yellow", highlight=False, markup=False)
@@ -216,27 +219,17 @@ def score(arguments: list[str]) -> int:
     from engine import scoring
 
     suite = scoring.suite_of(options.run, options.suite)
-    score_and_report(options.run, suite, scored_with(suite, options.clip), Console())
+    score_and_report(options.run, suite, scoring.judges_of(suite, options.clip), options.device, Console())
     return 0
 
 
-def scored_with(suite: str, clip: str | None) -> Path:
-    """The folder of a CLIP, without which there are no scores."""
-    from engine import scoring
-
-    folder = scoring.clip_of(suite, clip)
-    if folder is None:
-        raise UserError("The paper's suite needs --clip, a folder in transformers' format.")
-    return folder
-
-
-def score_and_report(run: Path, suite: str, clip: Path, console: Console) -> None:
+def score_and_report(run: Path, suite: str, judges: Judges, device: str, console: Console) -> None:
     """Score what is not scored yet, then write and print the tables."""
-    truth, new = score_missing(run, suite, clip, console)
+    truth, new = score_missing(run, suite, judges, device, console)
     report(run, console, truth, new)
 
 
-def score_missing(run: Path, suite: str, clip: Path, console: Console) -> tuple[Truth | None, bool]:
+def score_missing(run: Path, suite: str, judges: Judges, device: str, console: Console) -> tuple[Truth | None, bool]:
     """Score what is not scored yet, and draw each job's views; returns the true views, and whether there was any."""
     from engine import scoring
     from eval import views
@@ -244,10 +237,11 @@ def score_missing(run: Path, suite: str, clip: Path, console: Console) -> tuple[
     from reports.figures import contact_sheet, turntable
 
     truth = scoring.truth_of(run, suite)
+    scorer = scoring.scorer_of(suite, judges, truth, device)
+    for line in scoring.remarks(judges, scorer):
+        console.print(line, style="yellow", highlight=False, soft_wrap=True)
     with console.status("Scoring") as status:
-        fresh = score_run(
-            run, scoring.scorer_of(suite, clip, truth), lambda job, _: status.update(f"Scored {job.relative_to(run)}")
-        )
+        fresh = score_run(run, scorer, lambda job, _: status.update(f"Scored {job.relative_to(run)}"))
         for job in filter(views.has_pictures, fresh):
             contact_sheet(job)
             turntable(job)
@@ -324,7 +318,7 @@ def ablate_parser() -> Parser:
     parser.add_argument("--steps", type=positive, metavar="N", help="instead of 300, or 100 of a picture")
     parser.add_argument("--views", type=positive, metavar="N", help="to score a volume from; default: 50")
     parser.add_argument("--prior", metavar="PATH", help="a Stable Diffusion folder or exact; default: the world's")
-    parser.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cpu or cuda")
+    parser.add_argument("--device", default="auto", metavar="NAME", help=DEVICE)
     parser.add_argument("--jobs", default="auto", metavar="N", help="processes; default: one a core, one on a GPU")
     parser.add_argument("--out", metavar="DIR", help="default: results/runs/ablate-NAME")
     parser.add_argument("--overwrite", action="store_true", help="replace results of other settings in --out")

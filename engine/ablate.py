@@ -166,9 +166,7 @@ def run(options: Namespace, console: Console) -> tuple[Path, dict[str, str], boo
 
 
 def score(folder: Path, console: Console) -> None:
-    clip = scoring.clip_of("world", None)
-    assert clip is not None, "the world has a CLIP of its own"
-    scorer = scoring.scorer_of("world", clip, scoring.truth_of(folder, "world"))
+    scorer = scoring.scorer_of("world", scoring.judges_of("world"), scoring.truth_of(folder, "world"))
     with console.status("Scoring") as status:
         score_run(folder, scorer, lambda job, _: status.update(f"Scored {job.relative_to(folder)}"))
 

@@ -1,34 +1,73 @@
-"""With what a run is scored: the suite's prompts, an encoder, and, for toys, a second one, a reward, and the truth from
-the run's own cameras."""
+"""With what a run is scored: the suite's prompts, its judges (encoders and a reward), and, for toys, the truth from the
+run's own cameras."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from engine import names
+from engine import names, weights
+from engine.plan import device_of
 from engine.recipes import Orbit
 from errors import UserError
 from eval import views
-from eval.encoders import load_clip
+from eval.encoders import Encodes, load_clip
 from eval.image_reward import ImageReward
+from eval.rn50 import load_rn50
 from eval.score import Scorer, Truth, read_json
 from prompts import load
 
 WORLD = Path(__file__).parents[1] / "world" / "models"
 WORLD_CLIP, WORLD_CLIP_2, WORLD_REWARD = (WORLD / name for name in ("tiny-clip", "tiny-clip-2", "tiny-reward"))
+UNSCORED = "There is no CLIP to score the paper's suite with: run_benchmark.py fetch clip-vit-b32 or give --clip."
+LEFT_OUT = "{} is left out, for its weight {} is not there: run_benchmark.py fetch {} brings it."
 
 
-def clip_of(suite: str, clip: str | None) -> Path | None:
-    """The folder of the CLIP that scores a suite; None where it has none of its own and none is given."""
-    folder = Path(clip) if clip else WORLD_CLIP if suite == "world" else None
-    if folder and not (folder / "config.json").is_file():
-        raise UserError(f"There is no CLIP at {folder}: give --clip a folder in transformers' format.")
-    return folder
+@dataclass(frozen=True)
+class Judges:
+    """Folders of the models that score a suite; None for what is not there. Without `clip` nothing is scored; where
+    `iqa` is the same folder, the one CLIP judges both."""
+
+    clip: Path | None
+    iqa: Path | None = None
+    reward: Path | None = None
+    second: Path | None = None
+
+
+def judges_of(suite: str, clip: str | None = None) -> Judges:
+    """The judges of a suite: the world's own, or the published ones as far as they were fetched. `clip`, a folder, in
+    place of the first. Raises UserError where that is none."""
+    given = Path(clip) if clip else None
+    if given and not (given / "config.json").is_file():
+        raise UserError(f"There is no CLIP at {given}: give --clip a folder in transformers' format.")
+    if suite == "world":
+        own = given or WORLD_CLIP
+        reward, second = (folder if folder.is_dir() else None for folder in (WORLD_REWARD, WORLD_CLIP_2))
+        return Judges(own, own, reward, second)
+    published = weights.folder
+    return Judges(given or published("clip-vit-b32"), published("clip-iqa-rn50"), published("image-reward"))
+
+
+def required(judges: Judges) -> Judges:
+    """The same; raises UserError where they cannot score."""
+    if judges.clip is None:
+        raise UserError(UNSCORED)
+    return judges
+
+
+def remarks(judges: Judges, scorer: Scorer) -> list[str]:
+    """What a reader of the scores must know: columns that are left out, and prompts that are not read to their end."""
+    wanted = {"CLIP-IQA": ("clip-iqa-rn50", judges.iqa), "ImageReward": ("image-reward", judges.reward)}
+    said = [LEFT_OUT.format(what, name, name) for what, (name, folder) in wanted.items() if folder is None]
+    if cut := list(scorer.cut):
+        prompts = "1 prompt is" if len(cut) == 1 else f"{len(cut)} prompts are"
+        said.append(f"{prompts} longer than the encoder reads ({scorer.encoder.longest} tokens): {', '.join(cut)}.")
+    return said
 
 
 def config_of(run: Path) -> dict[str, Any]:
@@ -69,8 +108,14 @@ def truth_of(run: Path, suite: str) -> Truth | None:
     return truth
 
 
-def scorer_of(suite: str, clip: Path, truth: Truth | None, device: str = "cpu") -> Scorer:
-    """Toys are judged by the world's second CLIP and its reward too, where these are there."""
-    second = load_clip(WORLD_CLIP_2, device) if suite == "world" and WORLD_CLIP_2.is_dir() else None
-    reward = ImageReward.load(WORLD_REWARD, device) if suite == "world" and WORLD_REWARD.is_dir() else None
-    return Scorer(load_clip(clip, device), load(suite), truth, second, reward)
+def scorer_of(suite: str, judges: Judges, truth: Truth | None, device: str = "cpu") -> Scorer:
+    """The judges at work on a device: cpu, cuda or auto."""
+    place, judges = device_of(device), required(judges)
+    assert judges.clip is not None
+    clip = load_clip(judges.clip, place)
+    second = load_clip(judges.second, place) if judges.second else None
+    reward = ImageReward.load(judges.reward, place) if judges.reward else None
+    iqa: Encodes | Literal["clip"] | None = "clip"
+    if judges.iqa != judges.clip:
+        iqa = load_rn50(judges.iqa, place) if judges.iqa else None
+    return Scorer(clip, load(suite), truth, second, reward, iqa, directions=suite != "world")

@@ -6,9 +6,10 @@ Every metric reads unit features, so that a picture is encoded once for all of t
 from __future__ import annotations
 
 import hashlib
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,20 @@ from errors import UserError
 
 BATCH = 50  # images encoded together
 PARTS = ("config.json", "model.safetensors")
+HALVED = ("cuda",)  # kinds of device on which encoders compute in half precision
+
+
+class Encodes(Protocol):
+    """What a metric over features asks of an encoder; `checksum` tells encoders apart."""
+
+    @property
+    def checksum(self) -> str: ...
+
+    def images(self, images: Float[Tensor, "V 3 H W"]) -> Float[Tensor, "V D"]:
+        """Unit features of images in [0, 1], by way of 8 bits."""
+
+    def texts(self, texts: list[str]) -> Float[Tensor, "N D"]:
+        """Unit features of texts, cut at the model's longest."""
 
 
 @dataclass(frozen=True)
@@ -36,23 +51,28 @@ class Encoder:
         features = []
         for chunk in images.split(BATCH):
             pixels = self.processor(images=list(eight_bits(chunk).cpu()), return_tensors="pt")["pixel_values"]
-            features.append(pooled(self.model.get_image_features(pixels.to(self.model.device))))
+            with half(self.model.device):
+                features.append(pooled(self.model.get_image_features(pixels.to(self.model.device))))
         return F.normalize(torch.cat(features).float(), dim=-1).cpu()
 
     @torch.inference_mode()
     def texts(self, texts: list[str]) -> Float[Tensor, "N D"]:
         """Unit features of texts, cut at the model's longest."""
-        limit = self.model.config.text_config.max_position_embeddings
         tokens = self.processor.tokenizer(
-            texts, padding=True, truncation=True, max_length=limit, return_tensors="pt"
+            texts, padding=True, truncation=True, max_length=self.longest, return_tensors="pt"
         ).to(self.model.device)
-        features = self.model.get_text_features(tokens["input_ids"], tokens["attention_mask"])
+        with half(self.model.device):
+            features = self.model.get_text_features(tokens["input_ids"], tokens["attention_mask"])
         return F.normalize(pooled(features).float(), dim=-1).cpu()
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest text that the model reads whole."""
+        return self.model.config.text_config.max_position_embeddings
 
     def cut(self, text: str) -> int:
         """Tokens of the text beyond the model's longest: those that no score sees."""
-        limit = self.model.config.text_config.max_position_embeddings
-        return max(len(self.processor.tokenizer(text, verbose=False)["input_ids"]) - limit, 0)
+        return max(len(self.processor.tokenizer(text, verbose=False)["input_ids"]) - self.longest, 0)
 
 
 class Plain:
@@ -92,6 +112,18 @@ def load_clip(folder: str | Path, device: torch.device | str = "cpu") -> Encoder
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise UserError(f"The CLIP in {folder} cannot be read: {str(error).splitlines()[0]}") from error
     return Encoder(model.eval().requires_grad_(False).to(device), processor, checksum(folder))
+
+
+def half(device: torch.device) -> AbstractContextManager:
+    """Half precision where it is the faster, on a GPU; what leaves an encoder is of single precision all the same."""
+    return torch.autocast(device.type, torch.float16, enabled=device.type in HALVED)
+
+
+def tokenizer_of(folder: Path) -> Any:
+    """CLIP's tokenizer in a local folder."""
+    from transformers import CLIPTokenizer
+
+    return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
 
 
 def checksum(folder: Path) -> str:

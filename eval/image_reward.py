@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from errors import UserError
 from eval import published_reward as published
-from eval.encoders import BATCH, checksum, eight_bits
+from eval.encoders import BATCH, checksum, eight_bits, half
 
 PARTS = ("config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json")
 
@@ -75,8 +75,9 @@ class ImageReward(nn.Module):
         """The reward of images in [0, 1] for a prompt."""
         words, rewards = self.words([prompt]), []
         for chunk in images.split(BATCH):
-            seen = self.look(self.pixels(chunk))
-            rewards.append(self.judge(seen, {k: v.expand(len(seen), -1) for k, v in words.items()}))
+            with half(self.device):
+                seen = self.look(self.pixels(chunk))
+                rewards.append(self.judge(seen, {k: v.expand(len(seen), -1) for k, v in words.items()}))
         return ((torch.cat(rewards).float() - self.config["mean"]) / self.config["std"]).cpu()
 
     def save(self, folder: str | Path) -> None:

@@ -12,7 +12,7 @@ import math
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -24,15 +24,17 @@ from eval import views
 from eval.clip_iqa import SENTENCES, clip_iqa
 from eval.clip_score import clip_score
 from eval.divergence import DIVERGED, classify
-from eval.encoders import Encoder
+from eval.encoders import Encoder, Encodes
 from eval.image_reward import ImageReward
 from eval.r_precision import r_precision
+from eval.view_preference import WORDS, view_preference
 from prompts import Prompt
 from scene.background import GREY
 
 SCORES = "scores.csv"
 VIEWS = 50  # of a job whose record does not say
-STAMP = ("encoder", "candidates", "truth", "encoder_2", "reward")  # columns that say with what a file was made
+# columns that say with what a file was made
+STAMP = ("encoder", "candidates", "truth", "encoder_iqa", "encoder_2", "reward")
 
 Truth = Callable[[str], tuple[Tensor, Tensor]]
 
@@ -43,7 +45,9 @@ class Scorer:
     `prompts` are the candidates of R-Precision: all of the suite's. `truth`, for a suite whose objects are known, takes
     a prompt's text to the true views of its K variants at the job's azimuths: rgb (K,V,3,H,W), premultiplied, on black,
     and opacity.
-    `second` is another CLIP, for R-Precision alone.
+    `iqa` is the encoder of CLIP-IQA: the first itself where it is "clip"; without one its columns are left out.
+    `second` is another CLIP, for R-Precision alone. `directions`, for objects that are not known: whether the prompts
+    are asked for front and back.
     """
 
     def __init__(
@@ -51,15 +55,23 @@ class Scorer:
         encoder: Encoder,
         prompts: Iterable[Prompt],
         truth: Truth | None = None,
-        second: Encoder | None = None,
+        second: Encodes | None = None,
         reward: ImageReward | None = None,
+        iqa: Encodes | Literal["clip"] | None = "clip",
+        directions: bool = False,
     ):
         self.encoder, self.prompts, self.truth = encoder, tuple(prompts), truth
         self.second, self.reward = second, reward
+        self.iqa = encoder if iqa == "clip" else iqa
         texts = [p.text for p in self.prompts]
         self._texts, self._texts_2 = encoder.texts(texts), second.texts(texts) if second else None
-        self._anchors = encoder.texts(SENTENCES)
+        self._anchors = self.iqa.texts(SENTENCES) if self.iqa else None
+        self._directions = encoder.texts([t + word for t in texts for word in WORDS]) if directions else None
         self._number = {p.id: n for n, p in enumerate(self.prompts)}
+
+    @property
+    def asks_for_views(self) -> bool:
+        return self._directions is not None
 
     @property
     def cut(self) -> dict[str, int]:
@@ -74,12 +86,16 @@ class Scorer:
             )
         own, image = self._number[prompt_id], self.encoder.images(pictures.rgb)
         scores = {"clip_score": clip_score(image, self._texts[own])}
-        scores |= {f"iqa_{name}": p for name, p in clip_iqa(image, self._anchors).items()}
+        if self.iqa and self._anchors is not None:
+            looked = image if self.iqa is self.encoder else self.iqa.images(pictures.rgb)
+            scores |= {f"iqa_{name}": p for name, p in clip_iqa(looked, self._anchors).items()}
         if self.reward:
             scores["image_reward"] = self.reward.score(pictures.rgb, self.prompts[own].text)
         scores["r_precision"] = r_precision(image, self._texts, own)
         if self.second and self._texts_2 is not None:
             scores["r_precision_2"] = r_precision(self.second.images(pictures.rgb), self._texts_2, own)
+        if self._directions is not None:
+            scores["view_preference"] = view_preference(image, *self._directions[2 * own : 2 * own + 2])
         if pictures.opacity is not None:
             scores["opacity"] = pictures.opacity.mean((1, 2, 3))
             if self.truth:
@@ -170,9 +186,11 @@ def _stamp(scorer: Scorer) -> dict[str, str]:
     stamp = {
         "encoder": scorer.encoder.checksum[:16],
         "candidates": " ".join(p.id[:2] for p in scorer.prompts),
-        "truth": "known" if scorer.truth else "unknown",
+        "truth": "known" if scorer.truth else "views" if scorer.asks_for_views else "unknown",
     }
-    others = {"encoder_2": scorer.second, "reward": scorer.reward}
+    if scorer.iqa is not scorer.encoder:
+        stamp["encoder_iqa"] = scorer.iqa.checksum[:16] if scorer.iqa else "none"
+    others: dict[str, Encodes | ImageReward | None] = {"encoder_2": scorer.second, "reward": scorer.reward}
     return stamp | {name: model.checksum[:16] for name, model in others.items() if model}
 
 

@@ -21,7 +21,8 @@ from reports.columns import MEASURES
 
 TEXTS = {prompt.id: prompt.text for prompt in prompts_of("paper")}  # for folders made elsewhere
 KEYS = ["method", "prompt_id", "seed"]
-JUDGES = ("encoder", "candidates", "encoder_2", "reward")  # with what a view was scored: checksums, numbers of prompts
+JUDGES = ("encoder", "candidates", "encoder_iqa", "encoder_2", "reward")  # with what a view was scored: checksums,
+# numbers of prompts
 
 
 class Frames(NamedTuple):

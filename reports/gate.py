@@ -26,7 +26,12 @@ from reports.tables import write_text
 
 BETTER = {"up": True, "down": False, "one": None, None: None}
 NFE = "nfe"  # counted, not measured: it may not move at all
-MODELS = {"encoder": "encoder", "encoder_2": "second encoder", "reward": "reward"}  # that scored a run, by checksum
+MODELS = {  # that scored a run, by checksum
+    "encoder": "encoder",
+    "encoder_iqa": "encoder of CLIP-IQA",
+    "encoder_2": "second encoder",
+    "reward": "reward",
+}
 
 
 def save_reference(run: str | Path, path: str | Path, margins: dict[str, float] | None = None) -> None:

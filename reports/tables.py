@@ -139,7 +139,7 @@ def setting(frames: Frames) -> str:
         "prior": jobs["prior"].map(lambda s: s[:12], na_action="ignore"),
         **{
             name.replace("_", " "): wide[name].map(lambda s: s[:12], na_action="ignore")
-            for name in ("encoder", "encoder_2", "reward")
+            for name in ("encoder", "encoder_iqa", "encoder_2", "reward")
             if name in wide
         },
         "device": jobs["device"],

@@ -6,12 +6,16 @@ import pytest
 import torch
 
 from errors import UserError
+from eval import encoders
 from eval.clip_iqa import ANTONYMS, SENTENCES, clip_iqa
 from eval.clip_score import by_torchmetrics, clip_score
 from eval.encoders import Plain, load_clip
 from eval.r_precision import r_precision
+from eval.rn50 import load_rn50
 from prompts import load
 from tests.eval.clip import encoder, folder
+from tests.eval.clip_iqa_equality import write_folder
+from tests.eval.reward import reward
 
 TEXTS = [p.text for p in load("world")][:4]
 
@@ -84,6 +88,23 @@ def test_features_are_of_unit_length_and_do_not_depend_on_the_batch(images):
     features = encoder().images(images)
     torch.testing.assert_close(features.norm(dim=-1), torch.ones(4))
     torch.testing.assert_close(encoder().images(images[2:3]), features[2:3], atol=1e-5, rtol=0)
+
+
+def test_half_precision_moves_no_score_and_leaves_single_precision(images, monkeypatch, tmp_path):
+    """As on a GPU: within .1 of a CLIP score, and of a reward within .02."""
+    judges = [encoder(), load_rn50(write_folder(tmp_path))]
+    exact = [(100 * judge.images(images) @ judge.texts(TEXTS).mT) for judge in judges]
+    reward_of = reward().score(images, TEXTS[0])
+    monkeypatch.setattr(encoders, "HALVED", ("cpu",))
+    for judge, scores in zip(judges, exact, strict=True):
+        features, texts = judge.images(images), judge.texts(TEXTS)
+        assert features.dtype == texts.dtype == torch.float32
+        halved = 100 * features @ texts.mT
+        assert not torch.equal(halved, scores)
+        torch.testing.assert_close(halved, scores, atol=0.1, rtol=0)
+    halved = reward().score(images, TEXTS[0])
+    assert not torch.equal(halved, reward_of)
+    torch.testing.assert_close(halved, reward_of, atol=0.02, rtol=0)
 
 
 def test_the_checksum_is_of_the_folders_contents(tmp_path):

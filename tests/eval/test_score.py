@@ -92,6 +92,28 @@ def test_a_second_encoder_and_a_reward_add_their_columns_and_checksums(tmp_path,
     pd.testing.assert_frame_equal(pd.read_csv(job / "scores.csv"), before)
 
 
+def test_clip_iqa_by_an_encoder_of_its_own_or_by_none(tmp_path, scorer):
+    job = write_job(tmp_path, "sdi", WORLD[2], 0, ball(8))
+    score_job(job, scorer)
+    before = pd.read_csv(job / "scores.csv")
+    turned = dataclasses.replace(encoder(), model=copy.deepcopy(encoder().model), checksum="i" * 64)
+    turned.model.visual_projection.weight.neg_()
+    assert score_job(job, Scorer(encoder(), WORLD, true_ball, iqa=turned))
+    scores = pd.read_csv(job / "scores.csv")
+    assert set(scores["encoder_iqa"]) == {"i" * 16}
+    assert scores["iqa_real"].to_numpy() == pytest.approx(100 - before["iqa_real"].to_numpy(), abs=0.1)
+    rest = [c for c in before if not c.startswith("iqa_")]
+    pd.testing.assert_frame_equal(scores[rest], before[rest])
+    without = Scorer(encoder(), WORLD, true_ball, iqa=None)
+    assert score_job(job, without)
+    assert not score_job(job, without)
+    scores = pd.read_csv(job / "scores.csv")
+    assert set(scores["encoder_iqa"]) == {"none"}
+    pd.testing.assert_frame_equal(scores.drop(columns="encoder_iqa"), before[rest])
+    assert score_job(job, scorer)
+    pd.testing.assert_frame_equal(pd.read_csv(job / "scores.csv"), before)
+
+
 def test_a_torn_file_of_scores_is_written_again(tmp_path, scorer):
     job = write_job(tmp_path, "sdi", WORLD[0], 0, ball(8))
     score_job(job, scorer)

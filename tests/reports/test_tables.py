@@ -119,6 +119,27 @@ def test_what_cannot_be_measured_is_a_dash(frames):
     assert "-" in tables.cell(tables.published().iloc[0], BEYOND[0])
 
 
+def test_a_metric_of_some_views_alone_is_a_mean_over_those(tmp_path):
+    rng, nan = torch.Generator().manual_seed(0), float("nan")
+    for number, behind in enumerate(((100.0, 0.0, 0.0), (0.0, 0.0, 0.0))):
+        views = torch.tensor([nan, nan, nan, *behind, nan, nan])
+        scores = {**random_scores(rng), "view_preference": views}
+        write_job(tmp_path, "sdi", WORLD[number], 0, ball(8), scores=scores)
+        other = {**random_scores(rng), "view_preference": views.where(views.isnan(), 100.0)}
+        write_job(tmp_path, "sds", WORLD[number], 0, ball(8), scores=other)
+    frames = load(tmp_path)
+    assert len(frames.long[frames.long["metric"] == "view_preference"]) == 12
+    table = tables.write(tmp_path, frames).set_index("method")
+    assert table.loc["sdi", "view_preference_mean"] == pytest.approx(100 / 6)
+    assert table.loc["sds", "view_preference_mean"] == 100
+    gap = tables.differences(frames, "sdi").set_index("metric").loc["view_preference"]
+    assert gap["mean"] == pytest.approx(500 / 6)
+    assert gap["n_views"] == 6
+    again = pd.read_csv(tmp_path / "scores.csv")["view_preference"]
+    assert again.notna().sum() == 12
+    assert "View preference (%) ↓" in (tmp_path / "table.md").read_text()
+
+
 def test_runs_without_scores_have_a_table(tmp_path):
     write_job(tmp_path, "sdi", WORLD[0], 0, ball(8))
     frames = load(tmp_path)

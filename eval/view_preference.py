@@ -1,0 +1,27 @@
+"""View preference: does a back view look like one? A share of Janus problems, where no truth is known.
+
+Alphabet: image (V,D), front, back (D,), unit features of views and of the prompt with the words of its front and back.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from priors.text import COARSE, view_index
+from scene.cameras import orbit
+
+DIRECTIONS = [*COARSE]
+WORDS = (COARSE["front"], COARSE["back"])
+
+
+def view_preference(
+    image: Float[Tensor, "V D"], front: Float[Tensor, " D"], back: Float[Tensor, " D"]
+) -> Float[Tensor, " V"]:
+    """Of an orbit's views, 100 for a back view that is nearer to the front's words than to the back's, 0 for one that
+    is not, NaN for all others. Back views are those whose prompt says so (`priors.text`): azimuth 135 to 225 degrees,
+    exclusive. A tie is no preference for the front."""
+    preferred = 100.0 * (image @ front > image @ back).float()
+    behind = view_index(orbit(len(image))) == DIRECTIONS.index("back")
+    return torch.where(behind, preferred, torch.nan)
