@@ -1,4 +1,4 @@
-"""The small ones have the files, settings, names and types of the published ones, and the project's loaders take them."""
+"""The small ones have the files, settings, names and types of the published ones, and the loaders take them."""
 
 import hashlib
 import json
