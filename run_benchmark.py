@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 from rich.console import Console
 
 from engine import names
+from engine.rehearsal import rehearsed
 from errors import UserError
 from prompts import load, select
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 CLIP = "a CLIP folder to score with; default: the world's, or the one that fetch brought"
 DEVICE = "auto (default), cpu or cuda"
+PRIOR = "a Stable Diffusion folder, random:sd21 or exact; default: the world's, or what fetch brought"
+PHI = "whose U-Net vsd and esd train; default: the prior's, or what fetch brought beside its own"
 DESCRIPTION = """Take text-to-3D score distillation from prompt to table.
 
 Without arguments: a first look, two methods on four prompts of the world's suite."""
@@ -31,9 +34,10 @@ EPILOG = """examples
   run_benchmark.py                                             the first look
   run_benchmark.py --methods sdi sds sds-anneal --prompts all  a table of the world's suite
   run_benchmark.py --prompts "A ripe strawberry" --seeds 0 1 2
-  run_benchmark.py --suite paper --prior PATH                  the paper's suite, on a GPU
   run_benchmark.py doctor                                      what the paper's suite lacks on this machine
   run_benchmark.py fetch                                       fetch the weights that it needs
+  run_benchmark.py --suite paper --rehearse                    the paper's suite in small, on whatever there is
+  run_benchmark.py --suite paper                               the paper's suite, on a GPU
   run_benchmark.py --methods sds my_rule.py:MyRule             a rule of your own (docs/your-own-rule.md)
   run_benchmark.py --budget nfe=2000                           equal calls of the U-Net for all methods
   run_benchmark.py sweep sds --cfg 5 7.5 20 --lr 0.005 0.01    tune a method, on prompts kept apart
@@ -99,9 +103,12 @@ def with_settings(parser: Parser) -> Parser:
     length.add_argument("--steps", type=positive, metavar="N", help="instead of the recipe's")
     length.add_argument("--budget", type=nfe, metavar="nfe=N", help="steps such that each job has N calls of the U-Net")
     parser.add_argument("--resolution", type=positive, metavar="N", help="of renders, instead of the recipe's")
-    parser.add_argument("--views", type=positive, default=50, metavar="N", help="to score from; default: 50")
-    parser.add_argument("--prior", metavar="PATH", help="a Stable Diffusion folder, random:sd21 or exact")
-    parser.add_argument("--phi", metavar="PATH", help="a folder whose U-Net vsd and esd train; default: the prior's")
+    parser.add_argument("--views", type=positive, metavar="N", help="to score from; default: 50")
+    parser.add_argument(
+        "--rehearse", action="store_true", help="in small: 20 steps, 64 x 64, 6 views, of the paper's prompts three"
+    )
+    parser.add_argument("--prior", metavar="PATH", help=PRIOR)
+    parser.add_argument("--phi", metavar="PATH", help=PHI)
     parser.add_argument("--clip", metavar="PATH", help=CLIP)
     parser.add_argument("--device", default="auto", metavar="NAME", help=DEVICE)
     parser.add_argument("--out", metavar="DIR", help="default: results/runs/SUITE-TRACK")
@@ -164,7 +171,7 @@ def score_parser() -> Parser:
 
 
 def run(arguments: list[str]) -> int:
-    options = run_parser().parse_args(arguments)
+    options = rehearsed(run_parser().parse_args(arguments))
     options.prompts = options.prompts or (list(names.FIRST_LOOK) if options.suite == "world" else ["all"])
     from engine import plan, scoring
 
@@ -190,7 +197,7 @@ def carried_out(todo: Plan, console: Console) -> bool:
 
 
 def sweep(arguments: list[str]) -> int:
-    options = sweep_parser().parse_args(arguments)
+    options = rehearsed(sweep_parser().parse_args(arguments))
     from engine import plan, scoring
     from engine import sweep as sweeping
     from reports import load, terminal

@@ -9,7 +9,7 @@ from errors import UserError
 
 SUITES = {
     "world": "toys of known shape and their own small prior; a CPU will do",
-    "paper": "the paper's 43 prompts; give --prior a Stable Diffusion folder and have a GPU",
+    "paper": "the paper's 43 prompts; fetch has the weights; have a GPU, or --rehearse",
 }
 TRACKS = {
     "controlled": "one scene, cameras, resolution and length for all: only the rule differs",

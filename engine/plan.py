@@ -18,10 +18,12 @@ from engine.job import Job
 from engine.outside import is_outside
 from engine.prior import WORLD, forget, identity, variants
 from engine.recipes import Recipe
+from engine.rehearsal import SIZES
 from engine.store import FINAL, Store
 from engine.variants import Variant, named, recipe_of
 from engine.worker import Setup
 from errors import UserError
+from methods import ESD, VSD
 from prompts import Prompt, held_out, select
 
 ROOT = Path(__file__).parents[1]
@@ -49,10 +51,8 @@ def plan(options: Namespace, console: Console, rows: list[Variant] | None = None
     track = track_of(options)
     rows = rows or named(options.methods, options.tuned, options.suite, track)
     made = [recipe_of(row, options.suite, track) for row in rows]
-    prior = options.prior or (str(WORLD) if options.suite == "world" else None)
-    if prior is None:
-        raise UserError("The paper's suite needs a prior: give --prior a Stable Diffusion folder, or random:sd21.")
-    weights.refuse_wrong_variant(options.suite, prior, options.phi)
+    prior, phi = sources(options, [r for r, _ in made])
+    weights.refuse_wrong_variant(options.suite, prior, phi)
     device = device_of(options.device)
     run = Path(options.out) if options.out else ROOT / "results" / "runs" / default_name(options, track)
     chosen = prompts_of(options, run)
@@ -63,7 +63,7 @@ def plan(options: Namespace, console: Console, rows: list[Variant] | None = None
     ]
     forget()  # the jobs' processes have their own
     recipes = [replace(r, lr=row.lr or r.lr) for r, row in zip(recipes, rows, strict=True)]
-    recipes = [r.changed(options.steps, options.resolution, options.views, options.phi) for r in recipes]
+    recipes = [r.changed(options.steps, options.resolution, options.views, phi) for r in recipes]
     if options.budget:
         recipes = [within(options.budget, r, console) for r in recipes]
     jobs = [Job(r, prompt, seed) for seed in options.seeds for prompt in chosen for r in recipes]
@@ -79,6 +79,18 @@ def plan(options: Namespace, console: Console, rows: list[Variant] | None = None
         slots_of(options.jobs, device, -(-len(missing) // options.together)),
         checksum,
     )
+
+
+def sources(options: Namespace, recipes: list[Recipe]) -> tuple[str, str | None]:
+    """The prior, and what the students of VSD and ESD start as where that is another. Those that `fetch` brought go
+    together: a prior of one's own is its own student's start.
+
+    Raises UserError where they are not there."""
+    if options.prior or options.suite == "world":
+        return options.prior or str(WORLD), options.phi
+    prior = weights.needed("sd21-base", "--prior")
+    learns = any(isinstance(r.method, VSD | ESD) for r in recipes)
+    return prior, weights.needed("sd21", "--phi") if learns and not options.phi else options.phi
 
 
 def track_of(options: Namespace) -> str:
@@ -109,13 +121,19 @@ def within(nfe: int, recipe: Recipe, console: Console) -> Recipe:
 
 def default_name(options: Namespace, track: str) -> str:
     """A folder for each setting, so that the same command finds what it left."""
-    parts = [options.suite, track]
-    parts += [f"{name}{value}" for name in ("steps", "resolution") if (value := getattr(options, name))]
+    usual: dict[str, int] = SIZES if options.rehearse else {"views": 50}
+
+    def said(*names: str) -> list[str]:
+        values = ((name, getattr(options, name)) for name in names)
+        return [f"{name}{value}" for name, value in values if value not in (None, usual.get(name))]
+
+    parts = [options.suite, track, *said("steps", "resolution")]
     parts += [f"nfe{options.budget}"] if options.budget else []
     parts += ["tuned"] if options.tuned else []
-    parts += [f"views{options.views}"] if options.views != 50 else []
+    parts += said("views")
     parts += [Path(options.prior).name.replace(":", "-")] if options.prior else []
     parts += [f"phi-{Path(options.phi).name}"] if options.phi else []
+    parts += ["rehearse"] if options.rehearse else []
     return "-".join(parts)
 
 

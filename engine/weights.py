@@ -120,6 +120,16 @@ def folder(name: str) -> Path | None:
     return home
 
 
+def needed(name: str, option: str) -> str:
+    """The folder of a weight that an option names otherwise. Raises UserError where it is not there."""
+    if home := folder(name):
+        return str(home)
+    what = manifest()[name].what
+    raise UserError(
+        f"There is no {name} in {place()} ({what}): run_benchmark.py fetch {name} brings it, or give {option} a folder."
+    )
+
+
 def present(home: Path, file: File) -> Path | None:
     """The file in its weight's folder, under one of its names."""
     return next((home / name for name in file.names if (home / name).is_file()), None)

@@ -132,10 +132,12 @@ def blocks(table: pd.DataFrame, paper: pd.DataFrame) -> Iterable[tuple[str, pd.D
 
 
 def setting(frames: Frames) -> str:
-    """Track, prior, encoder and machine, in one line, as far as the folders say."""
+    """Track, sizes, prior, encoder and machine, in one line, as far as the folders say."""
     jobs, wide = frames.jobs, frames.wide
     facts = {
         "track": jobs["track"],
+        "resolution": jobs["resolution"].astype("Int64"),
+        "views": jobs["views"].astype("Int64"),
         "prior": jobs["prior"].map(lambda s: s[:12], na_action="ignore"),
         **{
             name.replace("_", " "): wide[name].map(lambda s: s[:12], na_action="ignore")

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 import run_benchmark
-from engine import names, scoring
+from engine import names, scoring, weights
+from engine.rehearsal import rehearsed
 from run_benchmark import main
 from tests.tiny import write_prior
 
@@ -97,7 +98,7 @@ def test_what_nobody_knows_is_refused_before_torch(capsys, arguments, part):
     ("arguments", "part"),
     [
         (["--prior", "nowhere"], "no prior at nowhere"),
-        (["--suite", "paper"], "needs a prior"),
+        (["--suite", "paper"], "run_benchmark.py fetch sd21-base brings it"),
         (["--suite", "paper", "--track", "controlled"], "--track paper"),
         (["--device", "gpu"], "no device 'gpu'"),
         (["--prior", "PRIOR", "--jobs", "many"], "a number of processes or auto"),
@@ -112,7 +113,8 @@ def test_what_nobody_knows_is_refused_before_torch(capsys, arguments, part):
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else "",
 )
-def test_what_is_not_there_is_one_sentence(capsys, tmp_path, prior, arguments, part):
+def test_what_is_not_there_is_one_sentence(capsys, monkeypatch, tmp_path, prior, arguments, part):
+    monkeypatch.setenv(weights.PLACE, str(tmp_path / "no weights"))
     arguments = [prior if a == "PRIOR" else a for a in arguments]
     out = ["--out", str(tmp_path)] if arguments[0].startswith("-") else []
     assert part in said(capsys, [*arguments, *out])
@@ -156,12 +158,14 @@ def test_settings_have_folders_of_their_own(prior):
     from engine.plan import default_name
 
     def name(*arguments):
-        return default_name(run_benchmark.run_parser().parse_args(list(arguments)), "controlled")
+        return default_name(rehearsed(run_benchmark.run_parser().parse_args(list(arguments))), "controlled")
 
     assert name() == name("--limit", "2") == name("--methods", "sds", "--seeds", "3") == "world-controlled"
     other = {name("--steps", "9"), name("--resolution", "9"), name("--views", "9"), name("--prior", prior), name()}
     other |= {name("--phi", prior), name("--budget", "nfe=9"), name("--tuned", "best.json")}
     assert len(other) == 8
+    assert name("--rehearse") == name("--rehearse", "--steps", "20") == "world-controlled-rehearse"
+    assert name("--rehearse", "--views", "50") == "world-controlled-views50-rehearse"
 
 
 def test_from_prompt_to_table(capsys, tmp_path, prior):
