@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from eval.score import Truth
 
 CLIP = "a CLIP folder to score with; default: the world's, or the one that fetch brought"
+CLIP_2 = "another CLIP for further columns: a folder, or open_clip:ARCHITECTURE=FILE.safetensors"
 DEVICE = "auto (default), cpu or cuda"
 PRIOR = "a Stable Diffusion folder, random:sd21 or exact; default: the world's, or what fetch brought"
 PHI = "whose U-Net vsd and esd train; default: the prior's, or what fetch brought beside its own"
@@ -110,6 +111,7 @@ def with_settings(parser: Parser) -> Parser:
     parser.add_argument("--prior", metavar="PATH", help=PRIOR)
     parser.add_argument("--phi", metavar="PATH", help=PHI)
     parser.add_argument("--clip", metavar="PATH", help=CLIP)
+    parser.add_argument("--clip2", metavar="PATH", help=CLIP_2)
     parser.add_argument("--device", default="auto", metavar="NAME", help=DEVICE)
     parser.add_argument("--out", metavar="DIR", help="default: results/runs/SUITE-TRACK")
     parser.add_argument("--jobs", default="auto", metavar="N", help="processes; default: one a core, one on a GPU")
@@ -166,6 +168,7 @@ def score_parser() -> Parser:
     parser.add_argument("run", metavar="RUN", type=Path)
     parser.add_argument("--suite", metavar="NAME", help="default: as the run says")
     parser.add_argument("--clip", metavar="PATH", help=CLIP)
+    parser.add_argument("--clip2", metavar="PATH", help=CLIP_2)
     parser.add_argument("--device", default="auto", metavar="NAME", help=DEVICE)
     return parser
 
@@ -176,7 +179,7 @@ def run(arguments: list[str]) -> int:
     from engine import plan, scoring
 
     plan.check_names(options)
-    judges, console = scoring.judges_of(options.suite, options.clip), Console()
+    judges, console = scoring.judges_of(options.suite, options.clip, options.clip2), Console()
     todo = plan.plan(options, console)
     crashed = carried_out(todo, console)
     if judges.clip is None:
@@ -206,7 +209,7 @@ def sweep(arguments: list[str]) -> int:
     sweeping.complete(options)
     plan.check_names(options)
     names.known("metric", options.select, outcome.metrics(options.suite))
-    judges, console = scoring.required(scoring.judges_of(options.suite, options.clip)), Console()
+    judges, console = scoring.required(scoring.judges_of(options.suite, options.clip, options.clip2)), Console()
     todo = plan.plan(options, console, sweeping.rows(options))
     crashed = carried_out(todo, console)
     score_missing(todo.run, options.suite, judges, options.device, console)
@@ -226,7 +229,8 @@ def score(arguments: list[str]) -> int:
     from engine import scoring
 
     suite = scoring.suite_of(options.run, options.suite)
-    score_and_report(options.run, suite, scoring.judges_of(suite, options.clip), options.device, Console())
+    judges = scoring.judges_of(suite, options.clip, options.clip2)
+    score_and_report(options.run, suite, judges, options.device, Console())
     return 0
 
 

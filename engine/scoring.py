@@ -3,7 +3,7 @@ run's own cameras."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from errors import UserError
 from eval import views
 from eval.encoders import Encodes, load_clip
 from eval.image_reward import ImageReward
+from eval.open_clip import PREFIX, load_open_clip, parts_of
 from eval.rn50 import load_rn50
 from eval.score import Scorer, Truth, read_json
 from prompts import load
@@ -36,15 +37,27 @@ class Judges:
     clip: Path | None
     iqa: Path | None = None
     reward: Path | None = None
-    second: Path | None = None
+    second: Path | str | None = None
 
 
-def judges_of(suite: str, clip: str | None = None) -> Judges:
+def judges_of(suite: str, clip: str | None = None, second: str | None = None) -> Judges:
     """The judges of a suite: the world's own, or the published ones as far as they were fetched. `clip`, a folder, in
-    place of the first. Raises UserError where that is none."""
-    given = Path(clip) if clip else None
-    if given and not (given / "config.json").is_file():
-        raise UserError(f"There is no CLIP at {given}: give --clip a folder in transformers' format.")
+    place of the first; `second`, a folder or open_clip:ARCHITECTURE=FILE, of the second. Raises UserError where these
+    are none."""
+    judges = _own(suite, _given("--clip", clip))
+    if second and second.startswith(PREFIX):
+        parts_of(second)
+        return replace(judges, second=second)
+    return replace(judges, second=_given("--clip2", second) or judges.second)
+
+
+def _given(option: str, folder: str | None) -> Path | None:
+    if folder and not (Path(folder) / "config.json").is_file():
+        raise UserError(f"There is no CLIP at {folder}: give {option} a folder in transformers' format.")
+    return Path(folder) if folder else None
+
+
+def _own(suite: str, given: Path | None) -> Judges:
     if suite == "world":
         own = given or WORLD_CLIP
         reward, second = (folder if folder.is_dir() else None for folder in (WORLD_REWARD, WORLD_CLIP_2))
@@ -113,9 +126,14 @@ def scorer_of(suite: str, judges: Judges, truth: Truth | None, device: str = "cp
     place, judges = device_of(device), required(judges)
     assert judges.clip is not None
     clip = load_clip(judges.clip, place)
-    second = load_clip(judges.second, place) if judges.second else None
+    second = _second(judges.second, place) if judges.second else None
     reward = ImageReward.load(judges.reward, place) if judges.reward else None
     iqa: Encodes | Literal["clip"] | None = "clip"
     if judges.iqa != judges.clip:
         iqa = load_rn50(judges.iqa, place) if judges.iqa else None
-    return Scorer(clip, load(suite), truth, second, reward, iqa, directions=suite != "world")
+    asked = judges.second not in (None, WORLD_CLIP_2)
+    return Scorer(clip, load(suite), truth, second, reward, iqa, directions=suite != "world", scores=asked)
+
+
+def _second(name: Path | str, device: str) -> Encodes:
+    return load_open_clip(name, device) if isinstance(name, str) else load_clip(name, device)

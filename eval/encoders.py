@@ -6,6 +6,7 @@ Every metric reads unit features, so that a picture is encoded once for all of t
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,8 +129,13 @@ def tokenizer_of(folder: Path) -> Any:
 
 def checksum(folder: Path) -> str:
     """sha256, as hex, over the names and contents of the folder's weights and settings of pictures and tokens."""
-    sha = hashlib.sha256()
-    for file in sorted(f for f in folder.iterdir() if f.suffix in (".safetensors", ".json", ".txt")):
+    return digest(f for f in folder.iterdir() if f.suffix in (".safetensors", ".json", ".txt"))
+
+
+def digest(files: Iterable[Path], name: str = "") -> str:
+    """sha256, as hex, over a name, and the names and contents of files in their order by name."""
+    sha = hashlib.sha256(name.encode())
+    for file in sorted(files):
         sha.update(file.name.encode())
         with file.open("rb") as stream:
             while block := stream.read(1 << 20):

@@ -46,8 +46,8 @@ class Scorer:
     a prompt's text to the true views of its K variants at the job's azimuths: rgb (K,V,3,H,W), premultiplied, on black,
     and opacity.
     `iqa` is the encoder of CLIP-IQA: the first itself where it is "clip"; without one its columns are left out.
-    `second` is another CLIP, for R-Precision alone. `directions`, for objects that are not known: whether the prompts
-    are asked for front and back.
+    `second` is another CLIP, for R-Precision and, where `scores` says so, for a second CLIP score.
+    `directions`, for objects that are not known: whether prompts are asked for their fronts and backs too.
     """
 
     def __init__(
@@ -59,9 +59,11 @@ class Scorer:
         reward: ImageReward | None = None,
         iqa: Encodes | Literal["clip"] | None = "clip",
         directions: bool = False,
+        scores: bool = False,
     ):
         self.encoder, self.prompts, self.truth = encoder, tuple(prompts), truth
         self.second, self.reward = second, reward
+        self.scores = scores
         self.iqa = encoder if iqa == "clip" else iqa
         texts = [p.text for p in self.prompts]
         self._texts, self._texts_2 = encoder.texts(texts), second.texts(texts) if second else None
@@ -93,7 +95,10 @@ class Scorer:
             scores["image_reward"] = self.reward.score(pictures.rgb, self.prompts[own].text)
         scores["r_precision"] = r_precision(image, self._texts, own)
         if self.second and self._texts_2 is not None:
-            scores["r_precision_2"] = r_precision(self.second.images(pictures.rgb), self._texts_2, own)
+            looked = self.second.images(pictures.rgb)
+            scores["r_precision_2"] = r_precision(looked, self._texts_2, own)
+            if self.scores:
+                scores["clip_score_2"] = clip_score(looked, self._texts_2[own])
         if self._directions is not None:
             scores["view_preference"] = view_preference(image, *self._directions[2 * own : 2 * own + 2])
         if pictures.opacity is not None:

@@ -38,6 +38,7 @@ CLIP = (
 BEYOND = (
     Column("r_precision",  "R-Precision",   "%",  "up",   1, 10.0),
     Column("r_precision_2", "R-Precision 2", "%", "up",   1, 10.0),  # by another encoder
+    Column("clip_score_2", "CLIP score 2",  "",   "up",   2, 1.0),  # by that encoder too, where it was asked for
     Column("view_preference", "View preference", "%", "down", 1, 10.0),  # of back views for the front's words: Janus
     Column("iou",          "IoU",           "",   "up",   2, 0.05),
     Column("psnr",         "PSNR",          "dB", "up",   1, 1.0),

@@ -25,12 +25,13 @@ from reports.tables import row_of, write_text
 
 NOTE = "Mean ± standard error clustered by prompt, a diverged job scored as its background; gap: to the best, paired."
 JANUS = "view_preference"  # measured where objects are not known, and there alone
+ASKED_FOR = "clip_score_2"  # by an encoder given
 UNTRUE = ("clip_score", "iqa_quality", "iqa_sharpness", "iqa_real", "r_precision", JANUS)  # need no known object
 
 
 def metrics(suite: str) -> list[str]:
     """What a setting can be selected by in a suite."""
-    return list(UNTRUE) if suite != "world" else [c.key for c in (*CLIP, *BEYOND) if c.key != JANUS]
+    return list(UNTRUE) if suite != "world" else [c.key for c in (*CLIP, *BEYOND) if c.key not in (JANUS, ASKED_FOR)]
 
 
 def only(frames: Frames, jobs: set[tuple[str, ...]]) -> Frames:

@@ -103,6 +103,8 @@ def test_what_nobody_knows_is_refused_before_torch(capsys, arguments, part):
         (["--device", "gpu"], "no device 'gpu'"),
         (["--prior", "PRIOR", "--jobs", "many"], "a number of processes or auto"),
         (["--prior", "PRIOR", "--clip", "nowhere"], "no CLIP at nowhere"),
+        (["--prior", "PRIOR", "--clip2", "nowhere"], "no CLIP at nowhere: give --clip2"),
+        (["--prior", "PRIOR", "--clip2", "open_clip:ViT-L-14"], "write open_clip:ARCHITECTURE=FILE.safetensors"),
         (["--methods", "nowhere.py:Rule"], "no file nowhere.py"),
         (["--methods", "docs/my_rule.py"], "which class of docs/my_rule.py"),
         (["--methods", "docs/my_rule.py:MyRul"], "did you mean 'MyRule'"),

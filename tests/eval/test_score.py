@@ -92,6 +92,16 @@ def test_a_second_encoder_and_a_reward_add_their_columns_and_checksums(tmp_path,
     pd.testing.assert_frame_equal(pd.read_csv(job / "scores.csv"), before)
 
 
+def test_a_second_encoder_that_was_asked_for_gives_a_clip_score_too(tmp_path):
+    second = dataclasses.replace(encoder(), model=copy.deepcopy(encoder().model), checksum="s" * 64)
+    second.model.visual_projection.weight.neg_()
+    job = write_job(tmp_path, "sdi", WORLD[2], 0, ball(8))
+    score_job(job, Scorer(encoder(), WORLD, true_ball, second, scores=True))
+    image, text = second.images((ball(8)[0] * 255).round() / 255), second.texts([WORLD[2].text])[0]
+    expected = (100 * image @ text).clamp(min=0)
+    assert pd.read_csv(job / "scores.csv")["clip_score_2"].to_numpy() == pytest.approx(expected.numpy(), abs=1e-3)
+
+
 def test_clip_iqa_by_an_encoder_of_its_own_or_by_none(tmp_path, scorer):
     job = write_job(tmp_path, "sdi", WORLD[2], 0, ball(8))
     score_job(job, scorer)
