@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from eval.score import Truth
 
 CLIP = "a CLIP folder to score with; default: the world's, for its suite"
-PRIOR = "a Stable Diffusion folder, random:sd21 or exact; default: the world's, or what fetch brought"
-PHI = "whose U-Net vsd and esd train; default: the prior's, or what fetch brought beside its own"
+PRIOR = "a Stable Diffusion folder, random:sd21 or exact; default: the world's, or fetch's"
+PHI = "whose U-Net vsd and esd train; default: the prior's, or fetch's sd21 beside its sd21-base"
 DESCRIPTION = """Take text-to-3D score distillation from prompt to table.
 
 Without arguments: a first look, two methods on four prompts of the world's suite."""
