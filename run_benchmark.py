@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 CLIP = "a CLIP folder to score with; default: the world's, or the one that fetch brought"
 CLIP_2 = "another CLIP for further columns: a folder, or open_clip:ARCHITECTURE=FILE.safetensors"
 DEVICE = "auto (default), cpu or cuda"
-PRIOR = "a Stable Diffusion folder, random:sd21 or exact; default: the world's, or what fetch brought"
-PHI = "whose U-Net vsd and esd train; default: the prior's, or what fetch brought beside its own"
+PRIOR = "a Stable Diffusion folder, random:sd21 or exact; default: the world's, or fetch's"
+PHI = "whose U-Net vsd and esd train; default: the prior's, or fetch's sd21 beside its sd21-base"
 DESCRIPTION = """Take text-to-3D score distillation from prompt to table.
 
 Without arguments: a first look, two methods on four prompts of the world's suite."""

@@ -130,7 +130,7 @@ def _device(suite: str) -> Iterator[Finding]:
         yield Finding("ok", f"GPU {index}", f"{card.name}, {card.total_memory / 1e9:.0f} GB, CUDA {torch.version.cuda}")
     if not gpus:
         why = "torch finds none" if torch.version.cuda else "this torch is built for CPUs"
-        aside = "a CPU will do" if suite == "world" else "the paper's suite needs one; --suite world does not"
+        aside = "a CPU will do" if suite == "world" else "the paper's suite needs one, --rehearse does not"
         yield Finding("note" if suite == "world" else "missing", "GPU", f"{why}; {aside}")
     memory = psutil.virtual_memory()
     free = f"{memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB of memory free"

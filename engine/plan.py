@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 from argparse import Namespace
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -28,7 +29,7 @@ from prompts import Prompt, held_out, select
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "numpy")
-GIGABYTES_A_JOB = 1.5  # torch, diffusers and the world's models in one process
+GIGABYTES_A_JOB = 1.5  # torch, diffusers, a scene and the world's models in one process
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def plan(options: Namespace, console: Console, rows: list[Variant] | None = None
         missing,
         configs,
         setup,
-        slots_of(options.jobs, device, -(-len(missing) // options.together)),
+        slots_of(options.jobs, device, -(-len(missing) // options.together), (prior, phi)),
         checksum,
     )
 
@@ -189,8 +190,9 @@ def device_of(name: str) -> str:
     return str(device)
 
 
-def slots_of(jobs: str, device: str, missing: int) -> int:
-    """Processes: `auto` is one a core (as far as memory goes) on a CPU, where each has one thread; one on a GPU."""
+def slots_of(jobs: str, device: str, missing: int, folders: Iterable[str | None] = ()) -> int:
+    """Processes: `auto` is one a core (as far as memory goes) on a CPU, where each has one thread; one on a GPU.
+    `folders` hold the weights that each of them reads."""
     if jobs != "auto":
         if not jobs.isdecimal() or int(jobs) < 1:
             raise UserError(f"--jobs takes a number of processes or auto, not {jobs!r}.")
@@ -200,8 +202,14 @@ def slots_of(jobs: str, device: str, missing: int) -> int:
     import psutil
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    room = int(psutil.virtual_memory().available / 2**30 / GIGABYTES_A_JOB)
+    room = int(psutil.virtual_memory().available / 2**30 / (GIGABYTES_A_JOB + gigabytes(folders)))
     return max(min(cores, room, missing), 1)
+
+
+def gigabytes(folders: Iterable[str | None]) -> float:
+    """Of the weights in folders, in single precision, as a CPU has them."""
+    files = [file for folder in folders if folder for file in Path(folder).rglob("*.safetensors")]
+    return sum(file.stat().st_size * (2 if weights.HALF in file.name else 1) for file in files) / 2**30
 
 
 def commit() -> str | None:

@@ -1,10 +1,13 @@
 """The paper's suite in small, on small models in the published formats: from prompt to table, as a user would."""
 
 import json
+import os
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
-from engine import weights
+from engine import plan, weights
 from engine.rehearsal import rehearsed
 from run_benchmark import main, run_parser
 from tests.published import write
@@ -53,6 +56,20 @@ def test_from_what_fetch_brought_to_a_table(capsys, monkeypatch, tmp_path, fetch
     assert "track paper; resolution 64; views 2" in table
     assert "| sds    | 2 " in table
     assert all((f.parent / "scores.csv").is_file() for f in run.glob("*/*/*/config.json"))
+
+
+def test_processes_on_a_cpu_have_room_for_what_they_read(monkeypatch, fetched):
+    """In single precision, twice the size of half-precision files; on a GPU there is one."""
+    files = [f for name in ("sd21-base", "sd21") for f in (fetched / name).rglob("*.fp16.safetensors")]
+    need = 2 * sum(f.stat().st_size for f in files) / 2**30
+    folders = [str(fetched / "sd21-base"), None, str(fetched / "sd21")]
+    assert plan.gigabytes(folders) == pytest.approx(need)
+    room = SimpleNamespace(available=2.5 * (plan.GIGABYTES_A_JOB + need) * 2**30)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: room)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert plan.slots_of("auto", "cpu", 8, folders) == 2
+    monkeypatch.setattr(plan, "gigabytes", lambda _: 10 * need + 10)
+    assert plan.slots_of("auto", "cpu", 8, folders) == 1
 
 
 def test_weights_that_are_missing_are_fetched_by_name(capsys, monkeypatch, tmp_path, fetched):
