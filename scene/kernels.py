@@ -15,6 +15,8 @@ and tables lie in large pages.
 from __future__ import annotations
 
 import inspect
+import sys
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -32,6 +34,7 @@ from scene.compiled import array, compiled, on_gpu, serves, spread, triton_modul
 FEATURES = 2
 PRIME_Y, PRIME_Z = np.uint32(2654435761), np.uint32(805459861)
 VERTICES = 8  # of a cell; of vertex c, bit 0 says i + 1, bit 1 j + 1, bit 2 k + 1
+UNUSED = 2  # references to an array that a list alone holds: its own and the one that asks
 BLOCK = 128  # points whose rows and weights are computed together: they stay in the first cache
 
 
@@ -90,10 +93,10 @@ class _Encode(torch.autograd.Function):
         if any(ctx.needs_input_grad[1:3]) and on_gpu(x):
             to_dense, to_hashed = triton_module("triton_hash").scatter(x, g, dense, hashed, ctx.levels, ctx.active)
         elif any(ctx.needs_input_grad[1:3]):
-            to_dense, to_hashed = zeros(dense), zeros(hashed)
-            arrays, by_level = [array(v) for v in (x.T, to_dense, to_hashed)], _by_level(g)
-            heaviest_first = range(ctx.active - 1, -1, -1)
-            spread(lambda level: _scatter(*arrays, *_facts(ctx.levels), level, by_level), heaviest_first)
+            to_dense, to_hashed = room(*dense.shape), room(*hashed.shape)
+            arrays, by_level = [array(v) for v in (x.T, to_dense, to_hashed)], _by_level(g).numpy()
+            facts, heaviest_first = (*_facts(ctx.levels), ctx.active), range(len(ctx.levels.resolutions) - 1, -1, -1)
+            spread(lambda level: _scatter(*arrays, *facts, level, by_level), heaviest_first)
         return to_x, to_dense, to_hashed, None, None, None, None
 
 
@@ -106,36 +109,46 @@ def in_large_pages(v: Tensor) -> Tensor:
     return out.copy_(v.detach())
 
 
-def zeros(like: Tensor) -> Tensor:
-    """Zeros in large pages. What nothing is added to is never written."""
-    return torch.from_numpy(np.zeros(like.shape, np.float32))
+_kept: list[np.ndarray] = []
+_keeping = threading.Lock()
+
+
+def room(*shape: int) -> Tensor:
+    """An uninitialised tensor in memory that is kept for the next of its shape, once nothing refers to it: the system
+    takes as long to give the memory of a table's gradient as the kernel to compute it."""
+    with _keeping:
+        for k in range(len(_kept)):
+            if _kept[k].shape == shape and sys.getrefcount(_kept[k]) == UNUSED:
+                return torch.from_numpy(_kept[k])
+        _kept.append(np.empty(shape, np.float32))
+        return torch.from_numpy(_kept[-1])
 
 
 def _gathered(x: Tensor, dense: Tensor, hashed: Tensor, levels: Levels, active: int, slopes: bool) -> Tensor:
     if on_gpu(x):
         return triton_module("triton_hash").gather(x, dense, hashed, levels, active, slopes)
     width = FEATURES * len(levels.resolutions)
-    new = torch.empty if active == len(levels.resolutions) else torch.zeros
-    out = new(4 if slopes else 1, len(x), width)
+    out = room(4 if slopes else 1, len(x), width)
+    out[:, :, FEATURES * active :] = 0
     arrays = [array(v) for v in (x.T, dense, hashed)]
-    by_level = np.empty((len(out), FEATURES * active, len(x)), np.float32)
+    by_level = room(len(out), width, len(x))
     count = min(torch.get_num_threads(), max(len(x), 1))
     ends = [len(x) * k // count for k in range(count + 1)]
 
     def part(k: int) -> None:
-        _gather(*arrays, *_facts(levels), active, ends[k], ends[k + 1], by_level)
-        _turn(by_level.swapaxes(1, 2), out.numpy().swapaxes(1, 2), ends[k], ends[k + 1])
+        _gather(*arrays, *_facts(levels), active, ends[k], ends[k + 1], by_level.numpy())
+        _turn(by_level[:, : FEATURES * active].numpy().swapaxes(1, 2), out.numpy().swapaxes(1, 2), ends[k], ends[k + 1])
 
     spread(part, range(count))
     return out
 
 
-def _by_level(g: Float[Tensor, "K N LF"]) -> np.ndarray:
-    """(K, LF, N): a level's numbers side by side."""
-    source, out = array(g), np.empty((g.shape[0], g.shape[2], g.shape[1]), np.float32)
+def _by_level(g: Float[Tensor, "K N LF"]) -> Float[Tensor, "K LF N"]:
+    """A level's numbers side by side."""
+    source, out = array(g), room(g.shape[0], g.shape[2], g.shape[1])
     count = min(torch.get_num_threads(), max(g.shape[1], 1))
     ends = [g.shape[1] * k // count for k in range(count + 1)]
-    spread(lambda k: _turn(source, out, ends[k], ends[k + 1]), range(count))
+    spread(lambda k: _turn(source, out.numpy(), ends[k], ends[k + 1]), range(count))
     return out
 
 
@@ -160,30 +173,46 @@ def _clamped(place, last):
     return np.int32(place if place < last else last)
 
 
+@compiled
+def _cells(x, start, count, n, cell, place):
+    """The cell of each point along each axis, and the place in it; outside [0, 1], the first or last cell and a place
+    beyond it. A short loop an axis, and others for what follows: the compiler does eight points at once in such."""
+    rise, last = np.float32(n), np.float32(n - 1)
+    for axis in range(3):
+        for b in range(count):
+            at = x[axis, start + b] * rise
+            c = _clamped(at, last)
+            cell[axis, b], place[axis, b] = c, at - np.float32(c)
+
+
 @compiled(fused=True)
-def _cells(x, start, count, n, cell, w):
-    """The cell of each point, and what its vertices count for: w[0] in the feature and, if asked for, w[1], w[2] and
-    w[3] in its derivatives. Outside [0, 1], the first or last cell and a place beyond it."""
-    one, rise, last = np.float32(1), np.float32(n), np.float32(n - 1)
+def _weights(place, count, w):
+    """What a cell's vertices count for in the feature."""
+    one = np.float32(1)
     for b in range(count):
-        x0, y0, z0 = x[0, start + b] * rise, x[1, start + b] * rise, x[2, start + b] * rise
-        i, j, k = _clamped(x0, last), _clamped(y0, last), _clamped(z0, last)
-        u, v, t = x0 - np.float32(i), y0 - np.float32(j), z0 - np.float32(k)
-        cell[0, b], cell[1, b], cell[2, b] = i, j, k
+        u, v, t = place[0, b], place[1, b], place[2, b]
         u0, v0, t0 = one - u, one - v, one - t
         a, c, d, e = v0 * t0, v * t0, v0 * t, v * t
-        w[0, 0, b], w[0, 2, b], w[0, 4, b], w[0, 6, b] = u0 * a, u0 * c, u0 * d, u0 * e
-        w[0, 1, b], w[0, 3, b], w[0, 5, b], w[0, 7, b] = u * a, u * c, u * d, u * e
-        if len(w) == 4:
-            a, c, d, e = rise * a, rise * c, rise * d, rise * e
-            w[1, 0, b], w[1, 2, b], w[1, 4, b], w[1, 6, b] = -a, -c, -d, -e
-            w[1, 1, b], w[1, 3, b], w[1, 5, b], w[1, 7, b] = a, c, d, e
-            a, c, d, e = rise * u0 * t0, rise * u * t0, rise * u0 * t, rise * u * t
-            w[2, 0, b], w[2, 1, b], w[2, 4, b], w[2, 5, b] = -a, -c, -d, -e
-            w[2, 2, b], w[2, 3, b], w[2, 6, b], w[2, 7, b] = a, c, d, e
-            a, c, d, e = rise * u0 * v0, rise * u * v0, rise * u0 * v, rise * u * v
-            w[3, 0, b], w[3, 1, b], w[3, 2, b], w[3, 3, b] = -a, -c, -d, -e
-            w[3, 4, b], w[3, 5, b], w[3, 6, b], w[3, 7, b] = a, c, d, e
+        w[0, b], w[2, b], w[4, b], w[6, b] = u0 * a, u0 * c, u0 * d, u0 * e
+        w[1, b], w[3, b], w[5, b], w[7, b] = u * a, u * c, u * d, u * e
+
+
+@compiled(fused=True)
+def _slopes(place, count, n, w):
+    """And in its derivatives by x, y and z, w[1] to w[3]."""
+    one, rise = np.float32(1), np.float32(n)
+    for b in range(count):
+        u, v, t = place[0, b], place[1, b], place[2, b]
+        u0, v0, t0 = one - u, one - v, one - t
+        a, c, d, e = rise * v0 * t0, rise * v * t0, rise * v0 * t, rise * v * t
+        w[1, 0, b], w[1, 2, b], w[1, 4, b], w[1, 6, b] = -a, -c, -d, -e
+        w[1, 1, b], w[1, 3, b], w[1, 5, b], w[1, 7, b] = a, c, d, e
+        a, c, d, e = rise * u0 * t0, rise * u * t0, rise * u0 * t, rise * u * t
+        w[2, 0, b], w[2, 1, b], w[2, 4, b], w[2, 5, b] = -a, -c, -d, -e
+        w[2, 2, b], w[2, 3, b], w[2, 6, b], w[2, 7, b] = a, c, d, e
+        a, c, d, e = rise * u0 * v0, rise * u * v0, rise * u0 * v, rise * u * v
+        w[3, 0, b], w[3, 1, b], w[3, 2, b], w[3, 3, b] = -a, -c, -d, -e
+        w[3, 4, b], w[3, 5, b], w[3, 6, b], w[3, 7, b] = a, c, d, e
 
 
 @compiled
@@ -214,13 +243,16 @@ def _rows(cell, count, n, hashed, mask, offset, rows):
 @compiled(fused=True)
 def _gather(x, dense, hashed, resolutions, offsets, first_hashed, mask, active, start, stop, out):
     cell, rows = np.empty((3, BLOCK), np.int32), np.empty((VERTICES, BLOCK), np.uint32)
-    w = np.empty((len(out), VERTICES, BLOCK), np.float32)
+    w, place = np.empty((len(out), VERTICES, BLOCK), np.float32), np.empty((3, BLOCK), np.float32)
     for level in range(active):  # of all points: its table fits into a cache, all do not
         n, is_hashed = np.int32(resolutions[level]), level >= first_hashed
         table = hashed if is_hashed else dense
         for low in range(start, stop, BLOCK):
             count = min(BLOCK, stop - low)
-            _cells(x, low, count, n, cell, w)
+            _cells(x, low, count, n, cell, place)
+            _weights(place, count, w[0])
+            if len(w) == 4:
+                _slopes(place, count, n, w)
             _rows(cell, count, n, is_hashed, mask, offsets[level], rows)
             for kind in range(len(out)):
                 _sums(table, rows, w[kind], count, out[kind, FEATURES * level :, low:])
@@ -233,22 +265,29 @@ def _sums(table, rows, w, count, out):
 
 
 @compiled(fused=True)
-def _scatter(x, dense, hashed, resolutions, offsets, first_hashed, mask, level, g):
-    """Add the transpose of the gather, one level's, to that level's rows. g is as `_by_level` gives it."""
+def _scatter(x, dense, hashed, resolutions, offsets, first_hashed, mask, active, level, g):
+    """The transpose of the gather, one level's, into that level's rows. g is as `_by_level` gives it."""
     kinds, column = len(g), FEATURES * level
     cell, rows = np.empty((3, BLOCK), np.int32), np.empty((VERTICES, BLOCK), np.uint32)
-    w = np.empty((kinds, VERTICES, BLOCK), np.float32)
+    w, place = np.empty((kinds, VERTICES, BLOCK), np.float32), np.empty((3, BLOCK), np.float32)
     n, is_hashed = np.int32(resolutions[level]), level >= first_hashed
     table = hashed if is_hashed else dense
+    size = mask + 1 if is_hashed else (n + 1) * (n + 1) * (n + 1)
+    table[offsets[level] : offsets[level] + size] = 0
+    if level >= active:
+        return
     for low in range(0, x.shape[1], BLOCK):
         count = min(BLOCK, x.shape[1] - low)
-        _cells(x, low, count, n, cell, w)
+        _cells(x, low, count, n, cell, place)
+        _weights(place, count, w[0])
+        if len(w) == 4:
+            _slopes(place, count, n, w)
         _rows(cell, count, n, is_hashed, mask, offsets[level], rows)
         if kinds == 1:
             for b in range(count):
                 first, second = g[0, column, low + b], g[0, column + 1, low + b]
                 for c in range(VERTICES):
-                    _add(table, rows[c, b], w[0, c, b] * first, w[0, c, b] * second)
+                    _add(table, rows[c, b], w[0, c, b], first, second)
         else:
             for b in range(count):
                 for c in range(VERTICES):
@@ -256,7 +295,7 @@ def _scatter(x, dense, hashed, resolutions, offsets, first_hashed, mask, level, 
                     for kind in range(4):
                         first += w[kind, c, b] * g[kind, column, low + b]
                         second += w[kind, c, b] * g[kind, column + 1, low + b]
-                    _add(table, rows[c, b], first, second)
+                    _add(table, rows[c, b], np.float32(1), first, second)
 
 
 PAIR, INT = ir.VectorType(ir.FloatType(), 2), ir.IntType(32)
@@ -280,16 +319,17 @@ def _pair(builder, first, second):
 
 
 @_pairwise
-def _add(typing, table, row, first, second):
-    """table[row] += (first, second)"""
+def _add(typing, table, row, w, first, second):
+    """table[row] += w (first, second)"""
 
     def build(context, builder, signature, values):
         place = _row(context, builder, signature.args[0], *values[:2])
-        before = builder.load(place, align=4)
-        builder.store(builder.fadd(before, _pair(builder, *values[2:])), place, align=4)
+        before, more = builder.load(place, align=4), _pair(builder, *values[3:])
+        more = builder.fmul(more, _pair(builder, values[2], values[2]), flags=("contract",))
+        builder.store(builder.fadd(before, more, flags=("contract",)), place, align=4)
         return context.get_dummy_value()
 
-    return types.void(table, row, first, second), build
+    return types.void(table, row, w, first, second), build
 
 
 @_pairwise
