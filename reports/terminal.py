@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from reports import Frames
@@ -63,7 +64,9 @@ def _table(title: str, rows: pd.DataFrame, columns: Sequence[Column], width: int
     for column in columns:
         table.add_column(head(column), justify="right", no_wrap=True)
     for _, row in rows.iterrows():
-        table.add_row(row["method"], row["steps"], count(row), *(cell(row, c, _between(width)) for c in columns))
+        table.add_row(
+            escape(row["method"]), row["steps"], count(row), *(cell(row, c, _between(width)) for c in columns)
+        )
     return table
 
 
