@@ -115,7 +115,8 @@ _keeping = threading.Lock()
 
 def room(*shape: int) -> Tensor:
     """An uninitialised tensor in memory that is kept for the next of its shape, once nothing refers to it: the system
-    takes as long to give the memory of a table's gradient as the kernel to compute it."""
+    takes as long to give the memory of a table's gradient as the kernel to compute it. For the shapes of tables alone:
+    those of samples change from step to step."""
     with _keeping:
         for k in range(len(_kept)):
             if _kept[k].shape == shape and sys.getrefcount(_kept[k]) == UNUSED:
@@ -128,10 +129,10 @@ def _gathered(x: Tensor, dense: Tensor, hashed: Tensor, levels: Levels, active: 
     if on_gpu(x):
         return triton_module("triton_hash").gather(x, dense, hashed, levels, active, slopes)
     width = FEATURES * len(levels.resolutions)
-    out = room(4 if slopes else 1, len(x), width)
+    out = torch.empty(4 if slopes else 1, len(x), width)
     out[:, :, FEATURES * active :] = 0
     arrays = [array(v) for v in (x.T, dense, hashed)]
-    by_level = room(len(out), width, len(x))
+    by_level = torch.empty(len(out), width, len(x))
     count = min(torch.get_num_threads(), max(len(x), 1))
     ends = [len(x) * k // count for k in range(count + 1)]
 
@@ -145,7 +146,7 @@ def _gathered(x: Tensor, dense: Tensor, hashed: Tensor, levels: Levels, active: 
 
 def _by_level(g: Float[Tensor, "K N LF"]) -> Float[Tensor, "K LF N"]:
     """A level's numbers side by side."""
-    source, out = array(g), room(g.shape[0], g.shape[2], g.shape[1])
+    source, out = array(g), torch.empty(g.shape[0], g.shape[2], g.shape[1])
     count = min(torch.get_num_threads(), max(g.shape[1], 1))
     ends = [g.shape[1] * k // count for k in range(count + 1)]
     spread(lambda k: _turn(source, out.numpy(), ends[k], ends[k + 1]), range(count))

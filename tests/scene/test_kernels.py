@@ -174,3 +174,18 @@ def test_known_features_are_differentiated_and_not_computed_again(grid, rng):
     assert out.data_ptr() == known.data_ptr()
     for a, b in zip(gradients(out, g, [*grid.tables]), gradients(grid(x), g, [*grid.tables]), strict=True):
         assert torch.equal(a, b)
+
+
+def test_memory_is_kept_for_gradients_of_tables_alone(grid, rng):
+    """Kept while nothing refers to it, never shared, and not for numbers of points, which change from step to step."""
+    if on_gpu(grid.tables[0]):
+        pytest.skip("the CPU's kernels keep it")
+    shapes = {tuple(table.shape) for table in grid.tables}
+    for n in (10, 11, 12):
+        x = points(n, rng)
+        first = gradients(grid(x), torch.ones(n, 2 * LEVELS), [*grid.tables])
+        second = gradients(grid(x), torch.ones(n, 2 * LEVELS), [*grid.tables])
+        assert all(a.data_ptr() != b.data_ptr() and torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    mine = [array for array in kernels._kept if array.shape in shapes]
+    assert len(mine) <= 2 * 2 + 2 * 2  # two tables, twice alive, and as many that are not let go yet
+    assert all(len(array.shape) == 2 for array in kernels._kept)
