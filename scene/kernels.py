@@ -133,23 +133,27 @@ def _gathered(x: Tensor, dense: Tensor, hashed: Tensor, levels: Levels, active: 
     out[:, :, FEATURES * active :] = 0
     arrays = [array(v) for v in (x.T, dense, hashed)]
     by_level = torch.empty(len(out), width, len(x))
-    count = min(torch.get_num_threads(), max(len(x), 1))
-    ends = [len(x) * k // count for k in range(count + 1)]
+    ends = _shares(len(x))
 
     def part(k: int) -> None:
         _gather(*arrays, *_facts(levels), active, ends[k], ends[k + 1], by_level.numpy())
         _turn(by_level[:, : FEATURES * active].numpy().swapaxes(1, 2), out.numpy().swapaxes(1, 2), ends[k], ends[k + 1])
 
-    spread(part, range(count))
+    spread(part, range(len(ends) - 1))
     return out
+
+
+def _shares(points: int) -> list[int]:
+    """Where each thread's points begin, and the end."""
+    count = min(torch.get_num_threads(), max(points, 1))
+    return [points * k // count for k in range(count + 1)]
 
 
 def _by_level(g: Float[Tensor, "K N LF"]) -> Float[Tensor, "K LF N"]:
     """A level's numbers side by side."""
     source, out = array(g), torch.empty(g.shape[0], g.shape[2], g.shape[1])
-    count = min(torch.get_num_threads(), max(g.shape[1], 1))
-    ends = [g.shape[1] * k // count for k in range(count + 1)]
-    spread(lambda k: _turn(source, out.numpy(), ends[k], ends[k + 1]), range(count))
+    ends = _shares(g.shape[1])
+    spread(lambda k: _turn(source, out.numpy(), ends[k], ends[k + 1]), range(len(ends) - 1))
     return out
 
 
@@ -241,6 +245,16 @@ def _rows(cell, count, n, hashed, mask, offset, rows):
             rows[1, b], rows[3, b], rows[5, b], rows[7, b] = first, first + y, first + z, first + y + z
 
 
+@compiled
+def _prepare(x, low, count, n, hashed, mask, offset, cell, place, w, rows):
+    """Of a block of points, all that is known before a row is read: weights and rows."""
+    _cells(x, low, count, n, cell, place)
+    _weights(place, count, w[0])
+    if len(w) == 4:
+        _slopes(place, count, n, w)
+    _rows(cell, count, n, hashed, mask, offset, rows)
+
+
 @compiled(fused=True)
 def _gather(x, dense, hashed, resolutions, offsets, first_hashed, mask, active, start, stop, out):
     cell, rows = np.empty((3, BLOCK), np.int32), np.empty((VERTICES, BLOCK), np.uint32)
@@ -250,11 +264,7 @@ def _gather(x, dense, hashed, resolutions, offsets, first_hashed, mask, active, 
         table = hashed if is_hashed else dense
         for low in range(start, stop, BLOCK):
             count = min(BLOCK, stop - low)
-            _cells(x, low, count, n, cell, place)
-            _weights(place, count, w[0])
-            if len(w) == 4:
-                _slopes(place, count, n, w)
-            _rows(cell, count, n, is_hashed, mask, offsets[level], rows)
+            _prepare(x, low, count, n, is_hashed, mask, offsets[level], cell, place, w, rows)
             for kind in range(len(out)):
                 _sums(table, rows, w[kind], count, out[kind, FEATURES * level :, low:])
 
@@ -279,11 +289,7 @@ def _scatter(x, dense, hashed, resolutions, offsets, first_hashed, mask, active,
         return
     for low in range(0, x.shape[1], BLOCK):
         count = min(BLOCK, x.shape[1] - low)
-        _cells(x, low, count, n, cell, place)
-        _weights(place, count, w[0])
-        if len(w) == 4:
-            _slopes(place, count, n, w)
-        _rows(cell, count, n, is_hashed, mask, offsets[level], rows)
+        _prepare(x, low, count, n, is_hashed, mask, offsets[level], cell, place, w, rows)
         if kinds == 1:
             for b in range(count):
                 first, second = g[0, column, low + b], g[0, column + 1, low + b]
