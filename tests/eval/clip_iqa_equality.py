@@ -42,10 +42,12 @@ def tokenizer() -> Any:
     return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=LONGEST)
 
 
-def shapes() -> dict[str, tuple[int, ...]]:
-    """The tensors of RN50.safetensors by name, at small sizes."""
-    found: dict[str, tuple[int, ...]] = {"logit_scale": (), "text_projection": (TEXT, DIMENSIONS)}
-    found |= {"token_embedding.weight": (len(vocabulary()[0]), TEXT), "positional_embedding": (LONGEST, TEXT)}
+def shapes(
+    tokens: int, channels: int, blocks: tuple[int, ...], text: int, dimensions: int, layers: int
+) -> dict[str, tuple[int, ...]]:
+    """The tensors of RN50.safetensors by name, at any sizes."""
+    found: dict[str, tuple[int, ...]] = {"logit_scale": (), "text_projection": (text, dimensions)}
+    found |= {"token_embedding.weight": (tokens, text), "positional_embedding": (LONGEST, text)}
 
     def convolution(conv: str, norm: str, out: int, into: int, size: int) -> None:
         found[f"{conv}.weight"] = (out, into, size, size)
@@ -54,12 +56,12 @@ def shapes() -> dict[str, tuple[int, ...]]:
     def linear(name: str, out: int, into: int | None) -> None:
         found.update({f"{name}.weight": (out,) if into is None else (out, into), f"{name}.bias": (out,)})
 
-    for k, (out, into) in enumerate(((CHANNELS // 2, 3), (CHANNELS // 2,) * 2, (CHANNELS, CHANNELS // 2)), 1):
+    for k, (out, into) in enumerate(((channels // 2, 3), (channels // 2,) * 2, (channels, channels // 2)), 1):
         convolution(f"visual.conv{k}", f"visual.bn{k}", out, into, 3)
-    into = CHANNELS
-    for layer, blocks in enumerate(BLOCKS):
-        width = CHANNELS * 2**layer
-        for k in range(blocks):
+    into = channels
+    for layer, count in enumerate(blocks):
+        width = channels * 2**layer
+        for k in range(count):
             name = f"visual.layer{layer + 1}.{k}."
             convolution(f"{name}conv1", f"{name}bn1", width, into, 1)
             convolution(f"{name}conv2", f"{name}bn2", width, width, 3)
@@ -69,22 +71,26 @@ def shapes() -> dict[str, tuple[int, ...]]:
             into = 4 * width
     found["visual.attnpool.positional_embedding"] = (50, into)
     for part in "qkvc":
-        linear(f"visual.attnpool.{part}_proj", DIMENSIONS if part == "c" else into, into)
-    for k in range(LAYERS):
+        linear(f"visual.attnpool.{part}_proj", dimensions if part == "c" else into, into)
+    for k in range(layers):
         name = f"transformer.resblocks.{k}."
-        found |= {f"{name}attn.in_proj_weight": (3 * TEXT, TEXT), f"{name}attn.in_proj_bias": (3 * TEXT,)}
-        linear(f"{name}attn.out_proj", TEXT, TEXT)
-        linear(f"{name}mlp.c_fc", 4 * TEXT, TEXT)
-        linear(f"{name}mlp.c_proj", TEXT, 4 * TEXT)
-        linear(f"{name}ln_1", TEXT, None)
-        linear(f"{name}ln_2", TEXT, None)
-    linear("ln_final", TEXT, None)
+        found |= {f"{name}attn.in_proj_weight": (3 * text, text), f"{name}attn.in_proj_bias": (3 * text,)}
+        linear(f"{name}attn.out_proj", text, text)
+        linear(f"{name}mlp.c_fc", 4 * text, text)
+        linear(f"{name}mlp.c_proj", text, 4 * text)
+        linear(f"{name}ln_1", text, None)
+        linear(f"{name}ln_2", text, None)
+    linear("ln_final", text, None)
     return found
+
+
+def small_shapes() -> dict[str, tuple[int, ...]]:
+    return shapes(len(vocabulary()[0]), CHANNELS, BLOCKS, TEXT, DIMENSIONS, LAYERS)
 
 
 def weights() -> dict[str, Tensor]:
     """Each drawn from its name, in half precision as published; matrices keep the size of what they multiply."""
-    return {name: _drawn(name, shape).half().float() for name, shape in shapes().items()}
+    return {name: _drawn(name, shape).half().float() for name, shape in small_shapes().items()}
 
 
 def _drawn(name: str, shape: tuple[int, ...]) -> Tensor:
@@ -121,8 +127,8 @@ def by_torchmetrics() -> Tensor:
 
     network = piq.clip_iqa.clip.build_model(weights())
     theirs = {n: tuple(p.shape) for n, p in network.state_dict().items() if not n.endswith("num_batches_tracked")}
-    if theirs != shapes():
-        raise SystemExit(f"piq's tensors are others: {sorted(theirs.items() ^ shapes().items())}")
+    if theirs != small_shapes():
+        raise SystemExit(f"piq's tensors are others: {sorted(theirs.items() ^ small_shapes().items())}")
     processor = CLIPProcessor(image_processor=CLIPImageProcessorPil(), tokenizer=tokenizer())
     piq.clip_iqa.clip.load = lambda: network.float()
     CLIPProcessor.from_pretrained = lambda *_: processor

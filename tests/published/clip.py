@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from tests.eval.clip_iqa_equality import shapes
 from tests.published import words
 from tests.published.settings import PUBLISHED, text_of
 
@@ -51,45 +52,10 @@ def write_rn50(folder: Path) -> None:
 
 
 def rn50_shapes() -> dict[str, tuple[int, ...]]:
-    """The tensors of RN50.pt by name, at small sizes."""
-    found: dict[str, tuple[int, ...]] = {"positional_embedding": (LENGTH, TEXT), "text_projection": (TEXT, OUT)}
-    found |= {"logit_scale": (), "token_embedding.weight": (len(words.numbers()), TEXT)}
-
-    def layer(name: str, out: int, into: int | None = None) -> None:
-        found[name + ".weight"] = (out,) if into is None else (out, into)
-        found[name + ".bias"] = (out,)
-
-    def convolution(name: str, norm: str, out: int, into: int, size: int) -> None:
-        found[name + ".weight"] = (out, into, size, size)
-        layer(norm, out)
-        found.update({f"{norm}.running_mean": (out,), f"{norm}.running_var": (out,), f"{norm}.num_batches_tracked": ()})
-
-    for k, (into, out) in enumerate(((3, WIDTH // 2), (WIDTH // 2, WIDTH // 2), (WIDTH // 2, WIDTH)), start=1):
-        convolution(f"visual.conv{k}", f"visual.bn{k}", out, into, 3)
-    into = WIDTH
-    for level, blocks in enumerate(BLOCKS):
-        width = WIDTH * 2**level
-        for k in range(blocks):
-            at = f"visual.layer{level + 1}.{k}."
-            convolution(at + "conv1", at + "bn1", width, into, 1)
-            convolution(at + "conv2", at + "bn2", width, width, 3)
-            convolution(at + "conv3", at + "bn3", 4 * width, width, 1)
-            if k == 0:
-                convolution(at + "downsample.0", at + "downsample.1", 4 * width, into, 1)
-            into = 4 * width
-    found["visual.attnpool.positional_embedding"] = (PLACES, into)
-    for name, out in (("k_proj", into), ("q_proj", into), ("v_proj", into), ("c_proj", OUT)):
-        layer(f"visual.attnpool.{name}", out, into)
-    for k in range(LAYERS):
-        at = f"transformer.resblocks.{k}."
-        found |= {at + "attn.in_proj_weight": (3 * TEXT, TEXT), at + "attn.in_proj_bias": (3 * TEXT,)}
-        layer(at + "attn.out_proj", TEXT, TEXT)
-        layer(at + "ln_1", TEXT)
-        layer(at + "mlp.c_fc", 4 * TEXT, TEXT)
-        layer(at + "mlp.c_proj", TEXT, 4 * TEXT)
-        layer(at + "ln_2", TEXT)
-    layer("ln_final", TEXT)
-    return found
+    """The tensors of RN50.pt by name, at small sizes: the archive counts batches too."""
+    found = shapes(len(words.numbers()), WIDTH, BLOCKS, TEXT, OUT, LAYERS)
+    norms = [name.removesuffix("running_var") for name in found if name.endswith("running_var")]
+    return found | {f"{norm}num_batches_tracked": () for norm in norms}
 
 
 def _drawn(name: str, shape: tuple[int, ...]) -> Tensor:
