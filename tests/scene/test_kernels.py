@@ -178,8 +178,6 @@ def test_known_features_are_differentiated_and_not_computed_again(grid, rng):
 
 def test_memory_is_kept_for_gradients_of_tables_alone(grid, rng):
     """Kept while nothing refers to it, never shared, and not for numbers of points, which change from step to step."""
-    if on_gpu(grid.tables[0]):
-        pytest.skip("the CPU's kernels keep it")
     shapes = {tuple(table.shape) for table in grid.tables}
     for n in (10, 11, 12):
         x = points(n, rng)
