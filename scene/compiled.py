@@ -90,6 +90,11 @@ def array(v: Tensor) -> np.ndarray:
     return v.detach().contiguous().numpy()
 
 
+def in_place(v: Tensor) -> np.ndarray:
+    """The tensor's numbers in whatever order they lie."""
+    return v.detach().numpy()
+
+
 def spread(task: Callable[[int], None], over: range) -> None:
     """Do a task for each number, on as many threads as torch has."""
     threads = min(torch.get_num_threads(), len(over))

@@ -52,25 +52,25 @@ class HashGrid(nn.Module):
         """The features; those of levels from `active` on are zero. Differentiable in x and, at will, in the tables.
 
         Features that are `known` from a call without gradients need not be computed again."""
-        return self._features(x, active, slopes=False, known=known)[0]
+        active = self._active(active)
+        if kernels.fits(x, self.tables):
+            return kernels.encode(x, self.tables[0], self.tables[1], self.geometry, active, known)
+        return self.plain(x, active, slopes=False)[0]
 
     def with_slope(
         self, x: Float[Tensor, "N 3"], active: int | None = None
     ) -> tuple[Float[Tensor, "N LF"], Float[Tensor, "3 N LF"]]:
         """The features and their derivatives by x, y and z, both differentiable in the tables: the second order that
         the gradient of a normal takes, without differentiating a graph twice."""
-        out = self._features(x.detach(), active, slopes=True)
+        x, active = x.detach(), self._active(active)
+        if kernels.fits(x, self.tables):
+            return kernels.encode_with_slope(x, self.tables[0], self.tables[1], self.geometry, active)
+        out = self.plain(x, active, slopes=True)
         return out[0], out[1:]
 
-    def _features(
-        self, x: Float[Tensor, "N 3"], active: int | None, slopes: bool, known: Float[Tensor, "N LF"] | None = None
-    ) -> Float[Tensor, "K N LF"]:
+    def _active(self, active: int | None) -> int:
         levels = len(self.resolutions)
-        active = levels if active is None else min(active, levels)
-        if kernels.fits(x, self.tables):
-            found = None if known is None else known[None]
-            return kernels.encode(x, self.tables[0], self.tables[1], self.geometry, active, slopes, found)
-        return self.plain(x, active, slopes)
+        return levels if active is None else min(active, levels)
 
     def plain(self, x: Float[Tensor, "N 3"], active: int, slopes: bool) -> Float[Tensor, "K N LF"]:
         """The features, and with slopes their derivatives by x, y and z, in plain torch."""

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from scene.compiled import array, compiled, on_gpu, serves, spread, triton_module
+from scene.compiled import array, compiled, in_place, on_gpu, serves, spread, triton_module
 
 BLOCK = 128  # points that pass through the layers together
 PART = 16 * BLOCK  # points whose gradients of the layers are summed up before those of others are added
@@ -46,8 +46,10 @@ class _MLP(torch.autograd.Function):
         if on_gpu(e):
             return triton_module("triton_mlp").forward(e, first, second, slope=False)[0]
         out = e.new_empty(len(e), second.shape[1])
-        arrays = [array(v) for v in (e, *_padded(first, second), out)]
-        spread(lambda k: _forward(*arrays, k * PART, min((k + 1) * PART, len(e))), range(-(-len(e) // PART)))
+        arrays = [array(v) for v in (*_padded(first, second), out)]
+        spread(
+            lambda k: _forward(in_place(e), *arrays, k * PART, min((k + 1) * PART, len(e))), range(-(-len(e) // PART))
+        )
         return out
 
     @staticmethod
@@ -58,9 +60,9 @@ class _MLP(torch.autograd.Function):
             return triton_module("triton_mlp").backward(e, first, second, g)
         (inputs, hidden), parts = first.shape, -(-len(e) // PART)
         W, V = _padded(first, second)
-        to_e = torch.empty_like(e, memory_format=torch.contiguous_format)
+        to_e = torch.empty_like(e)
         to_W, to_V = e.new_zeros(parts, *W.shape), e.new_zeros(parts, *V.shape)
-        arrays = [array(v) for v in (e, W, V, g, to_e, to_W, to_V)]
+        arrays = [in_place(e), *(array(v) for v in (W, V, g)), in_place(to_e), to_W.numpy(), to_V.numpy()]
         spread(lambda k: _backward(*arrays, k, k * PART, min((k + 1) * PART, len(e))), range(parts))
         return to_e, to_W.sum(0)[:hidden, :inputs].T, to_V.sum(0)[:hidden]
 
@@ -104,15 +106,15 @@ def _hidden(W, j, e, h0, h1, h2, h3):
 def _load(source, low, stop, block):
     """Rows low, low + 1, ... of a matrix as columns; zeros from stop on, and in rows that it does not have."""
     block[:] = np.float32(0)
-    for s in range(min(BLOCK, stop - low)):
-        for i in range(source.shape[1]):
+    for i in range(source.shape[1]):
+        for s in range(min(BLOCK, stop - low)):
             block[i, s] = source[low + s, i]
 
 
 @compiled
 def _store(block, low, stop, out):
-    for s in range(min(BLOCK, stop - low)):
-        for i in range(out.shape[1]):
+    for i in range(out.shape[1]):
+        for s in range(min(BLOCK, stop - low)):
             out[low + s, i] = block[i, s]
 
 

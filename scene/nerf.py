@@ -254,11 +254,12 @@ class NeRF(nn.Module):
             matters = weights(torch.cat(sigma) * self.step, s) > c.min_weight
             marches.append(s.keep(matters))
             if found <= GRAPH:
-                features.append(torch.cat(known).index_select(0, matters.nonzero().squeeze(-1)))
+                at = matters.nonzero().squeeze(-1)
+                features.append(torch.cat([e.T for e in known], 1).index_select(1, at).T)
         kept = joined(marches)
         if len(kept.ray) == 0:
             return joined([march(o, d, occupied, c.radius, self.step, u) for o, d, u in chunks]), None
-        return kept, torch.cat(features) if found <= GRAPH else None
+        return kept, torch.cat([e.T for e in features], 1).T if found <= GRAPH else None
 
     def _behind(
         self, direction: Float[Tensor, "R 3"], n: int, resolution: int, rng: torch.Generator | None

@@ -13,6 +13,7 @@ import torch
 
 HERE = Path(__file__).parent
 TWINS = ("test_kernels.py", "test_ray_kernels.py", "test_mlp_kernels.py")
+WHAT_GPUS_HAVE = "not threads and not cuda and not memory"
 
 triton = pytest.importorskip("triton", reason="Triton is not installed: plain torch serves on a GPU")
 interpreted = os.environ.get("TRITON_INTERPRET") == "1"
@@ -21,7 +22,7 @@ interpreted = os.environ.get("TRITON_INTERPRET") == "1"
 @pytest.mark.skipif(interpreted, reason="is what this test starts")
 def test_interpreted_they_equal_the_plain_twins():
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-k", "not threads and not cuda and not memory", *(HERE / t for t in TWINS)],
+        [sys.executable, "-m", "pytest", "-x", "-k", WHAT_GPUS_HAVE, *(HERE / t for t in TWINS)],
         env=os.environ | {"TRITON_INTERPRET": "1"}, cwd=HERE.parents[1], capture_output=True, text=True,
     )  # fmt: skip
     assert run.returncode == 0, run.stdout[-4000:]
