@@ -12,7 +12,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -254,12 +254,11 @@ class NeRF(nn.Module):
             matters = weights(torch.cat(sigma) * self.step, s) > c.min_weight
             marches.append(s.keep(matters))
             if found <= GRAPH:
-                at = matters.nonzero().squeeze(-1)
-                features.append(torch.cat([e.T for e in known], 1).index_select(1, at).T)
+                features.append(_taken(known, matters.nonzero().squeeze(-1)))
         kept = joined(marches)
         if len(kept.ray) == 0:
             return joined([march(o, d, occupied, c.radius, self.step, u) for o, d, u in chunks]), None
-        return kept, torch.cat([e.T for e in features], 1).T if found <= GRAPH else None
+        return kept, _taken(features) if found <= GRAPH else None
 
     def _behind(
         self, direction: Float[Tensor, "R 3"], n: int, resolution: int, rng: torch.Generator | None
@@ -268,3 +267,12 @@ class NeRF(nn.Module):
         if self.background is not None:
             return self.background(direction).reshape(n, resolution, resolution, 3).permute(0, 3, 1, 2)
         return GREY if rng is None else grey_background(n, resolution, resolution, rng).to(direction)
+
+
+def _taken(parts: list[Float[Tensor, "_ E"]], at: Int[Tensor, " M"] | None = None) -> Float[Tensor, "_ E"]:
+    """Features of several calls together, or those of some points, in the order in which the kernels laid them."""
+    if parts[0].T.is_contiguous():
+        whole = torch.cat([e.T for e in parts], 1)
+        return whole.T if at is None else whole.index_select(1, at).T
+    whole = torch.cat(parts)
+    return whole if at is None else whole.index_select(0, at)
