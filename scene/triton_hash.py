@@ -1,6 +1,6 @@
 """The hash encoding on a GPU, compiled by Triton: the same numbers as its plain twin in `scene.hash_grid`.
 
-Alphabet as in `scene.kernels`. A program has a block of points and one level; levels follow each other, so that one
+Alphabet as in `scene.numba_hash`. A program has a block of points and one level; levels follow each other, so that one
 level's table is in the cache at a time.
 
 The gradient of the tables is summed in 64-bit integers, in units of 2^-k of a bound of what one point can add: integers
@@ -36,8 +36,8 @@ def gather(
     levels: Levels,
     active: int,
     slopes: bool,
-) -> Float[Tensor, "K N LF"]:
-    """The features, and with slopes their derivatives by x, y and z (K = 4, else 1); 0 of levels from `active` on."""
+) -> tuple[Float[Tensor, "N LF"], Float[Tensor, "3 N LF"] | None]:
+    """The features, and with slopes their derivatives by x, y and z; 0 of levels from `active` on."""
     width, x = 2 * len(levels.resolutions), x.contiguous()
     new = torch.empty if active == len(levels.resolutions) else torch.zeros
     out = new(4 if slopes else 1, len(x), width, device=x.device)
@@ -46,18 +46,20 @@ def gather(
         grid = (blocks(len(x), BLOCK), last - first)
         names = {"HASHED": first >= levels.dense, "SLOPES": slopes, "BLOCK": BLOCK}
         launch(_gather, grid, x, table.contiguous(), *facts, out, len(x), width, first, levels.mask, **names)
-    return out
+    return out[0], out[1:] if slopes else None
 
 
 def scatter(
     x: Float[Tensor, "N 3"],
-    g: Float[Tensor, "K N LF"],
+    g: Float[Tensor, "N LF"],
+    g_by_x: Float[Tensor, "3 N LF"] | None,
     dense: Float[Tensor, "T0 2"],
     hashed: Float[Tensor, "T1 2"],
     levels: Levels,
     active: int,
 ) -> tuple[Float[Tensor, "T0 2"], Float[Tensor, "T1 2"]]:
     """The gradients of both tables from that of the features (and slopes): the transpose of the gather."""
+    g = g[None] if g_by_x is None else torch.cat([g[None], g_by_x])
     x, g, out = x.contiguous(), g.contiguous(), []
     facts, scale = _facts(levels, x.device), _scale(x, g, levels)
     for table, (first, last) in zip((dense, hashed), levels.spans(active), strict=True):

@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 
-from scene import kernels
+from scene import kernels, numba_hash
 from scene.compiled import on_gpu
 from scene.hash_grid import HashGrid
 from tests.scene.conftest import INTERPRETED
@@ -192,6 +192,6 @@ def test_memory_is_kept_for_gradients_of_tables_alone(grid, rng):
         first = gradients(grid(x), torch.ones(n, 2 * LEVELS), [*grid.tables])
         second = gradients(grid(x), torch.ones(n, 2 * LEVELS), [*grid.tables])
         assert all(a.data_ptr() != b.data_ptr() and torch.equal(a, b) for a, b in zip(first, second, strict=True))
-    mine = [array for array in kernels._kept if array.shape in shapes]
+    mine = [array for array in numba_hash._kept if array.shape in shapes]
     assert len(mine) <= 2 * 2 + 2 * 2  # two tables, twice alive, and as many that are not let go yet
-    assert all(len(array.shape) == 2 for array in kernels._kept)
+    assert all(len(array.shape) == 2 for array in numba_hash._kept)
