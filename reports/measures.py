@@ -44,5 +44,7 @@ def _panel(panel, ok, column: Column, methods: list[str]) -> None:
     panel.set_title(column.title, fontsize=10)
     panel.set_yticks(range(len(methods)), methods)
     panel.tick_params(labelsize=9)
+    panel.ticklabel_format(axis="x", useOffset=False)  # 99.95, not -.05 and +100 beside it
+    panel.locator_params(axis="x", nbins=4)
     panel.grid(axis="x", color="0.92")
     panel.margins(y=0.6 / max(len(methods), 1))
