@@ -7,3 +7,15 @@ class UserError(Exception):
 
 class RuleError(Exception):
     """What a rule from a file outside the tree did wrong while it ran, in one sentence with its file and line."""
+
+
+def first_line(error: BaseException, most: int = 200) -> str:
+    """The first line of what an error says, without a full stop; its class's name where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:most].strip().rstrip(".") if lines else type(error).__name__
+
+
+def cause(error: BaseException) -> str:
+    """The error's class and its first line."""
+    said, kind = first_line(error), type(error).__name__
+    return kind if said == kind else f"{kind}: {said}"

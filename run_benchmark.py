@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from engine import names
-from engine.arguments import (
+import names
+from commands.options import (
     Parser,
     ablate_parser,
     check_parser,
@@ -25,15 +25,16 @@ from errors import UserError
 from prompts import load, select
 
 if TYPE_CHECKING:
+    from engine.judges import Judges
     from engine.plan import Plan
-    from engine.scoring import Judges
     from eval.score import Truth
 
 
 def run(arguments: list[str]) -> int:
     options = rehearsed(run_parser().parse_args(arguments))
     options.prompts = options.prompts or (list(names.FIRST_LOOK) if options.suite == "world" else ["all"])
-    from engine import plan, scoring
+    from engine import judges as scoring
+    from engine import plan
 
     plan.check_names(options)
     judges, console = scoring.judges_of(options.suite, options.clip, options.clip2), Console()
@@ -48,7 +49,7 @@ def run(arguments: list[str]) -> int:
 
 def carried_out(todo: Plan, console: Console) -> bool:
     """Do what is missing; returns whether a job crashed."""
-    from engine.launch import launch
+    from engine.executors.local import launch
 
     done = len(todo.jobs) - len(todo.missing)
     console.print(f"{len(todo.jobs)} jobs, {done} of them done, in {todo.run}", highlight=False, soft_wrap=True)
@@ -58,8 +59,9 @@ def carried_out(todo: Plan, console: Console) -> bool:
 
 def sweep(arguments: list[str]) -> int:
     options = rehearsed(sweep_parser().parse_args(arguments))
-    from engine import plan, scoring
-    from engine import sweep as sweeping
+    from engine import judges as scoring
+    from engine import plan
+    from engine.studies import sweep as sweeping
     from reports import load, terminal
     from reports import sweep as outcome
 
@@ -83,7 +85,7 @@ def sweep(arguments: list[str]) -> int:
 
 def score(arguments: list[str]) -> int:
     options = score_parser().parse_args(arguments)
-    from engine import scoring
+    from engine import judges as scoring
 
     suite = scoring.suite_of(options.run, options.suite)
     judges = scoring.judges_of(suite, options.clip, options.clip2)
@@ -99,7 +101,7 @@ def score_and_report(run: Path, suite: str, judges: Judges, device: str, console
 
 def score_missing(run: Path, suite: str, judges: Judges, device: str, console: Console) -> tuple[Truth | None, bool]:
     """Score what is not scored yet, and draw each job's views; returns the true views, and whether there was any."""
-    from engine import scoring
+    from engine import judges as scoring
     from eval import views
     from eval.score import score_run
     from reports.figures import contact_sheet, turntable
@@ -119,11 +121,11 @@ def score_missing(run: Path, suite: str, judges: Judges, device: str, console: C
 def report(run: Path, console: Console, truth: Truth | None, new: bool) -> None:
     """Write the tables and, where something is new, the figure of a run; print the table and where it all lies."""
     import reports
-    from reports import figures, tables, terminal
+    from reports import figures, terminal, write
     from reports.measures import measures
 
     frames, order = reports.load(run), list(names.RECIPES)
-    table = tables.write(run, frames, order)
+    table = write.tables(run, frames, order)
     figure = run / "comparison.png"
     if new or not figure.exists():
         figures.comparison(run, frames, order, truth)
@@ -142,7 +144,7 @@ def table(arguments: list[str]) -> int:
 
         compare.report(run, list(names.RECIPES), Console())
         return 0
-    from engine import scoring
+    from engine import judges as scoring
 
     report(run, Console(), scoring.truth_of(run, scoring.recipe_of(run).get("suite", "")), new=False)
     return 0
@@ -166,7 +168,8 @@ def ablate(arguments: list[str]) -> int:
     names.known("ablation", options.name, names.ABLATIONS)
     if options.prompts:
         select("world", options.prompts)
-    from engine import ablate, scoring
+    from engine import judges as scoring
+    from engine.studies import ablate
     from reports import ablations
 
     console = Console()
@@ -195,13 +198,13 @@ def list_names(arguments: list[str]) -> int:
 
 
 def fetch(arguments: list[str]) -> int:
-    from engine import fetch
+    from engine.weights import fetch
 
     return fetch.main(arguments, Parser, Console())
 
 
 def doctor(arguments: list[str]) -> int:
-    from engine import doctor
+    from commands import doctor
 
     return doctor.main(arguments, Parser, Console())
 

@@ -16,11 +16,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 from engine.job import Job
-from engine.optimize import NonFinite, Training
 from engine.prior import WORLD, open_prior
-from engine.recipes import RULES, Recipe, recipe
-from engine.store import read_json, write_json
+from engine.recipes.base import Recipe
+from engine.recipes.tables import RULES, recipe
+from engine.training import NonFinite, Training
 from errors import RuleError
+from files import read_json, write_json
 from priors.base import Prior
 from prompts import select
 

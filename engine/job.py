@@ -1,4 +1,5 @@
-"""A job: one recipe, one prompt, one seed. Its key says what it computes, its folder where the result lies."""
+"""A job: one recipe, one prompt, one seed. Its key says what it computes, its folder where the result lies. And what
+all jobs of a run share."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.recipes import Recipe
+from engine.recipes.base import Recipe
 from prompts import Prompt
 
 
@@ -34,3 +35,14 @@ class Job:
         """Twelve hex digits of the settings and the prior's checksum: equal keys, equal results."""
         text = json.dumps([self.settings, prior], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all processes of a run share."""
+
+    prior: str  # as engine.prior opens it
+    device: str
+    threads: int
+    together: int = 1  # scenes that a process optimises side by side
+    checkpoint_seconds: float = 20.0

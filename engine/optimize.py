@@ -1,50 +1,22 @@
-"""The loop: render, encode, ask the rule for a gradient, step; then the views from which the job is scored.
-
-    x0 = E(render(theta))                                       of a latent scene, the render itself
-    g  = rule(x0)                                               without gradients of its own
-    L  = guidance_weight <x0, g> / B + regularisers,   theta <- theta - lr Adam(dL/dtheta)
-
-One generator, on the CPU, makes all random numbers of a job in one order: it is saved with every checkpoint, so that
-a job that was killed goes on as if it had not been. Results are equal bit by bit for equal thread counts and devices.
-"""
+"""The loop of a job: steps, checkpoints, news; then the views from which it is scored."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
-from functools import partial
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float
-from PIL import Image
-from safetensors.torch import save_file
-from torch import Tensor
 
-from engine.job import Job
-from engine.memory import Peak
-from engine.recipes import NEED_NORMALS, REGULARIZERS, Recipe
+from engine.job import Job, Setup
+from engine.machine import Peak
 from engine.store import Store
-from engine.worker import Setup
-from methods.base import Guidance, Views
+from engine.training import NonFinite, Training
+from engine.views import evaluate, write_result
+from errors import first_line
 from priors.base import Prior
-from priors.text import make_text
-from scene.cameras import Cameras, Render
-from scene.canvas import Canvas, CanvasConfig
-from scene.nerf import NeRF, NeRFConfig
-from scene.voxels import VoxelConfig, Voxels
 
-SCENES: dict[type, type] = {NeRFConfig: NeRF, VoxelConfig: Voxels, CanvasConfig: Canvas}
-OPTIMIZERS: dict[str, Callable[[list[dict]], torch.optim.Optimizer]] = {
-    "adam": partial(torch.optim.Adam, betas=(0.9, 0.99), eps=1e-15),
-    "adamax": torch.optim.Adamax,
-    "adamw": partial(torch.optim.AdamW, betas=(0.9, 0.99), eps=1e-15),
-}
 NEWS = 0.2  # seconds between two messages
-CHUNK = 5  # views rendered together at the end
 
 
 class Watcher(Protocol):
@@ -58,122 +30,6 @@ class Watcher(Protocol):
 
 class Stopped(Exception):
     """The job was told to stop, and wrote a checkpoint."""
-
-
-class NonFinite(Exception):
-    """A gradient that is not a number, or infinite."""
-
-
-class Training:
-    """Everything of a job that changes from step to step, and that a checkpoint holds."""
-
-    def __init__(self, job: Job, prior: Prior, device: str):
-        recipe = job.recipe
-        self.job, self.prior, self.device = job, prior, device
-        self.rng = torch.Generator().manual_seed(job.seed)
-        self.scene = SCENES[type(recipe.scene)](recipe.scene, self.rng).to(device)
-        self.optimizer = OPTIMIZERS[recipe.optimizer](self.scene.parameter_groups(recipe.lr))
-        self.text = make_text(prior, job.prompt.text, recipe.method.negative)
-        self.state = recipe.method.start(prior)
-        self.step, self.nfe, self.rows, self.seconds, self.peak = 0, 0, 0, 0.0, 0
-
-    @property
-    def latent(self) -> bool:
-        """Whether the scene is made of latents, so that it needs no encoder."""
-        return getattr(self.job.recipe.scene, "channels", 3) != 3
-
-    def tensors(self) -> dict[str, Tensor]:
-        adam = self.optimizer.state_dict()["state"]
-        parts = {
-            "scene": self.scene.state_dict(),
-            "adam": {f"{i}.{name}": torch.as_tensor(v) for i, s in adam.items() for name, v in s.items()},
-            "method": self.state.state_dict() if self.state is not None else {},
-            "rng": {"state": self.rng.get_state()},
-        }
-        return {f"{part}/{name}": tensor for part, group in parts.items() for name, tensor in group.items()}
-
-    def facts(self) -> dict[str, Any]:
-        names = ("step", "nfe", "rows", "seconds", "peak")
-        return {name: getattr(self, name) for name in names}
-
-    def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        groups: dict[str, dict[str, Tensor]] = {"scene": {}, "adam": {}, "method": {}, "rng": {}}
-        for key, tensor in tensors.items():
-            part, name = key.split("/", 1)
-            groups[part][name] = tensor
-        self.scene.load_state_dict(groups["scene"])
-        adam: dict[int, dict[str, Tensor]] = {}
-        for key, tensor in groups["adam"].items():
-            i, name = key.split(".", 1)
-            adam.setdefault(int(i), {})[name] = tensor
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": adam})
-        if self.state is not None:
-            self.state.load_state_dict(groups["method"])
-        self.rng.set_state(groups["rng"]["state"])
-        for name, value in facts.items():
-            setattr(self, name, value)
-
-    def advance(self) -> dict[str, float]:
-        """One step of optimisation; returns its log. Raises NonFinite, for a gradient before the scene is touched."""
-        recipe, scene, rng = self.job.recipe, self.scene, self.rng
-        progress = self.step / recipe.steps
-        scene.update(progress, rng)
-        cameras = recipe.cameras.sample(recipe.batch, rng).to(self.device)
-        weights = {name: weight.at(progress) for name, weight in recipe.regularisers if weight.at(progress)}
-        render = scene.render(
-            cameras,
-            self.prior.latent_shape[-1] if self.latent else recipe.resolution,
-            progress=progress,
-            rng=rng,
-            shading=recipe.shading.draw(progress, rng),
-            normals=bool(weights.keys() & NEED_NORMALS),
-        )
-        x0 = render.rgb if self.latent else self.prior.encode(render.rgb, rng)
-        views = Views(x0.detach(), render.rgb.detach(), self.text, cameras, progress, rng)
-        nfe, rows = self.prior.nfe, self.prior.rows
-        with torch.no_grad():
-            guidance = recipe.method.gradient(views, self.prior, self.state)
-        log = {"step": self.step, **guidance.log, **self._descend(x0, render, cameras, guidance, weights)}
-        learnt = recipe.method.learn(views, self.prior, self.state)
-        if not all(math.isfinite(value) for value in learnt.values()):
-            raise NonFinite("what the rule learns is not finite")
-        log |= learnt
-        self.nfe, self.rows = self.nfe + self.prior.nfe - nfe, self.rows + self.prior.rows - rows
-        self.step += 1
-        return log | {"nfe": self.nfe}
-
-    def _descend(
-        self, x0: Tensor, render: Render, cameras: Cameras, guidance: Guidance, weights: dict[str, float]
-    ) -> dict[str, float]:
-        """Adam's step on the surrogate loss, whose gradient with respect to x0 is guidance_weight g / B."""
-        loss = surrogate(self.job.recipe, x0, render.rgb, guidance)
-        log = {
-            "opacity": render.opacity.mean().item(),
-            "g_rms": guidance.latent.square().mean().sqrt().item(),
-        }
-        for name, weight in weights.items():
-            term = REGULARIZERS[name](render, cameras)
-            loss = loss + weight * term
-            log[name] = term.item()
-        if not guidance.latent.isfinite().all():
-            raise NonFinite("the rule's gradient is not finite")
-        self.optimizer.zero_grad()
-        loss.backward()
-        grads = [p.grad for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
-        if not torch.stack([g.abs().sum() for g in grads]).sum().isfinite():
-            raise NonFinite("the scene's gradient is not finite")
-        self.optimizer.step()
-        return log
-
-
-def surrogate(
-    recipe: Recipe, x0: Float[Tensor, "B C h w"], image: Float[Tensor, "B D H W"], guidance: Guidance
-) -> Float[Tensor, ""]:
-    """guidance_weight <x0, g> / B: linear in the latents (and images), so that g is its gradient."""
-    loss = (x0 * guidance.latent).sum()
-    if guidance.image is not None:
-        loss = loss + (image * guidance.image).sum()
-    return recipe.guidance_weight * loss / len(x0)
 
 
 def run(
@@ -204,7 +60,7 @@ def run(
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            record, views = {"status": "out-of-memory", "cause": str(error).splitlines()[0]}, None
+            record, views = {"status": "out-of-memory", "cause": first_line(error)}, None
         training.peak = max(training.peak, peak.bytes)
     record |= {
         "step": training.step,
@@ -248,49 +104,6 @@ def _optimize(
             rows, saved = [], time.monotonic()
         if stop:
             raise Stopped
-
-
-@torch.no_grad()
-def evaluate(training: Training) -> Render:
-    """The views of the recipe's orbit: albedo for every rule, on the background of evaluation."""
-    cameras, look = training.job.recipe.orbit.cameras(), _decoded if training.latent else _rendered
-    renders = [look(training, cameras[k : k + CHUNK].to(training.device)) for k in range(0, len(cameras), CHUNK)]
-    rgb, opacity, depth = (torch.cat([getattr(r, name) for r in renders]) for name in ("rgb", "opacity", "depth"))
-    return Render(rgb, opacity, depth)
-
-
-def _rendered(training: Training, cameras: Cameras) -> Render:
-    return training.scene.render(cameras, training.job.recipe.orbit.resolution, progress=1.0)
-
-
-def _decoded(training: Training, cameras: Cameras) -> Render:
-    """Latents, decoded; those of voxels at twice the resolution of the pictures wanted, and averaged down to it, as
-    SJC's are."""
-    prior, size = training.prior, training.job.recipe.orbit.resolution
-    finer = 2 if isinstance(training.scene, Voxels) else 1
-    render = training.scene.render(cameras, finer * size * prior.latent_shape[-1] // prior.image_size, progress=1.0)
-    rgb, opacity, depth = (
-        F.interpolate(image, (size, size), mode="bilinear", antialias=True)
-        for image in (prior.decode(render.rgb), render.opacity, render.depth)
-    )
-    return Render(rgb, opacity, depth)
-
-
-def write_result(folder: Path, scene: torch.nn.Module, views: Render | None) -> None:
-    """scene.safetensors, and views/rgb_000.png, views/opacity_000.png, ... in 8 bits."""
-    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in scene.state_dict().items()}
-    save_file(state, folder / "scene.safetensors")
-    if views is None:
-        return
-    (folder / "views").mkdir()
-    for k, (rgb, opacity) in enumerate(zip(eight_bits(views.rgb), eight_bits(views.opacity), strict=True)):
-        Image.fromarray(rgb.numpy()).save(folder / "views" / f"rgb_{k:03d}.png")
-        Image.fromarray(opacity[..., 0].numpy()).save(folder / "views" / f"opacity_{k:03d}.png")
-
-
-def eight_bits(image: Float[Tensor, "V C H W"]) -> Tensor:
-    """(V,H,W,C) in 0 ... 255, rounded."""
-    return (image.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).contiguous().cpu()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import os
 import platform
-import subprocess
 from argparse import Namespace
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from engine import budget, calibrate, names, weights
-from engine.job import Job
-from engine.outside import is_outside
+import names
+from engine import calibrate
+from engine.job import Job, Setup
+from engine.machine import commit, device_of, slots_of, version_of
 from engine.prior import WORLD, forget, identity, variants
-from engine.recipes import Recipe
+from engine.recipes import budget
+from engine.recipes.base import Recipe
+from engine.recipes.outside import is_outside
+from engine.recipes.variants import Variant, named, recipe_of
 from engine.rehearsal import SIZES
 from engine.store import FINAL, Store
-from engine.variants import Variant, named, recipe_of
-from engine.worker import Setup
+from engine.weights import manifest as weights
 from errors import UserError
+from files import ROOT
 from methods import ESD, VSD
 from prompts import Prompt, held_out, select
 
-ROOT = Path(__file__).parents[1]
 PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "numpy")
-GIGABYTES_A_JOB = 1.5  # torch, diffusers, a scene and the world's models in one process
 
 
 @dataclass(frozen=True)
@@ -172,65 +170,6 @@ def config(job: Job, prior: str, checksum: str, setup: Setup) -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: version_of(name) for name in PACKAGES},
     }
-
-
-def device_of(name: str) -> str:
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UserError(f"There is no device {name!r}: use auto, cpu or cuda.") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError("There is no CUDA device here: use --device cpu.")
-    if device.type not in ("cpu", "cuda"):
-        raise UserError(f"The device {name!r} is not supported: use auto, cpu or cuda.")
-    return str(device)
-
-
-def slots_of(jobs: str, device: str, missing: int, folders: Iterable[str | None] = ()) -> int:
-    """Processes: `auto` is one a core (as far as memory goes) on a CPU, where each has one thread; one on a GPU.
-    `folders` hold the weights that each of them reads."""
-    if jobs != "auto":
-        if not jobs.isdecimal() or int(jobs) < 1:
-            raise UserError(f"--jobs takes a number of processes or auto, not {jobs!r}.")
-        return min(int(jobs), max(missing, 1))
-    if device != "cpu":
-        return 1
-    import psutil
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    room = int(psutil.virtual_memory().available / 2**30 / (GIGABYTES_A_JOB + gigabytes(folders)))
-    return max(min(cores, room, missing), 1)
-
-
-def gigabytes(folders: Iterable[str | None]) -> float:
-    """Of the weights in folders, in single precision, as a CPU has them."""
-    files = [file for folder in folders if folder for file in Path(folder).rglob("*.safetensors")]
-    return sum(file.stat().st_size * (2 if weights.HALF in file.name else 1) for file in files) / 2**30
-
-
-def commit() -> str | None:
-    """The commit of the checkout, with a + where files differ from it; None outside of git."""
-    try:
-        result = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=12", "--dirty=+"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-        )
-    except OSError:
-        return None
-    return result.stdout.strip() or None
-
-
-def version_of(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def check_names(options: Namespace) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from functools import lru_cache
 from pathlib import Path
 
 import torch
 
-from engine.names import EXACT, RANDOM
+from files import ROOT, read_json
+from names import EXACT, RANDOM
 from priors.base import Prior
 
-WORLD = Path(__file__).parents[1] / "world" / "models" / "tiny-sd"
+WORLD = ROOT / "world" / "models" / "tiny-sd"
 
 
 @lru_cache(maxsize=1)
@@ -48,4 +48,4 @@ def identity(name: str) -> str:
 def variants(name: str) -> int:
     """How many variants of each object a folder's prior was trained on; 1 where it does not say."""
     views = Path(name) / "views.json"
-    return json.loads(views.read_text("utf-8")).get("variants", 1) if views.is_file() else 1
+    return read_json(views).get("variants", 1) if views.is_file() else 1

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from engine.job import Job
 from errors import UserError
+from files import read_json, read_text, replaced, write_json, write_text
 
 try:
     import fcntl
@@ -42,11 +43,11 @@ class Store:
 
     def record(self) -> dict[str, Any] | None:
         """What the job ended with, or None where it has not. Raises UserError where the folder is unreadable."""
-        return read_json(self.final / "record.json") if self.final.exists() else None
+        return _read(self.final / "record.json") if self.final.exists() else None
 
     def key(self) -> str | None:
         """The key of the finished job."""
-        return read_json(self.final / "config.json").get("key") if self.final.exists() else None
+        return _read(self.final / "config.json").get("key") if self.final.exists() else None
 
     @contextlib.contextmanager
     def opened(self, config: dict[str, Any]) -> Iterator[None]:
@@ -84,7 +85,7 @@ class Store:
     def keep_log(self, step: int) -> None:
         """Forget what was logged after the checkpoint."""
         path = self.work / "log.jsonl"
-        lines = path.read_text("utf-8").splitlines() if path.exists() else []
+        lines = read_text(path).splitlines() if path.exists() else []
         kept = [line for line in lines if _step(line) < step]
         write_text(path, "".join(line + "\n" for line in kept))
 
@@ -124,28 +125,10 @@ class Store:
                 folder.rmdir()
 
 
-def write_text(path: Path, text: str) -> None:
-    _replace(path, lambda aside: aside.write_text(text, "utf-8"))
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    write_text(path, json.dumps(content, indent=1) + "\n")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise damaged(path) from error
-    if not isinstance(content, dict):
-        raise damaged(path)
-    return content
-
-
 def write_tensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any] | None = None) -> None:
     """A safetensors file, with a dict of facts as JSON in its header."""
     owned = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    _replace(path, lambda aside: save_file(owned, aside, metadata={"facts": json.dumps(facts or {})}))
+    replaced(path, lambda aside: save_file(owned, aside, metadata={"facts": json.dumps(facts or {})}))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -159,25 +142,20 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def damaged(path: Path) -> UserError:
-    return UserError(f"The job file {path} cannot be read: delete {path.parent} and run the same command again.")
+    return UserError(f"The file {path} cannot be read: {_mend(path)}.")
 
 
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write aside, flush, rename: the path holds the old content or the new, never a part."""
-    aside = path.with_name(path.name + ".aside")
-    try:
-        write(aside)
-        with aside.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        aside.replace(path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
+def _read(path: Path) -> dict[str, Any]:
+    return read_json(path, _mend(path))
+
+
+def _mend(path: Path) -> str:
+    return f"delete {path.parent} and run the same command again"
 
 
 def _same(path: Path, config: dict[str, Any]) -> bool:
     try:
-        return read_json(path).get("key") == config["key"]
+        return _read(path).get("key") == config["key"]
     except UserError:
         return False
 

@@ -16,22 +16,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from errors import RuleError, UserError
+from errors import RuleError, UserError, cause
 
 if TYPE_CHECKING:
-    from engine.job import Job
+    from engine.job import Job, Setup
     from engine.together import Scene
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What all processes of a run share."""
-
-    prior: str  # as engine.prior opens it
-    device: str
-    threads: int
-    together: int = 1  # scenes that a process optimises side by side
-    checkpoint_seconds: float = 20.0
 
 
 class Line:
@@ -80,7 +69,7 @@ def main(pipe: Connection, run: Path, setup: Setup) -> None:
     except UserError as error:
         line.send("fatal", None, str(error))
     except Exception as error:
-        sentence = full(run) if is_full(error) else f"The worker failed to start: {_cause(error)}."
+        sentence = full(run) if is_full(error) else f"The worker failed to start: {cause(error)}."
         line.send("fatal", None, sentence)
 
 
@@ -129,7 +118,11 @@ def _do(job: Job, config: dict[str, Any], run: Path, setup: Setup, line: JobLine
         except Exception as error:
             if is_full(error):
                 raise
-            record = {"status": "crashed", "cause": _cause(error), "traceback": traceback.format_exc()}
+            record = {
+                "status": "crashed",
+                "cause": str(error) if isinstance(error, RuleError) else cause(error),
+                "traceback": traceback.format_exc(),
+            }
             store.finish(record)
             return record
 
@@ -142,10 +135,3 @@ def is_full(error: BaseException) -> bool:
 
 def full(run: Path) -> str:
     return f"The disk of {run} is full: free some space and run the same command again; nothing finished is lost."
-
-
-def _cause(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    if isinstance(error, RuleError):
-        return text[0]
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

@@ -5,8 +5,6 @@ Every metric reads unit features, so that a picture is encoded once for all of t
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,8 @@ from jaxtyping import Float
 from safetensors import SafetensorError
 from torch import Tensor
 
-from errors import UserError
+from errors import UserError, first_line
+from files import digest
 
 BATCH = 50  # images encoded together
 PARTS = ("config.json", "model.safetensors")
@@ -111,7 +110,7 @@ def load_clip(folder: str | Path, device: torch.device | str = "cpu") -> Encoder
         model = CLIPModel.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
         processor = CLIPProcessor.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"The CLIP in {folder} cannot be read: {str(error).splitlines()[0]}") from error
+        raise UserError(f"The CLIP in {folder} cannot be read: {first_line(error)}.") from error
     return Encoder(model.eval().requires_grad_(False).to(device), processor, checksum(folder))
 
 
@@ -130,17 +129,6 @@ def tokenizer_of(folder: Path) -> Any:
 def checksum(folder: Path) -> str:
     """sha256, as hex, over the names and contents of the folder's weights and settings of pictures and tokens."""
     return digest(f for f in folder.iterdir() if f.suffix in (".safetensors", ".json", ".txt"))
-
-
-def digest(files: Iterable[Path], name: str = "") -> str:
-    """sha256, as hex, over a name, and the names and contents of files in their order by name."""
-    sha = hashlib.sha256(name.encode())
-    for file in sorted(files):
-        sha.update(file.name.encode())
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                sha.update(block)
-    return sha.hexdigest()
 
 
 def eight_bits(images: Float[Tensor, "V 3 H W"]) -> Tensor:

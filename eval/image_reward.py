@@ -23,9 +23,10 @@ from jaxtyping import Float
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from errors import UserError
+from errors import UserError, first_line
 from eval import published_reward as published
 from eval.encoders import BATCH, checksum, eight_bits, half
+from files import read_json
 
 PARTS = ("config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json")
 
@@ -107,7 +108,7 @@ class ImageReward(nn.Module):
             tokenizer = BertTokenizer.from_pretrained(folder, local_files_only=True)
             if as_published:
                 state = load_file(folder / published.WEIGHTS)
-                config = published.config_of(state, json.loads((folder / published.MED).read_text("utf-8")))
+                config = published.config_of(state, read_json(folder / published.MED))
                 state, size = published.renamed(state), config["vision_config"]["image_size"]
                 processor = CLIPImageProcessorPil(
                     size={"shortest_edge": size}, crop_size={"height": size, "width": size},
@@ -115,12 +116,12 @@ class ImageReward(nn.Module):
                 )  # fmt: skip
             else:
                 state = load_file(folder / "model.safetensors")
-                config = json.loads((folder / "config.json").read_text("utf-8"))
+                config = read_json(folder / "config.json")
                 processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
             model = cls(config, tokenizer, processor)
             model.load_state_dict(state)
         except Exception as error:  # of many kinds: damaged JSON, weights, settings that transformers refuses
-            raise UserError(f"The ImageReward in {folder} cannot be read: {str(error).splitlines()[0]}") from error
+            raise UserError(f"The ImageReward in {folder} cannot be read: {first_line(error)}.") from error
         model.checksum = checksum(folder)
         return model.eval().requires_grad_(False).to(device)
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from errors import UserError
+from errors import UserError, first_line
 from eval.encoders import BATCH, digest, eight_bits, half
 
 PREFIX = "open_clip:"
@@ -76,7 +76,7 @@ def load_open_clip(name: str, device: torch.device | str = "cpu") -> OpenClip:
         model, _, transform = open_clip.create_model_and_transforms(architecture, pretrained=str(path))
         tokenizer = open_clip.get_tokenizer(architecture)
     except Exception as error:  # of many kinds: damaged weights, those of another architecture, tokenizers from a hub
-        reason = str(error).strip().splitlines()[0][:160]
+        reason = first_line(error)
         raise UserError(f"The weights {path} cannot be read as open_clip's {architecture}: {reason}") from error
     model = model.eval().requires_grad_(False).to(device)
-    return OpenClip(model, transform, tokenizer, digest([path], architecture), torch.device(device))
+    return OpenClip(model, transform, tokenizer, digest([path], name=architecture), torch.device(device))

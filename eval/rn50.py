@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from safetensors.torch import load_file
 from torch import Tensor
 
-from errors import UserError
+from errors import UserError, first_line
 from eval.encoders import BATCH, checksum, eight_bits, half, tokenizer_of
 
 WEIGHTS = "RN50.safetensors"
@@ -79,7 +79,7 @@ def load_rn50(folder: str | Path, device: torch.device | str = "cpu") -> RN50:
     except KeyError as error:
         raise UserError(f"The RN50 in {folder} lacks the tensor {error}: delete the folder and fetch again.") from error
     except Exception as error:  # of many kinds: damaged tensors, unlike shapes, a tokenizer that is none
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise UserError(
             f"The RN50 in {folder} cannot be read ({reason}): delete the folder and fetch again."
         ) from error

@@ -7,9 +7,8 @@ be made of the same files; tables over survivors leave it out.
 from __future__ import annotations
 
 import csv
-import json
+import io
 import math
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+import files
 from errors import UserError
 from eval import truth as known
 from eval import views
@@ -161,29 +161,20 @@ def score_job(folder: Path, scorer: Scorer) -> bool:
 def write(path: Path, scores: dict[str, Tensor], stamp: dict[str, str]) -> None:
     """A CSV with a row a view, written aside and renamed."""
     n = len(scores["clip_score"])
-    aside = path.with_name(path.name + ".aside")
-    with aside.open("w", newline="", encoding="utf-8") as stream:
-        table = csv.writer(stream, lineterminator="\n")
-        table.writerow(["view", "azimuth", *scores, *stamp])
-        for v in range(n):
-            values = [_number(float(column[v])) for column in scores.values()]
-            table.writerow([v, _number(360 * v / n), *values, *stamp.values()])
-        stream.flush()
-        os.fsync(stream.fileno())
-    aside.replace(path)
+    stream = io.StringIO()
+    table = csv.writer(stream, lineterminator="\n")
+    table.writerow(["view", "azimuth", *scores, *stamp])
+    for v in range(n):
+        values = [_number(float(column[v])) for column in scores.values()]
+        table.writerow([v, _number(360 * v / n), *values, *stamp.values()])
+    files.write_text(path, stream.getvalue())
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """A job's JSON; {} where there is none, as in folders made elsewhere. Raises UserError where it is damaged."""
-    try:
-        content = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"The job file {path} cannot be read: delete {path.parent} and run the same command again."
-        ) from error
-    if not isinstance(content, dict):
-        raise UserError(f"The job file {path} holds no settings: delete {path.parent} and run the same command again.")
-    return content
+    if not path.exists():
+        return {}
+    return files.read_json(path, f"delete {path.parent} and run the same command again")
 
 
 def _stamp(scorer: Scorer) -> dict[str, str]:

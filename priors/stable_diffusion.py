@@ -9,7 +9,6 @@ diffusers and transformers are imported where models are built: the command line
 from __future__ import annotations
 
 import hashlib
-import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from errors import UserError
+from errors import UserError, first_line
+from files import digest, read_json
 from priors.base import Prior
 from priors.schedule import Schedule, randn_like
 from priors.traced import Traced
@@ -100,14 +100,13 @@ def load(path: str | Path, device: torch.device | str = "cpu", dtype: torch.dtyp
         vae = _weights(AutoencoderKL, folder / "vae", torch.float32)
         text_encoder = _weights(CLIPTextModel, folder / "text_encoder", torch.float32)
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-        noise = DDIMScheduler.from_config(json.loads((folder / "scheduler/scheduler_config.json").read_text("utf-8")))
+        noise = DDIMScheduler.from_config(read_json(folder / "scheduler/scheduler_config.json"))
         views = folder / "views.json"
-        view_words = json.loads(views.read_text("utf-8"))["view_words"] if views.exists() else "coarse"
+        view_words = read_json(views)["view_words"] if views.exists() else "coarse"
     except UserError:
         raise
     except Exception as error:  # each library has its own: one damaged file, a dozen exception types
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise UserError(f"The prior in {path} cannot be read ({reason}); fetch the folder again.") from error
+        raise UserError(f"The prior in {path} cannot be read ({first_line(error)}); fetch the folder again.") from error
 
     def tokenize(prompts: list[str]) -> Tensor:
         length = tokenizer.model_max_length
@@ -130,14 +129,9 @@ def checksum(path: str | Path) -> str:
     """sha256 over the names and contents of a folder's safetensors files and configurations, as hex.
 
     Raises UserError where the folder is no prior."""
-    folder, sha = _checked(path), hashlib.sha256()
+    folder = _checked(path)
     files = [f for part in PARTS for f in (folder / part).iterdir() if f.suffix in (".safetensors", ".json")]
-    for file in sorted([*files, *folder.glob("views.json")]):
-        sha.update(file.relative_to(folder).as_posix().encode())
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                sha.update(block)
-    return sha.hexdigest()
+    return digest([*files, *folder.glob("views.json")], within=folder)
 
 
 # Stable Diffusion 2.1's architectures as its folder states them: U-Net 866 M parameters, VAE 84 M, text encoder 340 M

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from itertools import combinations
 from pathlib import Path
 
@@ -13,10 +12,9 @@ from rich.table import Table
 import reports
 from eval import views
 from eval.encoders import load_clip
-from eval.score import read_json
+from files import read_json, replaced, write_text
 from reports import Frames, tables
 from reports.ablation_figures import DRAW, PUBLISHED_CFG, finished, pictures
-from reports.figures import write as write_aside
 
 FLAT = ("iou", "sharpness", "chroma", "clipped", "fog")  # what one picture without a silhouette has no use for
 SHOWN = {
@@ -62,12 +60,12 @@ def write(name: str, run: Path, labels: dict[str, str], clip: Path) -> tuple[lis
     if name == "kappa":
         made.append(run / "kappa-eq8.csv")
         found = eq8(run)
-        tables.write_text(made[-1], found.to_csv(index=False, float_format="%.6g"))
+        write_text(made[-1], found.to_csv(index=False, float_format="%.6g"))
         found = found[found["inversion_scale"].isin([PUBLISHED_CFG]) | found["inversion_scale"].isna()]
         table["eq8"] = table["label"].map(found.groupby("choice")["mean"].apply(lambda e: e.prod() ** (1 / len(e))))
-    tables.write_text(made[0], table.to_csv(index=False, float_format="%.6g"))
+    write_text(made[0], table.to_csv(index=False, float_format="%.6g"))
     figure = draw(run, frames, table, labels)
-    made.append(write_aside(run / f"{name}.png", lambda aside: figure.savefig(aside, format="png", dpi=110)))
+    made.append(replaced(run / f"{name}.png", lambda aside: figure.savefig(aside, format="png", dpi=110)))
     return made, table
 
 
@@ -99,7 +97,7 @@ def distances(run: Path, frames: Frames, labels: dict[str, str], clip: Path) -> 
 
 def eq8(run: Path) -> pd.DataFrame:
     """The errors in eq. 8 by choice, inversion_scale and t: their mean over prompts and seeds, in the units of x0."""
-    rows = [row for file in sorted(run.glob("eq8/*/*.json")) for row in json.loads(file.read_text("utf-8"))["rows"]]
+    rows = [row for file in sorted(run.glob("eq8/*/*.json")) for row in read_json(file)["rows"]]
     by = ["choice", "inversion_scale", "t"]
     groups = pd.DataFrame(rows).groupby(by, dropna=False, sort=False)["error"]
     return groups.agg(["mean", "min", "max", "count"]).reset_index()
@@ -107,6 +105,6 @@ def eq8(run: Path) -> pd.DataFrame:
 
 def _to_ddim(folder: Path) -> float:
     """The mean PSNR to DDIM's picture over the jobs of a method that has one."""
-    records = [json.loads(file.read_text("utf-8")) for file in folder.glob("*/*/record.json")]
+    records = [read_json(file) for file in folder.glob("*/*/record.json")]
     found = [record["psnr_to_ddim"] for record in records if "psnr_to_ddim" in record]
     return sum(found) / len(found) if found else float("nan")

@@ -22,10 +22,11 @@ import pandas as pd
 from rich.console import Console
 
 from eval.divergence import DIVERGED
+from files import write_text
 from reports import TEXTS, Frames, load
 from reports.columns import PAPER, Column
 from reports.compare_forms import latex, markdown, show
-from reports.tables import PUBLISHED, in_order, published, row_of, setting, write_text
+from reports.tables import PUBLISHED, in_order, published, row_of, setting
 
 TABLES = {"1": PUBLISHED, "2": PUBLISHED.with_name("table2.csv")}
 ROWS = {  # our rule: its row in the paper

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import Tensor
 from eval import views
 from eval.score import Truth
 from eval.truth import over
+from files import replaced
 from reports import Frames
 from reports.tables import in_order
 from scene.background import GREY
@@ -78,7 +79,7 @@ def turntable(job: Path, seconds: float = 4.0) -> Path:
     palette = sample.quantize(255, method=Image.Quantize.MEDIANCUT)
     indexed = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     duration = max(round(100 * seconds / len(frames)), 2) * 10  # GIF counts in hundredths of a second
-    return write(
+    return replaced(
         job / "turntable.gif",
         lambda aside: indexed[0].save(
             aside, "GIF", save_all=True, append_images=indexed[1:], duration=duration, loop=0, disposal=1
@@ -156,12 +157,4 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _save(image: Image.Image, path: Path) -> Path:
-    return write(path, lambda aside: image.save(aside, "PNG"))
-
-
-def write(path: Path, save: Callable[[Path], object]) -> Path:
-    """Write aside and rename; the path."""
-    aside = path.with_name(path.name + ".aside")
-    save(aside)
-    aside.replace(path)
-    return path
+    return replaced(path, lambda aside: image.save(aside, "PNG"))

@@ -19,10 +19,10 @@ from rich.table import Table
 from errors import UserError
 from eval.divergence import DIVERGED
 from eval.statistics import summarise
+from files import read_text, write_text
 from reports import Frames, load
 from reports.columns import BY_KEY, GATED
 from reports.columns import DIVERGED as SHARE
-from reports.tables import write_text
 
 BETTER = {"up": True, "down": False, "one": None, None: None}
 NFE = "nfe"  # counted, not measured: it may not move at all
@@ -182,7 +182,7 @@ def _missing_jobs(jobs: pd.DataFrame, method: str, protocol: dict[str, Any]) -> 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        reference = json.loads(path.read_text("utf-8"))
+        reference = json.loads(read_text(path))
     except FileNotFoundError as error:
         raise UserError(f"There is no reference {path}: name a JSON file of results/reference.") from error
     except (OSError, ValueError) as error:

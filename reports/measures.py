@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eval.statistics import summarise
+from files import replaced
 from reports import Frames
 from reports.columns import BEYOND, CLIP, Column
-from reports.figures import write
 from reports.tables import in_order
 
 PANELS = 5  # side by side
@@ -30,7 +30,7 @@ def measures(run: str | Path, frames: Frames, order: Sequence[str] = ()) -> Path
         _panel(panel, ok, column, methods)
     for panel in axes[len(shown) :]:
         panel.set_visible(False)
-    return write(Path(run) / "measures.png", lambda aside: figure.savefig(aside, format="png", dpi=110))
+    return replaced(Path(run) / "measures.png", lambda aside: figure.savefig(aside, format="png", dpi=110))
 
 
 def _panel(panel, ok, column: Column, methods: list[str]) -> None:

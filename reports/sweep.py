@@ -18,10 +18,11 @@ from rich.table import Table
 from errors import UserError
 from eval.divergence import DIVERGED
 from eval.statistics import paired_difference
+from files import write_text
 from reports import KEYS, Frames
 from reports.columns import BEYOND, BY_KEY, CLIP, Column
 from reports.markdown import pipes
-from reports.tables import row_of, write_text
+from reports.tables import row_of
 
 NOTE = "Mean ± standard error clustered by prompt, a diverged job scored as its background; gap: to the best, paired."
 JANUS = "view_preference"  # measured where objects are not known, and there alone

@@ -8,7 +8,6 @@ A table is a frame with a row a method and block: `block` says which jobs are in
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -149,29 +148,3 @@ def setting(frames: Frames) -> str:
     }
     said = {name: sorted(values.dropna().astype(str).unique()) for name, values in facts.items()}
     return "; ".join(f"{name} {', '.join(values)}" for name, values in said.items() if values)
-
-
-def write(run: str | Path, frames: Frames, order: Sequence[str] = (), baseline: str | None = None) -> pd.DataFrame:
-    """Write scores.csv (a row a view), table.csv, differences.csv, table.md and table.tex into the run; returns the
-    table. `baseline` is the method that differences are taken to; without one, the first method."""
-    from reports.latex import latex
-    from reports.markdown import markdown
-
-    run, table, paper = Path(run), make(frames, order), published()
-    gaps = differences(frames, baseline or in_order(frames, order)[0], order)
-    write_text(run / "scores.csv", frames.wide.to_csv(index=False))
-    write_text(run / "table.csv", table.to_csv(index=False))
-    write_text(run / "differences.csv", gaps.to_csv(index=False))
-    write_text(run / "table.md", markdown(table, paper, gaps, setting(frames)))
-    write_text(run / "table.tex", latex(table, paper, setting(frames)))
-    return table
-
-
-def write_text(path: Path, text: str) -> None:
-    """Written aside and renamed, so that a reader never sees a part."""
-    aside = path.with_name(path.name + ".aside")
-    with aside.open("w", encoding="utf-8", newline="\n") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    aside.replace(path)

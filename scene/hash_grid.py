@@ -5,8 +5,8 @@ table of T = 2^log2_table rows of F features. A level whose (N_l + 1)^3 vertices
 a finer one hashes them, h(v) = (v_x xor v_y pi_2 xor v_z pi_3) mod T (eq. 4). The features of x are interpolated
 trilinearly between the 8 vertices of its cell, and the levels are concatenated, coarse to fine.
 
-In float32, on a CPU or a GPU, compiled kernels compute it (`scene.kernels`); what is here in plain torch is their
-twin, which serves everywhere else and is what they are tested against.
+In float32, on a CPU or a GPU, compiled kernels compute it (`scene.kernels.hashing`); what is here in plain torch is
+their twin, which serves everywhere else and is what they are tested against.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from scene import kernels
+from scene.kernels import hashing
 
 PRIMES = (1, 2654435761 - 2**32, 805459861)  # as wrapping 32-bit integers
 INIT = 1e-4  # half-width of the tables' uniform start (2201.05989, section 4)
@@ -39,12 +39,12 @@ class HashGrid(nn.Module):
         sizes = (sum(vertices), self.rows * (levels - self.dense))
         self.tables = nn.ParameterList(
             nn.Parameter(
-                kernels.in_large_pages(INIT * (2 * torch.rand(n, features, generator=rng, device=rng.device) - 1))
+                hashing.in_large_pages(INIT * (2 * torch.rand(n, features, generator=rng, device=rng.device) - 1))
             )
             for n in sizes
         )
         resolutions, offsets = (np.array(v, dtype=np.int64) for v in (self.resolutions, self.offsets))
-        self.geometry = kernels.Levels(resolutions, offsets, self.dense, self.rows - 1)
+        self.geometry = hashing.Levels(resolutions, offsets, self.dense, self.rows - 1)
 
     def forward(
         self, x: Float[Tensor, "N 3"], active: int | None = None, known: Float[Tensor, "N LF"] | None = None
@@ -53,8 +53,8 @@ class HashGrid(nn.Module):
 
         Features that are `known` from a call without gradients need not be computed again."""
         active = self._active(active)
-        if kernels.fits(x, self.tables):
-            return kernels.encode(x, self.tables[0], self.tables[1], self.geometry, active, known)
+        if hashing.fits(x, self.tables):
+            return hashing.encode(x, self.tables[0], self.tables[1], self.geometry, active, known)
         return self.plain(x, active, slopes=False)[0]
 
     def with_slope(
@@ -63,8 +63,8 @@ class HashGrid(nn.Module):
         """The features and their derivatives by x, y and z, both differentiable in the tables: the second order that
         the gradient of a normal takes, without differentiating a graph twice."""
         x, active = x.detach(), self._active(active)
-        if kernels.fits(x, self.tables):
-            return kernels.encode_with_slope(x, self.tables[0], self.tables[1], self.geometry, active)
+        if hashing.fits(x, self.tables):
+            return hashing.encode_with_slope(x, self.tables[0], self.tables[1], self.geometry, active)
         out = self.plain(x, active, slopes=True)
         return out[0], out[1:]
 

@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from scene.background import GREY, LearnedBackground, grey_background, linear
 from scene.cameras import Cameras, Render, Samples, rays
 from scene.hash_grid import HashGrid
-from scene.mlp_kernels import mlp, mlp_with_slope
+from scene.kernels.mlp import mlp, mlp_with_slope
 from scene.shading import SHADINGS, light_position, shade
 from scene.volume import March, accumulate, joined, march, weights
 

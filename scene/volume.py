@@ -4,7 +4,7 @@ Alphabet: R rays, N samples, packed: `ray` and `slot` say which ray a sample bel
 `distance` along the ray; tau = sigma * step the optical thickness of a sample; T_i = exp(-sum_{j<i} tau_j) the light
 that reaches it; weight w_i = T_i (1 - exp(-tau_i)), so that opacity = sum_i w_i = 1 - exp(-sum_i tau_i).
 
-In float32, on a CPU or a GPU, compiled kernels do what goes along rays (`scene.ray_kernels`); their plain twins are
+In float32, on a CPU or a GPU, compiled kernels do what goes along rays (`scene.kernels.rays`); their plain twins are
 here.
 """
 
@@ -17,8 +17,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from scene import ray_kernels
-from scene.compiled import serves
+from scene.kernels import rays as compiled_rays
+from scene.kernels.compiled import serves
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def march(
     slots = max(int(((far - near)[hit].amax() / step).ceil()), 1) if len(hit) else 1
     offset = torch.as_tensor(offset).to(origin).expand(len(origin))
     if serves(origin):
-        samples = ray_kernels.march(origin, direction, near, far, offset, occupied, radius, step)
+        samples = compiled_rays.march(origin, direction, near, far, offset, occupied, radius, step)
         return March(*samples, len(origin), slots)
     distance = near[hit, None] + (torch.arange(slots).to(origin) + offset[hit, None]) * step
     within = (distance < far[hit, None]).reshape(-1).nonzero().squeeze(-1)
@@ -112,7 +112,7 @@ def cell_of(position: Float[Tensor, "N 3"], size: int, radius: float) -> Int[Ten
 def weights(tau: Float[Tensor, " N"], samples: March) -> Float[Tensor, " N"]:
     """w_i = T_i (1 - exp(-tau_i))."""
     if serves(tau):
-        return torch.exp(-ray_kernels.before(tau, samples.ray, samples.rays)) * -torch.expm1(-tau)
+        return torch.exp(-compiled_rays.before(tau, samples.ray, samples.rays)) * -torch.expm1(-tau)
     table = tau.new_zeros(samples.rays, samples.slots).index_put((samples.ray, samples.slot), tau)
     before = (table.cumsum(-1) - table)[samples.ray, samples.slot]
     return torch.exp(-before) * -torch.expm1(-tau)
@@ -121,5 +121,5 @@ def weights(tau: Float[Tensor, " N"], samples: March) -> Float[Tensor, " N"]:
 def accumulate(weight: Float[Tensor, " N"], value: Float[Tensor, "N C"], samples: March) -> Float[Tensor, "R C"]:
     """sum_i w_i value_i along each ray."""
     if serves(value):
-        return ray_kernels.total(weight[:, None] * value, samples.ray, samples.rays)
+        return compiled_rays.total(weight[:, None] * value, samples.ray, samples.rays)
     return value.new_zeros(samples.rays, value.shape[1]).index_add(0, samples.ray, weight[:, None] * value)

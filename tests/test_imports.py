@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-BELOW = {  # a room and the other rooms that it may import
-    "scene": set(),
-    "priors": {"scene"},
-    "prompts": set(),
-    "methods": {"priors", "scene"},
-    "world": {"priors", "scene", "prompts", "eval"},  # its trainers make the encoders that eval judges with
-    "eval": {"priors", "scene", "prompts"},
-    "engine": {"methods", "eval", "world", "prompts", "priors", "scene"},
-    "reports": {"methods", "eval", "world", "prompts", "priors", "scene"},
-    "run_benchmark": {"engine", "reports", "methods", "eval", "world", "prompts", "priors", "scene"},
-    "errors": set(),
-}
+FLOORS = (  # from the top: a room may import what lies below it, and itself
+    ("run_benchmark",),
+    ("commands",),
+    ("engine.studies", "engine.bench"),
+    ("engine",),
+    ("engine.recipes", "engine.weights"),
+    ("suites",),
+    ("world", "reports"),
+    ("methods", "eval"),
+    ("priors", "prompts"),
+    ("scene",),
+    ("names", "files", "state", "say"),  # the root's files
+    ("errors",),
+)
+LEVEL = {room: k for k, floor in enumerate(reversed(FLOORS)) for room in floor}
+MOST = 18  # Python files of a folder at one level
 DOORS = {  # a library and the files that may import it
     "diffusers": {"priors/stable_diffusion.py", "priors/student.py", "world/"},
     "peft": {"priors/student.py", "world/"},
@@ -30,19 +35,19 @@ DOORS = {  # a library and the files that may import it
         "eval/image_reward.py",
         "world/",
     },
-    "ray": {"engine/launch.py"},
+    "ray": {"engine/executors/ray.py"},
     "torchmetrics": {"eval/"},
     "pyiqa": {"eval/"},
     "open_clip": {"eval/"},
 }
 LAZY = {"torchmetrics", "pyiqa", "open_clip", "ImageReward", "ray"}  # inside a function, where they are used
 UNSAFE = {"pickle", "dill", "cloudpickle", "joblib"}
-ARCHIVES = "engine/convert.py"  # published archives become safetensors here, read as tensors alone
+ARCHIVES = "engine/weights/convert.py"  # published archives become safetensors here, read as tensors alone
 
 FILES = sorted(
     file
-    for room in BELOW
-    for file in ((ROOT / room).rglob("*.py") if (ROOT / room).is_dir() else [ROOT / f"{room}.py"])
+    for top in {room.split(".")[0] for room in LEVEL}
+    for file in [*(ROOT / top).rglob("*.py"), *ROOT.glob(f"{top}.py")]
 )
 NAMES = [file.relative_to(ROOT).as_posix() for file in FILES]
 
@@ -56,8 +61,8 @@ def imports(file: Path) -> list[tuple[str, bool]]:
             found.extend((alias.name, top) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}: imports are by room"
-            found.append((node.module or "", top))
-            found.extend((f"{node.module}.{alias.name}", top) for alias in node.names)
+            inside = [f"{node.module}.{alias.name}" for alias in node.names]
+            found.extend((name if name in MODULES else node.module or "", top) for name in inside)
         elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             return
         inside = isinstance(node, ast.FunctionDef | ast.Lambda | ast.AsyncFunctionDef)
@@ -68,18 +73,55 @@ def imports(file: Path) -> list[tuple[str, bool]]:
     return found
 
 
-def room_of(file: Path) -> str:
-    return file.relative_to(ROOT).parts[0].removesuffix(".py")
+def room_of(module: str) -> str:
+    """The room of a module, by its longest name: `engine.recipes` apart from `engine`."""
+    parts = module.split(".")
+    return next((r for n in (2, 1) if (r := ".".join(parts[:n])) in LEVEL), "")
+
+
+def module_of(file: Path) -> str:
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {module_of(file): file for file in FILES}
+
+
+def arrows(file: Path) -> set[str]:
+    """The modules of the house that a file imports."""
+    return {name for name, _ in imports(file) if name in MODULES} - {module_of(file)}
 
 
 @pytest.mark.parametrize("file", FILES, ids=NAMES)
 def test_a_room_reaches_down(file):
-    room = room_of(file)
-    used = {name.split(".")[0] for name, _ in imports(file)} & BELOW.keys()
-    assert used <= BELOW[room] | {room, "errors"}, f"{room} may not import {used - BELOW[room] - {room, 'errors'}}"
+    own = room_of(module_of(file))
+    up = {name for name in arrows(file) if room_of(name) != own and LEVEL[room_of(name)] >= LEVEL[own]}
+    assert not up, f"{own} may not import {sorted(up)}: only what lies on a lower floor"
 
 
-@pytest.mark.parametrize("file", [f for f in FILES if room_of(f) == "methods"], ids=lambda f: f.name)
+def test_no_circle():
+    """Kahn's algorithm: what is left when files without arrows are taken away, again and again, imports itself."""
+    left = {name: arrows(file) for name, file in MODULES.items()}
+    while done := [name for name, used in left.items() if not used & left.keys()]:
+        left = {name: used for name, used in left.items() if name not in done}
+    assert not left, f"these import each other in a circle, or lead to one: {sorted(left)}"
+
+
+def test_folders_can_be_taken_in_at_a_glance():
+    count = Counter(file.parent for file in FILES)
+    assert max(count.values()) <= MOST, count.most_common(3)
+
+
+def test_floors_are_printed(capsys):
+    """`pytest -s tests/test_imports.py -k floors` shows the house."""
+    with capsys.disabled():
+        print()
+        for k, floor in enumerate(FLOORS):
+            rooms = (f"{room} ({sum(room_of(m) == room for m in MODULES)})" for room in floor)
+            print(f"  {len(FLOORS) - k:2}  {', '.join(rooms)}")
+    assert {room_of(module) for module in MODULES} | {"suites"} == LEVEL.keys()
+
+
+@pytest.mark.parametrize("file", [f for f in FILES if f.parent.name == "methods"], ids=lambda f: f.name)
 def test_methods_do_not_import_each_other(file):
     if file.name != "__init__.py":
         used = {name for name, _ in imports(file) if name.startswith("methods.")}
@@ -110,4 +152,4 @@ def test_the_reader_sees_what_it_should(tmp_path):
     file.write_text(
         "import a.b\nfrom c import d\nif TYPE_CHECKING:\n    import e\ndef f():\n    import g\nclass H:\n    import i\n"
     )
-    assert imports(file) == [("a.b", True), ("c", True), ("c.d", True), ("g", False), ("i", True)]
+    assert imports(file) == [("a.b", True), ("c", True), ("g", False), ("i", True)]

@@ -15,8 +15,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from engine.names import RANDOM, known
 from errors import UserError
+from names import RANDOM, known
 
 PARTS = {
     "hash_encoding": "the hash encoding against eight gathers a level with autograd",
@@ -56,7 +56,7 @@ def main(arguments: list[str], parser_class: type[argparse.ArgumentParser], cons
         raise UserError("--threads takes a whole number above 0.")
     if options.json and not options.json.parent.is_dir():
         raise UserError(f"There is no folder {options.json.parent} to write {options.json.name} into.")
-    from engine.plan import device_of
+    from engine.machine import device_of
 
     device = device_of(options.device)
     if options.prior == RANDOM and device == "cpu" and set(only) - KERNELS:
@@ -76,7 +76,7 @@ def measure(only: list[str], options: argparse.Namespace, device: str, console: 
     import torch
 
     from engine.bench import kernels
-    from engine.memory import Peak
+    from engine.machine import Peak
 
     rounds, before = (1 if options.quick else 5), torch.get_num_threads()
     numbers: dict[str, Any] = {"device": Peak(device).device, "threads": options.threads, "torch": torch.__version__}
@@ -118,7 +118,7 @@ def _of_steps(
     from engine.bench.floor import floor
     from engine.bench.step import PLACES, Bench
     from engine.prior import WORLD, open_prior
-    from engine.recipes import recipe
+    from engine.recipes.tables import recipe
     from prompts import select
 
     torch.set_num_threads(1)

@@ -1,7 +1,7 @@
 """What each kernel is worth: it and its twin in plain torch, in turns, on the same numbers, and how near they are.
 
 The hash encoding's twin is written the usual way: a table a level, eight gathers from each, autograd. The others' are
-the renderer's own (`scene.compiled.plain`). Kernels compute forward and backward.
+the renderer's own (`scene.kernels.compiled.plain`). Kernels compute forward and backward.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from engine.bench.timing import Tick, in_turns, speedup
-from scene.compiled import plain
 from scene.hash_grid import HashGrid
-from scene.mlp_kernels import mlp
+from scene.kernels.compiled import plain
+from scene.kernels.mlp import mlp
 from scene.volume import accumulate, march, weights
 
 PRIMES = (1, 2654435761, 805459861)

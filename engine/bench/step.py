@@ -19,14 +19,14 @@ import torch
 
 from engine.bench.timing import Tick, in_turns, speedup
 from engine.job import Job
-from engine.memory import Peak
-from engine.optimize import Training
-from engine.recipes import Recipe
+from engine.machine import Peak
+from engine.recipes.base import Recipe
 from engine.together import Scene, Seat, Together
+from engine.training import Training
 from methods import SDI
 from priors.base import Prior
 from prompts import Prompt
-from scene.compiled import plain
+from scene.kernels.compiled import plain
 
 PLACES = (0.0, 0.3, 0.55, 0.8)  # of progress: 10, 7, 5 and 3 steps of inversion
 PARTS = ("render", "encode", "inversion", "guidance", "backward", "optimiser", "harness")

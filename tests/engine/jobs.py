@@ -10,10 +10,9 @@ from typing import Any
 import torch
 
 from engine import optimize
-from engine.job import Job
-from engine.recipes import Orbit, Recipe, Shading, Weight
+from engine.job import Job, Setup
+from engine.recipes.base import Orbit, Recipe, Shading, Weight
 from engine.store import Store
-from engine.worker import Setup
 from methods import SDS, Method
 from priors.analytic import MixturePrior
 from prompts import Prompt

@@ -13,7 +13,7 @@ def test_the_weight_of_a_constant_gradient_is_its_inverse():
 def test_weighted_gradients_have_unit_rms_over_the_first_steps():
     from dataclasses import replace
 
-    from engine.optimize import Training
+    from engine.training import Training
 
     job = jobs.job(SDS(scale=2.0), regularisers=())
     value = weight(job, jobs.prior(), steps=6, rounds=2)

@@ -7,9 +7,10 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from engine import optimize
-from engine.optimize import NonFinite, Stopped, Training, surrogate
-from engine.recipes import Shading, Weight
+from engine.optimize import Stopped
+from engine.recipes.base import Shading, Weight
 from engine.store import Store
+from engine.training import NonFinite, Training, surrogate
 from methods import NFSD, SDI, SDS, SJC, Method
 from methods.base import Guidance
 from priors.analytic import MixturePrior

@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from engine.optimize import Stopped, Training
+from engine.optimize import Stopped
 from engine.plan import weights_of
 from engine.store import read_tensors, write_tensors
+from engine.training import Training
 from errors import UserError
 from methods import ESD, VSD
 from methods.base import Method

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from engine import scoring
+from engine import judges as scoring
 from errors import UserError
 from eval import open_clip as ours
 from eval.encoders import Encoder

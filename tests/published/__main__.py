@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from engine.weights import PLACE
+from engine.weights.manifest import PLACE
 from tests.published import write
 
 parser = argparse.ArgumentParser("python -m tests.published", description="The published weights, in small.")

@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from engine import weights
+from engine.weights import manifest as weights
 from eval.encoders import load_clip
 from eval.image_reward import ImageReward
 from priors import stable_diffusion as sd

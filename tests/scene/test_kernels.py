@@ -7,9 +7,10 @@ import itertools
 import pytest
 import torch
 
-from scene import kernels, numba_hash
-from scene.compiled import on_gpu
 from scene.hash_grid import HashGrid
+from scene.kernels import hashing as kernels
+from scene.kernels import hashing_numba as numba_hash
+from scene.kernels.compiled import on_gpu
 from tests.scene.conftest import INTERPRETED
 
 LEVELS = 6

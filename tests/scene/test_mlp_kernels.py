@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from scene.mlp_kernels import mlp, mlp_with_slope
+from scene.kernels.mlp import mlp, mlp_with_slope
 from tests.scene.conftest import INTERPRETED
 
 MANY = 1100 if INTERPRETED else 2500

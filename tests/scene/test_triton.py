@@ -54,7 +54,9 @@ def test_they_compile(architecture, few):
 
 def table():
     """Each kernel, its pointers and numbers by type, and the constants of its variants."""
-    from scene import triton_hash, triton_mlp, triton_rays
+    from scene.kernels import hashing_triton as triton_hash
+    from scene.kernels import mlp_triton as triton_mlp
+    from scene.kernels import rays_triton as triton_rays
 
     bools = (False, True)
     hashing = [{"HASHED": h, "SLOPES": s, "BLOCK": triton_hash.BLOCK} for h in bools for s in bools]
@@ -78,6 +80,6 @@ def table():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_on_a_gpu_triton_serves():
-    from scene.compiled import serves
+    from scene.kernels.compiled import serves
 
     assert serves(torch.zeros(3, device="cuda"))

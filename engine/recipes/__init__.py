@@ -1,0 +1,1 @@
+"""What is computed, not how: recipes, their tables, variants, rules from files, equal budgets."""

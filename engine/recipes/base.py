@@ -1,0 +1,109 @@
+"""A recipe: a rule with everything around it.
+
+Times are fractions of progress in [0, 1], so that a recipe of another length keeps its shape. `guidance_weight`
+multiplies the rule's gradient on the latents: 1 is DreamFusion's loss, a sum over latents; 1 / (C h w) is the official
+SDI's, a mean. In the controlled track it is 1 / RMS(g), measured by `engine.calibrate` and frozen in the tables, so
+that rules are compared and not their balance with the regularisers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from methods import ESD, VSD, Method
+from scene import regularizers
+from scene.cameras import CameraRange, Cameras, Render, orbit
+from scene.canvas import CanvasConfig
+from scene.nerf import NeRFConfig
+from scene.shading import draw_shading
+from scene.voxels import VoxelConfig
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A weight over progress: `first` until `begin`, linear to `last` at `end`, and 0 after `until`."""
+
+    first: float
+    last: float
+    begin: float = 0.0
+    end: float = 1.0
+    until: float = 1.0
+
+    def at(self, progress: float) -> float:
+        share = min(max((progress - self.begin) / (self.end - self.begin), 0.0), 1.0)
+        return self.first + (self.last - self.first) * share if progress <= self.until else 0.0
+
+
+@dataclass(frozen=True)
+class Shading:
+    """How a training view is lit: albedo alone until a fraction of progress, then at random, with these odds."""
+
+    albedo_until: float = 1.0
+    diffuse: float = 0.0
+    textureless: float = 0.0
+
+    def draw(self, progress: float, rng: torch.Generator) -> str:
+        return "albedo" if progress < self.albedo_until else draw_shading(self.diffuse, self.textureless, rng)
+
+
+@dataclass(frozen=True)
+class Orbit:
+    """The views a job is scored from. Angles in degrees, distance in scene units."""
+
+    views: int = 50
+    elevation: float = 15.0
+    distance: float = 2.0
+    fov: float = 40.0
+    resolution: int = 64
+
+    def cameras(self) -> Cameras:
+        return orbit(self.views, self.elevation, self.distance, self.fov)
+
+
+# what a recipe calls them, and what of a training view they read
+REGULARIZERS: dict[str, Callable[[Render, Cameras], Tensor]] = {
+    "orient": lambda render, cameras: regularizers.orient(render),
+    "sparsity": lambda render, cameras: regularizers.sparsity(render.opacity),
+    "opaque": lambda render, cameras: regularizers.opaque(render.opacity),
+    "z-variance": lambda render, cameras: regularizers.z_variance(render),
+    "convexity": lambda render, cameras: regularizers.convexity(render),
+    "convexity-official": regularizers.convexity_official,
+    "emptiness": lambda render, cameras: regularizers.emptiness(render),
+}
+NEED_NORMALS = {"orient", "convexity", "convexity-official"}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All settings of a job but its prompt, its seed and its prior. Frozen: equal recipes compute the same."""
+
+    name: str
+    method: Method
+    guidance_weight: float
+    suite: str = "world"
+    track: str = "controlled"
+    steps: int = 300
+    lr: float = 1e-2
+    optimizer: str = "adam"  # or "adamax", "adamw"
+    batch: int = 1
+    resolution: int = 64  # of training renders; of a latent scene, they have the prior's
+    half: bool = False  # the prior's network in float16 on a GPU
+    scene: NeRFConfig | VoxelConfig | CanvasConfig = field(default_factory=NeRFConfig)
+    cameras: CameraRange = field(default_factory=CameraRange)
+    orbit: Orbit = field(default_factory=Orbit)
+    shading: Shading = field(default_factory=Shading)
+    regularisers: tuple[tuple[str, Weight], ...] = ()
+
+    def changed(
+        self, steps: int | None = None, resolution: int | None = None, views: int | None = None, phi: str | None = None
+    ) -> Recipe:
+        """The recipe with what the command line overrides; `phi` where a rule has it."""
+        around = replace(self.orbit, views=views or self.orbit.views, resolution=resolution or self.orbit.resolution)
+        rule = replace(self.method, phi=phi) if phi and isinstance(self.method, VSD | ESD) else self.method
+        return replace(
+            self, method=rule, steps=steps or self.steps, resolution=resolution or self.resolution, orbit=around
+        )

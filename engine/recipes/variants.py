@@ -1,0 +1,96 @@
+"""The rows of a run: a method as the command line names it, and what of its recipe is set otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import names
+from engine.recipes import outside
+from engine.recipes.base import Recipe
+from engine.recipes.tables import recipe
+from errors import UserError
+from files import read_json
+from methods import Method
+
+
+@dataclass(frozen=True)
+class Variant:
+    """`name` is its row's and its folder's, `method` what `--methods` takes; None leaves the recipe's own."""
+
+    name: str
+    method: str
+    cfg: float | None = None
+    lr: float | None = None  # of the scene
+    guidance_weight: float | None = None
+
+
+def named(methods: list[str], tuned: list[str], suite: str, track: str) -> list[Variant]:
+    """Those of `--methods`, then those of `--tuned`. Raises UserError for rules that would share a row."""
+    chosen = [Variant(name_of(method), method) for method in methods]
+    chosen += [read_best(Path(path), suite, track) for path in tuned]
+    rows: dict[str, str] = {name.lower(): name for name in names.RECIPES}
+    for variant in dict.fromkeys(chosen):
+        other = rows.setdefault(variant.name.lower(), variant.method)  # a folder's name may not know case
+        if other != variant.method:
+            raise UserError(f"The rule {variant.method} would share its row with {other}: rename its class.")
+    return list(dict.fromkeys(chosen))
+
+
+def name_of(method: str) -> str:
+    return method.rpartition(":")[2] if outside.is_outside(method) else method
+
+
+def recipe_of(variant: Variant, suite: str, track: str) -> tuple[Recipe, bool]:
+    """The recipe, at its own learning rate, and whether its guidance weight is still to be measured: where nobody
+    states that of a rule from a file, and where the controlled track's is of another CFG.
+
+    A rule from a file gets what all rules have in the controlled track, and DreamFusion's settings in the paper's.
+    Raises UserError for a CFG where the rule has no `scale`."""
+    if outside.is_outside(variant.method):
+        rule = outside.load(variant.method)
+        made = replace(recipe(suite, track, "sds"), method=rule, guidance_weight=rule.guidance_weight or 1.0)
+        unknown = rule.guidance_weight is None
+    else:
+        made, unknown = recipe(suite, track, variant.method), False
+    if variant.cfg is not None:
+        rule = scaled(made.method, variant.cfg, variant.method)
+        unknown = unknown or (rule != made.method and made.track == "controlled")
+        made = replace(made, method=rule)
+    if variant.guidance_weight is not None:
+        made, unknown = replace(made, guidance_weight=variant.guidance_weight), False
+    return replace(made, name=variant.name), unknown
+
+
+def scaled(rule: Any, cfg: float, name: str) -> Any:
+    """The rule with another guidance scale."""
+    if isinstance(rule, outside.Outside):
+        return replace(rule, rule=scaled(rule.rule, cfg, name))
+    if "scale" not in {f.name for f in fields(rule)}:
+        raise UserError(f"The rule of {name} has no field `scale`, the guidance that --cfg sets: sweep its --lr alone.")
+    return replace(rule, scale=cfg)
+
+
+def source_of(rule: Method) -> str | None:
+    """The checksum of the file of a rule that is not built in."""
+    return rule.source if isinstance(rule, outside.Outside) else None
+
+
+def read_best(path: Path, suite: str, track: str) -> Variant:
+    """What a sweep found best, from its best.json. Raises UserError where it was of another suite, track or source."""
+    if not path.is_file():
+        raise UserError(f"There is no {path}: --tuned takes the best.json of a sweep.")
+    found = read_json(path)
+    try:
+        best, made = found["best"], (found["suite"], found["track"])
+        variant = Variant(
+            f"{name_of(found['method'])}-tuned", found["method"], best["cfg"], best["lr"], best["guidance_weight"]
+        )
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path} is no best.json of a sweep: it lacks {error}.") from error
+    if made != (suite, track):
+        raise UserError(f"{path} was found in the {made[0]} suite's {made[1]} track, not in this run's.")
+    if found.get("source") != source_of(recipe_of(Variant(variant.name, variant.method), suite, track)[0].method):
+        raise UserError(f"{variant.method} was edited after the sweep of {path}: sweep it again.")
+    return variant

@@ -1,0 +1,1 @@
+"""Experiments on the loop: ablations, sweeps, the ladder of diagnosis."""

@@ -1,0 +1,84 @@
+"""How well five choices of noise solve eq. 8 of SDI (2405.15891): kappa = eps^(a_t x + sigma_t kappa; y, t).
+
+    x       DDIM's predictions x0^(t) on its way to a sample, for which eq. 8 has a solution: DDIM's own eps^
+    error   s~_t RMS(kappa - eps^(a_t x + sigma_t kappa)), in the units of x0: how far x stands from its target
+
+The inversion goes to t itself, without the extra noise of SDI's algorithm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+from engine.recipes.base import Orbit
+from engine.recipes.tables import recipe
+from engine.studies import canvas
+from files import read_json, write_json
+from methods import SDI
+from methods.base import Views
+from priors.base import Prior
+from priors.text import make_text
+from prompts import Prompt
+
+CHOICES = {
+    "Random, resampled": "random",
+    "Random, fixed": "fixed",
+    "Fixed-point iteration (10)": "fixed point",
+    "SGD on eq. 8 (10)": "sgd",
+    "DDIM inversion": "ddim",
+}
+FOLDERS = {label: f"{k}-{choice.replace(' ', '-')}" for k, (label, choice) in enumerate(CHOICES.items(), 1)}
+SCALES = (-7.5, 0.0, 7.5)  # of the inversion
+SIDES = 2  # views at once
+TIMES = 8  # of the falling grid
+
+
+def measure(
+    prior: Prior, prompt: str, seed: int, steps: int = 48, each: Callable[[], object] = lambda: None
+) -> list[dict[str, Any]]:
+    """Rows of choice, inversion_scale (None but for inversions), t and error: a mean over SIDES views. "DDIM's own" is
+    the solution itself. `each` is called after each of TIMES timesteps."""
+    text = make_text(prior, prompt)
+    cameras, rng = Orbit(views=SIDES).cameras().to(text.plain.device), torch.Generator().manual_seed(seed)
+    x_T = torch.randn(SIDES, *prior.latent_shape, generator=rng).to(text.plain.device)
+    method = recipe("world", "controlled", "sdi").method
+    assert isinstance(method, SDI)
+    still = replace(method, eta=0.0, tau=0.0)
+    path = list(canvas.ddim(prior, text, cameras, x_T, canvas.falling_grid(prior, steps), still.scale))
+    rows: list[dict[str, Any]] = []
+    for now, x0, eps in path[:: steps // TIMES]:
+        views, t = Views(x0, x0, text, cameras, 0.0, rng), torch.full((SIDES,), now)
+        time = t.double() / len(prior.schedule)
+        target, _ = still.target(views, prior, eps, t, t)
+        rows.append(_row("DDIM's own", None, now, (x0 - target).square().mean().sqrt().item()))
+        for label, choice in CHOICES.items():
+            for scale in SCALES if choice == "ddim" else (None,):
+                sdi = replace(still, kappa=choice, inversion_scale=still.inversion_scale if scale is None else scale)
+                rows.append(_row(label, scale, now, sdi.pull(views, prior, time).log["eq8"]))
+        each()
+    return rows
+
+
+def _row(choice: str, scale: float | None, t: int, error: float) -> dict[str, Any]:
+    return {"choice": choice, "inversion_scale": scale, "t": t, "error": error}
+
+
+def measure_missing(
+    folder: Path, prior: Prior, checksum: str, prompts: Sequence[Prompt], seeds: Sequence[int], console: Console
+) -> None:
+    """FOLDER/eq8/<prompt>/<seed>.json, where they are not there yet from the same prior."""
+    wanted = {folder / "eq8" / p.id / f"{seed}.json": (p.text, seed) for p in prompts for seed in seeds}
+    missing = [path for path in wanted if not path.exists() or read_json(path).get("prior") != checksum]
+    with torch.no_grad(), Progress(console=console, transient=True, disable=not missing) as bar:
+        task = bar.add_task("error of eq. 8", total=len(missing) * TIMES)
+        for path in missing:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            rows = measure(prior, *wanted[path], each=lambda: bar.advance(task))
+            write_json(path, {"prior": checksum, "rows": rows})

@@ -1,0 +1,87 @@
+"""Files: read JSON that people wrote, write so that a kill leaves the old content or the new, tell contents apart."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from errors import UserError
+
+ROOT = Path(__file__).parent  # of the checkout
+BLOCK = 1 << 20  # bytes read at a time
+
+
+def read_text(path: Path) -> str:
+    """A text in UTF-8, with or without the mark of byte order that some editors put in front."""
+    return path.read_text("utf-8-sig")
+
+
+def read_json(path: Path, mend: str = "restore it, or name another") -> dict[str, Any]:
+    """A JSON object. Raises UserError, which names the file and says how to `mend` it, where it is none."""
+    try:
+        content = json.loads(read_text(path))
+    except (OSError, ValueError) as error:
+        raise UserError(f"The file {path} cannot be read: {mend}.") from error
+    if not isinstance(content, dict):
+        raise UserError(f"The file {path} is no JSON object: {mend}.")
+    return content
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Lines end as they do on Linux, everywhere."""
+    return replaced(path, lambda aside: aside.write_bytes(text.encode("utf-8")))
+
+
+def write_json(path: Path, content: dict[str, Any]) -> Path:
+    return write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def replaced(path: Path, write: Callable[[Path], Any]) -> Path:
+    """Write aside, flush to disk, rename: the path holds the old content or the new, never a part. Others may read the
+    file, as of any that a program writes. Returns the path."""
+    aside = path.with_name(path.name + ".aside")
+    try:
+        write(aside)
+        aside.chmod(0o666 & ~_umask())  # safetensors writes for its owner alone
+        with aside.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's content, as hex."""
+    return _hashed([path], b"", lambda file: b"")
+
+
+def digest(files: Iterable[Path], within: Path | None = None, name: str = "") -> str:
+    """SHA-256, as hex, over a name, and the names (relative to `within`, where it is given) and contents of files in
+    their order."""
+
+    def named(file: Path) -> bytes:
+        return (file.relative_to(within).as_posix() if within else file.name).encode()
+
+    return _hashed(sorted(files), name.encode(), named)
+
+
+def _hashed(files: Iterable[Path], start: bytes, named: Callable[[Path], bytes]) -> str:
+    sha = hashlib.sha256(start)
+    for file in files:
+        sha.update(named(file))
+        with file.open("rb") as stream:
+            while block := stream.read(BLOCK):
+                sha.update(block)
+    return sha.hexdigest()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

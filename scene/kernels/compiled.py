@@ -1,0 +1,111 @@
+"""How the kernels of `scene` are compiled and run: on a CPU by Numba, on threads of Python; on a GPU by Triton.
+
+Numba's run without Python's lock, so that its threads run them side by side; Numba's own are unsafe after a fork or
+when called from two threads. What a thread does never depends on how many there are: so results do not either.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import inspect
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+
+config: Any = numba.config
+if not config.CACHE_DIR:  # compiled once a machine; the checkout may be read-only
+    config.CACHE_DIR = str(Path.home() / ".cache" / "score-distillation" / "kernels")
+
+
+def compiled(function: Callable | None = None, *, fused: bool = False) -> Callable:
+    """Compile a function for numbers and arrays at its first call, and keep it between runs. `fused` lets sums be
+    reordered and multiplications joined with additions, the same way at every call."""
+    if function is None:
+        return functools.partial(compiled, fused=fused)
+    plain = inspect.unwrap(function)  # a type checker may have wrapped it
+    return numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"} if fused else False)(plain)
+
+
+_enabled = True
+
+
+@contextlib.contextmanager
+def plain() -> Iterator[None]:
+    """The twins in plain torch in place of the kernels, to compare the two."""
+    global _enabled
+    before, _enabled = _enabled, False
+    try:
+        yield
+    finally:
+        _enabled = before
+
+
+def serves(*tensors: Tensor) -> bool:
+    """Whether kernels can: float32 on a CPU, or on a GPU that Triton compiles for."""
+    if not _enabled:
+        return False
+    alike = all(v.dtype == torch.float32 and v.device == tensors[0].device for v in tensors)
+    return alike and (tensors[0].device.type == "cpu" or (tensors[0].is_cuda and _triton_works(tensors[0].device)))
+
+
+def on_gpu(v: Tensor) -> bool:
+    """Whether a tensor that kernels serve is Triton's: on a GPU, or anywhere where TRITON_INTERPRET=1 has its kernels
+    interpreted, which is how they are tested without a GPU."""
+    return v.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def triton_module(name: str) -> ModuleType:
+    """A module of Triton's kernels, imported where it is used: Triton is not on every machine."""
+    return importlib.import_module(f"scene.kernels.{name}")
+
+
+@functools.cache
+def _triton_works(device: torch.device) -> bool:
+    """Whether Triton is here and compiles for the device: it needs a C compiler. Warns once where it does not."""
+    try:
+        if torch.version.hip or torch.cuda.get_device_capability(device) < (8, 0):
+            raise RuntimeError("an NVIDIA GPU of the Ampere generation or later is needed")
+        rays = triton_module("rays_triton")
+        value = torch.ones(3, 1, device=device)
+        return rays.total(value, torch.tensor([0, 1, 1], device=device), 2).tolist() == [[1.0], [2.0]]
+    except Exception as error:  # each of compiler, driver and loader has its own types
+        reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        warnings.warn(f"Triton cannot serve on {device} ({reason[0]}): plain torch does, slower.", stacklevel=2)
+        return False
+
+
+def array(v: Tensor) -> np.ndarray:
+    """The tensor's numbers in place, or a copy of them where they are not in order."""
+    return v.detach().contiguous().numpy()
+
+
+def in_place(v: Tensor) -> np.ndarray:
+    """The tensor's numbers in whatever order they lie."""
+    return v.detach().numpy()
+
+
+def spread(task: Callable[[int], None], over: range) -> None:
+    """Do a task for each number, on as many threads as torch has."""
+    threads = min(torch.get_num_threads(), len(over))
+    if threads <= 1:
+        for k in over:
+            task(k)
+    else:
+        list(_pool(os.getpid(), threads).map(task, over))
+
+
+@functools.cache
+def _pool(process: int, threads: int) -> ThreadPoolExecutor:
+    """Of one process: a fork does not inherit threads."""
+    return ThreadPoolExecutor(threads, "kernels")

@@ -1,0 +1,232 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import names
+import run_benchmark
+from engine import judges as scoring
+from engine.rehearsal import rehearsed
+from engine.weights import manifest as weights
+from run_benchmark import main
+from tests.tiny import write_prior
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def prior(tmp_path_factory):
+    return str(write_prior(tmp_path_factory.mktemp("prior")))
+
+
+def said(capsys, arguments):
+    """The sentence on stderr of a command that is refused."""
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert err.startswith("run_benchmark.py: ")
+    assert err.count("\n") == 1
+    assert "Traceback" not in out + err
+    return err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["list"], ["score", "--help"], ["fetch", "--help"], ["doctor", "--help"]]
+)
+def test_help_and_list_import_nothing_heavy(arguments):
+    script = (
+        "import sys, time\n"
+        "import run_benchmark\n"
+        "try: run_benchmark.main(sys.argv[1:])\n"
+        "except SystemExit as end: assert not end.code\n"
+        "heavy = {'torch', 'numpy', 'diffusers', 'transformers', 'pandas', 'matplotlib', 'PIL', 'safetensors'}\n"
+        "assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()\n"
+        "assert time.process_time() < 0.5, time.process_time()\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout
+
+
+def test_help_teaches(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    text = capsys.readouterr().out
+    commands = ("list", "sweep", "score", "table", "check", "fetch", "doctor")
+    assert all(f"run_benchmark.py {command}" in text for command in commands)
+    assert "comparison.png" in text
+    assert "--prior PATH" in text
+
+
+def test_list_names_everything(capsys):
+    assert main(["list"]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in (*names.RECIPES, *names.SUITES, *names.TRACKS, *names.PRIORS))
+    assert "A Viking panda with an axe" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["--methods", "sdi-offical"], "did you mean 'sdi-official'"),
+        (["--methods", "dreamfusion"], "known: sdi, "),
+        (["--suite", "wrld"], "did you mean 'world'?"),
+        (["--track", "papper"], "did you mean 'paper'?"),
+        (["--prompts", "a blue tulp"], "A blue tulip"),
+        (["lst"], "did you mean 'list'?"),
+        (["--stesp", "3"], "Unrecognized arguments: --stesp 3"),
+        (["--steps", "0"], "'0' is not a whole number above 0"),
+        (["--seeds", "x"], "invalid int value"),
+        (["--budget", "2000"], "'2000' is not nfe=N"),
+        (["--budget", "nfe=2000", "--steps", "3"], "not allowed with argument"),
+        (["sweep", "sds"], "give --cfg or --lr"),
+        (["sweep", "sds", "--cfg", "high"], "'high' is not a number"),
+        (["sweep", "sds", "--lr", "0"], "'0' is not a number above 0"),
+        (["sweep", "sds", "--cfg", "5", "--select", "iuo"], "did you mean 'iou'"),
+        (["check", "RUN"], "--baseline"),
+        (["table", "RUN", "--compare", "publshed"], "no comparison 'publshed': did you mean 'published'?"),
+        (["table", "RUN", "--compare", ""], "no comparison '': known: published."),
+        (["score"], "RUN"),
+    ],
+    ids=lambda v: " ".join(v) if isinstance(v, list) else "",
+)
+def test_what_nobody_knows_is_refused_before_torch(capsys, arguments, part):
+    assert part in said(capsys, arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["--prior", "nowhere"], "no prior at nowhere"),
+        (["--suite", "paper"], "run_benchmark.py fetch sd21-base brings it"),
+        (["--suite", "paper", "--track", "controlled"], "--track paper"),
+        (["--device", "gpu"], "no device 'gpu'"),
+        (["--prior", "PRIOR", "--jobs", "many"], "a number of processes or auto"),
+        (["--prior", "PRIOR", "--clip", "nowhere"], "no CLIP at nowhere"),
+        (["--prior", "PRIOR", "--clip2", "nowhere"], "no CLIP at nowhere: give --clip2"),
+        (["--prior", "PRIOR", "--clip2", "open_clip:ViT-L-14"], "write open_clip:ARCHITECTURE=FILE.safetensors"),
+        (["--methods", "nowhere.py:Rule"], "no file nowhere.py"),
+        (["--methods", "docs/my_rule.py"], "which class of docs/my_rule.py"),
+        (["--methods", "docs/my_rule.py:MyRul"], "did you mean 'MyRule'"),
+        (["--tuned", "nowhere.json"], "no nowhere.json"),
+        (["table", "nowhere"], "no run in nowhere"),
+        (["score", "nowhere"], "no run in nowhere"),
+        (["check", "nowhere", "--baseline", "nothing.json"], "nothing.json"),
+    ],
+    ids=lambda v: " ".join(v) if isinstance(v, list) else "",
+)
+def test_what_is_not_there_is_one_sentence(capsys, monkeypatch, tmp_path, prior, arguments, part):
+    monkeypatch.setenv(weights.PLACE, str(tmp_path / "no weights"))
+    arguments = [prior if a == "PRIOR" else a for a in arguments]
+    out = ["--out", str(tmp_path)] if arguments[0].startswith("-") else []
+    assert part in said(capsys, [*arguments, *out])
+
+
+def test_cuda_without_a_gpu_is_one_sentence(capsys, monkeypatch, prior):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert "no CUDA device here: use --device cpu" in said(capsys, ["--device", "cuda", "--prior", prior])
+
+
+def test_an_unreadable_job_folder_is_one_sentence(capsys, tmp_path, prior):
+    job = tmp_path / "sds" / "07-a-ripe-strawberry" / "0"
+    job.mkdir(parents=True)
+    (job / "record.json").write_text("{")
+    arguments = ["--prior", prior, "--methods", "sds", "--prompts", "strawberry", "--out", str(tmp_path)]
+    assert "cannot be read: delete" in said(capsys, arguments)
+
+
+def test_plain_flags_mean_run_and_no_words_the_first_look(monkeypatch):
+    heard = []
+    monkeypatch.setitem(run_benchmark.COMMANDS, "run", lambda arguments: heard.append(arguments) or 0)
+    assert [main([]), main(["--limit", "2"]), main(["run", "--limit", "2"])] == [0, 0, 0]
+    assert heard == [[], ["--limit", "2"], ["--limit", "2"]]
+    options = run_benchmark.run_parser().parse_args([])
+    assert (options.methods, options.suite, options.seeds) == (["sdi", "sds"], "world", [0])
+    assert len(names.FIRST_LOOK) == 4
+
+
+def test_stopped_says_how_to_go_on(capsys, monkeypatch):
+    def stopped(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(run_benchmark.COMMANDS, "run", stopped)
+    assert main([]) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+
+
+def test_settings_have_folders_of_their_own(prior):
+    from engine.plan import default_name
+
+    def name(*arguments):
+        return default_name(rehearsed(run_benchmark.run_parser().parse_args(list(arguments))), "controlled")
+
+    assert name() == name("--limit", "2") == name("--methods", "sds", "--seeds", "3") == "world-controlled"
+    other = {name("--steps", "9"), name("--resolution", "9"), name("--views", "9"), name("--prior", prior), name()}
+    other |= {name("--phi", prior), name("--budget", "nfe=9"), name("--tuned", "best.json")}
+    assert len(other) == 8
+    assert name("--rehearse") == name("--rehearse", "--steps", "20") == "world-controlled-rehearse"
+    assert name("--rehearse", "--views", "50") == "world-controlled-views50-rehearse"
+
+
+def test_from_prompt_to_table(capsys, tmp_path, prior):
+    """Two jobs through all that a command does; again, nothing is done; other settings are refused, or overwrite."""
+    from tests.eval.clip import write_clip
+
+    clip = str(write_clip(tmp_path / "clip"))
+    run = tmp_path / "run"
+    sizes = ["--resolution", "16", "--views", "4", "--prompts", "strawberry", "--jobs", "1"]
+    command = [*sizes, "--prior", prior, "--clip", clip, "--out", str(run), "--methods", "sds", "sds-anneal"]
+    assert main([*command, "--steps", "3"]) == 0
+    text = capsys.readouterr().out
+    assert "2 jobs, 0 of them done" in text
+    assert "comparison.png" in text
+    wanted = ("scores.csv", "table.csv", "table.md", "table.tex", "comparison.png")
+    assert all((run / name).stat().st_size > 0 for name in wanted)
+    jobs = sorted(run.glob("*/*/*/record.json"))
+    assert [j.relative_to(run).parts[0] for j in jobs] == ["sds", "sds-anneal"]
+    before = {p: p.stat().st_mtime_ns for p in run.glob("*/*/*/**/*")}
+    assert main([*command, "--steps", "3"]) == 0
+    assert "2 jobs, 2 of them done" in capsys.readouterr().out
+    assert {p: p.stat().st_mtime_ns for p in run.glob("*/*/*/**/*")} == before
+    assert "other settings" in said(capsys, [*command, "--steps", "4"])
+    assert main(["table", str(run)]) == 0
+    assert "sds-anneal" in capsys.readouterr().out
+    truth = scoring.truth_of(run, "world")
+    assert truth("A ripe strawberry")[0].shape == (1, 4, 3, 16, 16)
+    assert scoring.suite_of(run, None) == "world"
+
+
+def test_external_pictures_must_name_their_suite(capsys, tmp_path):
+    from PIL import Image
+
+    job = tmp_path / "other" / "07-a-ripe-strawberry" / "0"
+    job.mkdir(parents=True)
+    Image.new("RGB", (16, 16)).save(job / "rgb_000.png")
+    assert "give --suite world or paper" in said(capsys, ["score", str(tmp_path)])
+
+
+def test_a_rule_from_a_file_is_a_row_and_a_broken_one_stops_none(capsys, tmp_path, prior):
+    """Through the processes that do jobs; an edited file is another result."""
+    from tests.eval.clip import write_clip
+
+    text = (ROOT / "docs" / "my_rule.py").read_text()
+    mine, broken = tmp_path / "mine.py", tmp_path / "broken.py"
+    mine.write_text(text)
+    broken.write_text(text.replace("MyRule", "Broken").replace("return Guidance(g,", "return Guidance(g[0],"))
+    run = tmp_path / "run"
+    command = ["--resolution", "16", "--views", "4", "--prompts", "strawberry", "--jobs", "1", "--steps", "2"]
+    command += ["--prior", prior, "--clip", str(write_clip(tmp_path / "clip")), "--out", str(run)]
+    assert main([*command, "--methods", f"{broken}:Broken", f"{mine}:MyRule"]) == 1
+    shown = capsys.readouterr().out.replace("\n", " ")
+    assert "Broken: 1 failed" in shown
+    assert "latent has shape" in shown
+    rows = (run / "table.csv").read_text()
+    assert all(f"survivors,{name}," in rows for name in ("Broken", "MyRule"))
+    assert main([*command, "--methods", f"{mine}:MyRule"]) == 0
+    assert "1 jobs, 1 of them done" in capsys.readouterr().out
+    mine.write_text(text + "# edited\n")
+    assert "other settings" in said(capsys, [*command, "--methods", f"{mine}:MyRule"])

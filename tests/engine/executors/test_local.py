@@ -1,0 +1,159 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, replace
+from io import StringIO
+from multiprocessing import Pipe
+from pathlib import Path
+
+import psutil
+import pytest
+from rich.console import Console
+
+from engine import worker
+from engine.executors import local as launching
+from engine.executors.local import launch
+from engine.job import Setup
+from engine.store import Store
+from engine.worker import is_full
+from errors import UserError
+from methods import SDS, Method
+from tests.engine import jobs
+from tests.engine.test_optimize import Constant
+from tests.tiny import PROMPT, write_prior
+
+ROOT = Path(__file__).parents[3]
+CALM = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+
+
+@dataclass(frozen=True)
+class Buggy(Method):
+    def gradient(self, views, prior, state):
+        raise ValueError("a bug in a rule")
+
+
+@pytest.fixture(scope="module")
+def setup(tmp_path_factory):
+    prior = write_prior(tmp_path_factory.mktemp("prior"))
+    return Setup(prior=str(prior), device="cpu", threads=1, checkpoint_seconds=0.0)
+
+
+def start(run, which, setup, slots):
+    configs = {job.path: {"key": job.key("none")} for job in which}
+    return launch(run, which, configs, setup, slots, Console(file=StringIO()))
+
+
+def until(condition, seconds=240):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def workers():
+    """The processes that do jobs, by age. Python's own tracker of resources is a child, too."""
+    children = [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE]
+    return sorted((p for p in children if "spawn_main" in " ".join(p.cmdline())), key=lambda p: p.create_time())
+
+
+def spawn(run):
+    environment = {**os.environ, **CALM, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen([sys.executable, "-m", "tests.engine.jobs", str(run)], cwd=ROOT, env=environment)
+
+
+def test_killed_twice_and_resumed_is_bit_identical(tmp_path):
+    """SIGKILL at whatever moment, the same command again: the same bits as an undisturbed run's."""
+    job = jobs.job(steps=40)
+    log = tmp_path / "killed" / ".unfinished" / job.path / "log.jsonl"
+    for lines in (7, 23):
+        process = spawn(tmp_path / "killed")
+        until(lambda: log.exists() and len(log.read_text().splitlines()) >= lines)  # noqa: B023
+        process.kill()
+        process.wait()
+    assert not (tmp_path / "killed" / job.path).exists()
+    for run in ("killed", "whole"):
+        assert spawn(tmp_path / run).wait() == 0
+    left = sorted(p.relative_to(tmp_path / "whole") for p in (tmp_path / "whole").rglob("*") if p.is_file())
+    assert len(left) == 4 + 2 * 3
+    for path in (p for p in left if p.name != "record.json"):  # the record has the time it took
+        assert (tmp_path / "killed" / path).read_bytes() == (tmp_path / "whole" / path).read_bytes(), path
+
+
+def test_one_job_killed_one_broken_one_diverging_and_the_others_go_on(tmp_path, setup):
+    victim, other = jobs.job(SDS(), seed=0, steps=10**6), jobs.job(SDS(), seed=1)
+    nan, bug = jobs.job(Constant(late=float("nan")), seed=2), jobs.job(Buggy(), seed=3)
+    checkpoint = Store(tmp_path, victim).work / "checkpoint.safetensors"
+
+    def kill():
+        until(checkpoint.exists)
+        workers()[0].kill()  # the first took the first job
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    records = start(tmp_path, [victim, other, nan, bug], setup, slots=2)
+    thread.join()
+    assert [records[j.path]["status"] for j in (victim, other, nan, bug)] == [
+        "crashed", "finished", "non-finite", "crashed",
+    ]  # fmt: skip
+    assert "SIGKILL" in records[victim.path]["cause"]
+    assert records[bug.path]["cause"] == "ValueError: a bug in a rule"
+    assert Store(tmp_path, victim).record()["status"] == "crashed"
+    assert checkpoint.exists()  # the next try goes on from there
+    assert not workers()
+
+
+def test_ctrl_c_writes_checkpoints_and_leaves_no_process(tmp_path, setup, monkeypatch):
+    monkeypatch.setattr(launching, "PATIENCE", 600)  # for a machine that has other things to do
+    job = jobs.job(SDS(), steps=10**6)
+    work = Store(tmp_path, job).work
+    rare = replace(setup, checkpoint_seconds=1e6)
+
+    def interrupt():
+        until(work.exists)
+        time.sleep(2)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        start(tmp_path, [job], rare, slots=1)
+    thread.join()
+    assert not workers()
+    assert (work / "checkpoint.safetensors").exists()
+
+
+def test_a_prior_that_is_not_there_stops_all(tmp_path, setup):
+    with pytest.raises(UserError, match="no prior at"):
+        start(tmp_path, [jobs.job()], replace(setup, prior=str(tmp_path / "nowhere")), slots=1)
+
+
+def test_nothing_to_do_starts_nothing(tmp_path, setup):
+    assert start(tmp_path, [], setup, slots=2) == {}
+
+
+def test_a_full_disk_is_one_sentence(tmp_path, setup, monkeypatch):
+    from safetensors import SafetensorError
+
+    from engine import optimize
+
+    def full(*_):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(optimize, "run", full)
+    monkeypatch.setattr(worker.signal, "signal", lambda *_: None)
+    here, there = Pipe()
+    job = jobs.job()
+    here.send([(job, {"key": "k"})])
+    worker.main(there, tmp_path, setup)
+    kind, _, sentence = here.recv()
+    assert kind == "fatal"
+    assert "is full: free some space and run the same command again" in sentence
+    assert is_full(OSError(28, "No space left on device"))
+    assert not is_full(OSError(2, "No such file"))
+
+
+def test_the_prompt_is_the_tiny_priors():
+    assert jobs.PROMPT.text == PROMPT

@@ -1,0 +1,204 @@
+"""A rule from a file: loaded, carried to other processes, and every mistake in it one sentence with its line."""
+
+import pickle
+from dataclasses import replace
+from io import StringIO
+from multiprocessing import Pipe
+
+import pytest
+import torch
+from rich.console import Console
+
+from engine import calibrate, worker
+from engine.recipes.outside import load
+from engine.recipes.variants import Variant, named, recipe_of
+from engine.store import Store
+from errors import RuleError, UserError
+from methods.base import Guidance
+from tests.engine import jobs
+from tests.helpers import views_of
+
+HEAD = "from dataclasses import dataclass\nimport torch\nfrom methods.base import Guidance, Method\n\n"
+RULE = (
+    HEAD
+    + """@dataclass(frozen=True)
+class Mine(Method):
+    scale: float = 2.0
+
+    def gradient(self, views, prior, state):
+        BODY
+"""
+)
+LINE = 10  # of BODY
+UNCHECKED = "out = Guidance(views.x0); object.__setattr__(out, '{}', {}); return out"  # by what tests check by types
+
+
+def write(folder, body="return Guidance(self.scale * views.x0)", text=RULE, name="mine.py"):
+    file = folder / name
+    file.write_text(text.replace("BODY", body))
+    return f"{file}:Mine"
+
+
+def pull(rule):
+    return rule.gradient(views_of(torch.ones(1, 3, 8, 8), text()), jobs.prior(), None)
+
+
+def text():
+    from tests.helpers import mixture
+
+    return mixture()[1]
+
+
+def test_a_rule_runs_and_goes_to_other_processes_with_its_source(tmp_path):
+    rule = load(write(tmp_path))
+    sent = pickle.dumps(replace(rule, rule=replace(rule.rule, scale=3.0)))
+    (tmp_path / "mine.py").unlink()  # no process reads the file again
+    other = pickle.loads(sent)
+    assert pull(rule).latent.unique().tolist() == [2.0]
+    assert pull(other).latent.unique().tolist() == [3.0]
+    assert (other.name, other.source) == ("Mine", rule.source)
+
+
+def test_an_edited_rule_is_another_result(tmp_path):
+    keys = set()
+    for body in ("return Guidance(views.x0)", "return Guidance(2 * views.x0)"):  # of one length in one second, too
+        keys.add(jobs.job(load(write(tmp_path, body))).key("prior"))
+        assert jobs.job(load(write(tmp_path, body))).key("prior") in keys
+    assert len(keys) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (RULE.replace("BODY", "return ("), rf":{LINE}: SyntaxError"),
+        ("import nowhere_at_all\n", ":1: ModuleNotFoundError: No module named 'nowhere_at_all'"),
+        ("x = 1\n", "no class in"),
+        ("class Nine:\n    pass\n", "did you mean|known: Nine"),
+        ("\nclass Mine:\n    pass\n", ":2: Mine has no gradient"),
+        ("class Mine:\n    def gradient(self, views, prior, state): ...\n", ":1: Mine is not a frozen dataclass"),
+        (HEAD + "class Mine(Method):\n    def gradient(self, views): ...\n", ":5: Mine.gradient takes other arguments"),
+        (RULE.replace("float = 2.0", "float"), r":6: Mine\(\) failed: TypeError: .*scale"),
+        (RULE.replace("2.0", "torch.ones(2)"), ":6: Mine has a field that is no number"),
+        (RULE + "    guidance_weight = -1\n", ":6: Mine.guidance_weight is -1, not a number above 0"),
+    ],
+)
+def test_mistakes_in_the_file_are_one_sentence(tmp_path, text, said):
+    with pytest.raises(UserError, match=said) as caught:
+        load(write(tmp_path, text=text))
+    assert "\n" not in str(caught.value)
+    assert "mine.py" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("return {}['a']", f"mine.py:{LINE}: KeyError: 'a'"),
+        ("return views.x0", "mine.py:9: Mine.gradient returned a Tensor, not a Guidance"),
+        ("return Guidance(views.x0[..., :3])", r"latent has shape \(1, 3, 8, 3\) on cpu, not \(1, 3, 8, 8\)"),
+        ("return Guidance(views.x0, views.image[:, :1])", r"image has shape \(1, 1, 8, 8\)"),
+        (UNCHECKED.format("latent", "views.x0.long()"), "of torch.int64, not a tensor of floats"),
+        (UNCHECKED.format("latent", "None"), "a NoneType, not a tensor of floats"),
+        (UNCHECKED.format("log", "{'t': 'late'}"), "log that is not a dict of numbers"),
+    ],
+)
+def test_what_a_rule_returns_is_looked_at(tmp_path, body, said):
+    with pytest.raises(RuleError, match=said):
+        pull(load(write(tmp_path, body)))
+
+
+def test_a_gradient_follows_the_latents_dtype_and_the_loop_keeps_its_step(tmp_path):
+    body = "return Guidance(views.x0.double(), log={'step': 7.0, 't': 3.0})"
+    out = pull(load(write(tmp_path, body)))
+    assert isinstance(out, Guidance)
+    assert (out.latent.dtype, out.log) == (torch.float32, {"t": 3.0})
+
+
+def test_state_that_cannot_be_saved_is_refused(tmp_path):
+    rule = load(write(tmp_path, text=RULE + "    def start(self, prior):\n        return 3\n"))
+    with pytest.raises(RuleError, match="returned a int without state_dict"):
+        rule.start(jobs.prior())
+
+
+def test_a_rule_that_needs_no_base_class(tmp_path):
+    rule = load(write(tmp_path, text=RULE.replace("(Method)", "")))
+    assert (rule.negative, rule.start(None), rule.learn(None, None, None)) == ("", None, {})
+    assert pull(rule).latent.shape == (1, 3, 8, 8)
+
+
+def test_a_broken_rule_ends_its_job_and_the_next_goes_on(tmp_path, monkeypatch):
+    """In the worker: a record with file and line, nothing fatal; a gradient that is no number is the loop's to see."""
+    monkeypatch.setattr(worker.signal, "signal", lambda *_: None)
+    monkeypatch.setattr("engine.prior.open_prior", lambda *_: jobs.prior())
+    rules = [
+        write(tmp_path, body, name=f"r{k}.py") for k, body in enumerate(("1 / 0", "return Guidance(views.x0 / 0)"))
+    ]
+    work = [jobs.job(load(rules[0]), seed=0), jobs.job(load(rules[1]), seed=1), jobs.job(seed=2, steps=2)]
+    here, there = Pipe()
+    for job in work:
+        here.send([(job, {"key": job.key("none")})])
+    here.send([])  # no more: ends the loop
+    worker.main(there, tmp_path / "run", jobs.SETUP)
+    records = [Store(tmp_path / "run", job).record() for job in work]
+    assert [r["status"] for r in records] == ["crashed", "non-finite", "finished"]
+    assert records[0]["cause"] == f"{rules[0].removesuffix(':Mine')}:{LINE}: ZeroDivisionError: division by zero"
+
+
+def test_rows_do_not_share_a_name(tmp_path):
+    clash = write(tmp_path, text=RULE.replace("Mine", "SDS")).replace("Mine", "SDS")
+    with pytest.raises(UserError, match="would share its row with sds"):
+        named([clash], [], "world", "controlled")
+    two = [write(tmp_path), write(tmp_path, name="other.py")]
+    with pytest.raises(UserError, match="would share its row"):
+        named(two, [], "world", "controlled")
+    assert [v.name for v in named(["sds", two[0], "sds"], [], "world", "controlled")] == ["sds", "Mine"]
+
+
+def test_a_rule_from_a_file_gets_what_all_have_in_the_controlled_track(tmp_path):
+    from engine.recipes.tables import recipe
+
+    made, unknown = recipe_of(Variant("Mine", write(tmp_path)), "world", "controlled")
+    sds = recipe("world", "controlled", "sds")
+    assert unknown
+    assert replace(made, name="sds", method=sds.method, guidance_weight=sds.guidance_weight) == sds
+    stated = write(tmp_path, text=RULE + "    guidance_weight = 0.5\n", name="stated.py")
+    made, unknown = recipe_of(Variant("Mine", stated), "world", "controlled")
+    assert (made.guidance_weight, unknown) == (0.5, False)
+
+
+def measure(run, rule, prior, console=None):
+    made = replace(jobs.recipe(rule, regularisers=()), name="Mine", steps=4)
+    return calibrate.measured(run, made, str(prior), "w", "cpu", console or Console(file=StringIO()))
+
+
+def test_a_weight_is_measured_once_and_again_for_another_class(tmp_path, monkeypatch):
+    monkeypatch.setattr(calibrate, "open_prior", lambda *_: jobs.prior())
+    monkeypatch.setattr(calibrate, "select", lambda *_: (jobs.PROMPT,))
+    two = RULE.replace("BODY", "return Guidance(torch.full_like(views.x0, 4.0))")
+    two += two.removeprefix(HEAD).replace("Mine", "Other").replace("4.0", "8.0")
+    first = load(write(tmp_path, text=two))
+    assert measure(tmp_path / "run", first, "p").guidance_weight == 0.25
+    assert measure(tmp_path / "run", load(f"{tmp_path}/mine.py:Other"), "p").guidance_weight == 0.125
+    monkeypatch.setattr(calibrate, "weight", None)  # from here on it would fail
+    assert measure(tmp_path / "run", first, "p").guidance_weight == 0.25
+
+
+def test_a_rule_that_cannot_be_measured_says_so_and_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(calibrate, "open_prior", lambda *_: jobs.prior())
+    monkeypatch.setattr(calibrate, "select", lambda *_: (jobs.PROMPT,))
+    for k, (body, cause) in enumerate(
+        (("1 / 0", "division by zero"), ("return Guidance(0 * views.x0)", "its gradient is 0"))
+    ):
+        heard = StringIO()
+        rule = load(write(tmp_path, body, name=f"r{k}.py"))
+        assert measure(tmp_path / "run", rule, "p", Console(file=heard, width=300)).guidance_weight == 1.0
+        assert cause in heard.getvalue()
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_template_is_a_rule():
+    rule = load("docs/my_rule.py:MyRule")
+    job = jobs.job(rule, steps=2)
+    from engine.training import Training
+
+    training = Training(job, jobs.prior(), "cpu")
+    assert training.advance()["nfe"] == 1

@@ -1,0 +1,108 @@
+"""The ablations' tables say what they change, and a small one runs from the command line, and again."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import pytest
+
+import names
+import run_benchmark
+from engine.recipes.tables import recipe
+from engine.studies import ablate, canvas
+from engine.studies.canvas import SAMPLES
+from tests.engine import jobs
+from tests.tiny import write_prior
+
+
+@pytest.fixture(scope="module")
+def variants():
+    return {name: ablation.variants(jobs.prior()) for name, ablation in ablate.TABLE.items()}
+
+
+def changed(a, b) -> set[str]:
+    """The fields in which two recipes of one rule differ."""
+    assert type(a.method) is type(b.method)
+    outside = {f.name for f in fields(a) if f.name != "method" and getattr(a, f.name) != getattr(b, f.name)}
+    return outside | {f.name for f in fields(a.method) if getattr(a.method, f.name) != getattr(b.method, f.name)}
+
+
+def test_the_names_are_those_of_the_command_line(variants):
+    assert sorted(ablate.TABLE) == sorted(names.ABLATIONS)
+    for table in variants.values():
+        folders = [r.name for r in table.values()]
+        assert len(set(folders)) == len(folders)
+        assert all("/" not in name and not name.startswith(".") for name in folders)
+
+
+@pytest.mark.parametrize(
+    ("name", "free"),
+    [
+        ("kappa", {"name", "kappa"}),
+        ("inversion-cfg", {"name", "inversion_scale", "scale"}),
+        ("inversion-steps", {"name", "steps"}),
+    ],
+)
+def test_variants_differ_in_the_fields_that_they_are_named_for(variants, name, free):
+    first, *others = variants[name].values()
+    assert all("name" in changed(first, other) <= free for other in others)
+    assert len({r.method for r in variants[name].values()}) == len(variants[name])
+
+
+def test_the_published_setting_is_among_them(variants):
+    sdi = recipe("world", "controlled", "sdi")
+    for name in ("inversion-cfg", "inversion-steps", "proposed", "ism-to-sdi", "diversity"):
+        assert sdi in [replace(r, name="sdi") for r in variants[name].values()], name
+    assert [r.method.steps for r in variants["inversion-steps"].values()] == [3, 5, 10, 20, 30]  # fig. 11's
+
+
+def test_sds_becomes_sdi_one_by_one(variants):
+    sds, finer, annealed, sdi = variants["proposed"].values()
+    assert changed(sds, finer) == {"name", "resolution"}
+    assert (sds.resolution, finer.resolution) == (8, 64)  # the latents' size, the pictures'
+    assert annealed.resolution == finer.resolution
+    assert changed(annealed, sdi) == {"name", "guidance_weight", "kappa"}
+
+
+def test_ism_becomes_sdi_in_four_changes(variants):
+    ism, annealed, whole, finer, sdi = variants["ism-to-sdi"].values()
+    assert changed(ism, annealed) == {"name", "guidance_weight", "anneal", "t_max_early", "t_range"}
+    assert changed(whole, finer) == {"name", "guidance_weight", "steps", "eta", "tau"}
+    assert changed(finer, sdi) == {"name", "guidance_weight", "inversion_scale"}
+    assert (annealed.method.t_max_early, annealed.method.t_range[0]) == sdi.method.t_range == whole.method.t_range
+    assert len({replace(r, name="", method=sdi.method, guidance_weight=1.0) for r in (ism, annealed, whole, sdi)}) == 1
+
+
+def test_the_canvas_has_every_rule_and_ddim(variants):
+    assert [r.name for r in variants["canvas"].values()] == [*SAMPLES, *names.RECIPES]
+    assert {r.steps for r in variants["canvas"].values()} == {canvas.STEPS, canvas.DDIM_STEPS}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["kapa"], "did you mean 'kappa'?"),
+        (["kappa", "--prompts", "a blue tulp"], "A blue tulip"),
+        (["kappa", "--prior", "nowhere"], "no prior at nowhere"),
+        ([], "NAME"),
+    ],
+)
+def test_mistakes_are_one_sentence(capsys, arguments, part):
+    assert run_benchmark.main(["ablate", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert part in error
+    assert error.count("\n") == 1
+
+
+def test_kappa_from_the_command_line_and_again(capsys, tmp_path):
+    prior, run = str(write_prior(tmp_path / "prior")), tmp_path / "run"
+    command = ["ablate", "kappa", "--prior", prior, "--out", str(run), "--steps", "2", "--jobs", "1"]
+    command += ["--prompts", "strawberry"]
+    assert run_benchmark.main(command) == 0
+    text = capsys.readouterr().out
+    assert "5 jobs, 0 of them done" in text
+    assert all((run / name).stat().st_size > 0 for name in ("kappa.csv", "kappa.png", "kappa-eq8.csv"))
+    before = {p: p.stat().st_mtime_ns for p in run.glob("*/*/**/*")}
+    assert run_benchmark.main(command) == 0
+    assert "5 jobs, 5 of them done" in capsys.readouterr().out
+    assert {p: p.stat().st_mtime_ns for p in run.glob("*/*/**/*")} == before

@@ -1,0 +1,150 @@
+"""With which models a suite is scored, what is left out where one is missing, and that a reader is told."""
+
+import json
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+from safetensors.torch import save_file
+
+import run_benchmark
+from engine import judges as scoring
+from engine.weights import manifest as weights
+from errors import UserError
+from eval.published_reward import MED, WEIGHTS
+from prompts import load
+from run_benchmark import main
+from tests.eval import clip_iqa_equality, image_reward_equality
+from tests.eval.clip import write_clip
+from tests.reports.synthetic import ball, write_job
+from tests.tiny import write_prior
+
+PAPER = load("paper")
+IQA = ["iqa_quality", "iqa_sharpness", "iqa_real"]
+
+
+def write_published_clip(folder):
+    """With the older files that the published one has beside tokenizer.json and the processor's settings."""
+    words = json.loads((write_clip(folder) / "tokenizer.json").read_text())["model"]
+    (folder / "vocab.json").write_text(json.dumps(words["vocab"]))
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(" ".join(m) for m in words["merges"]))
+    (folder / "special_tokens_map.json").write_text("{}")
+    pictures = json.loads((folder / "processor_config.json").read_text())["image_processor"]
+    (folder / "preprocessor_config.json").write_text(json.dumps(pictures))
+
+
+def write_published_reward(folder):
+    from transformers import BertTokenizer
+
+    vocabulary = image_reward_equality.vocabulary()
+    BertTokenizer(vocab={word: k for k, word in enumerate(vocabulary)}).save_pretrained(folder)
+    (folder / "vocab.txt").write_text("\n".join(vocabulary))
+    save_file(image_reward_equality.weights(), folder / WEIGHTS)
+    (folder / MED).write_text(json.dumps(image_reward_equality.MED))
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """Where fetched weights lie: none yet."""
+    monkeypatch.setenv(weights.PLACE, str(tmp_path / "weights"))
+    return tmp_path / "weights"
+
+
+@pytest.fixture
+def fetched(place):
+    """Small models in place of all that `fetch` brings to score with."""
+    write_published_clip(place / "clip-vit-b32")
+    clip_iqa_equality.write_folder(place / "clip-iqa-rn50")
+    write_published_reward(place / "image-reward")
+    return place
+
+
+@pytest.fixture
+def run(tmp_path):
+    write_job(tmp_path / "run", "sds", PAPER[3], 0, ball(4))
+    return tmp_path / "run"
+
+
+def scores_of(run):
+    return pd.read_csv(run / "sds" / PAPER[3].id / "0" / "scores.csv", dtype=str)
+
+
+def test_the_worlds_judges_are_shipped(place):
+    judges = scoring.judges_of("world")
+    assert judges == scoring.Judges(
+        *(scoring.WORLD / n for n in ("tiny-clip", "tiny-clip", "tiny-reward", "tiny-clip-2"))
+    )
+    scorer = scoring.scorer_of("world", judges, None)
+    assert scorer.iqa is scorer.encoder
+    assert not scorer.asks_for_views
+    assert scorer.reward is not None
+    assert scorer.second is not None
+    assert scoring.remarks(judges, scorer) == []
+
+
+def test_a_clip_given_takes_the_first_place(place, tmp_path):
+    clip = write_clip(tmp_path / "clip")
+    world = scoring.judges_of("world", str(clip))
+    assert (world.clip, world.iqa, world.second) == (clip, clip, scoring.WORLD_CLIP_2)
+    assert scoring.judges_of("paper", str(clip)) == scoring.Judges(clip)
+    with pytest.raises(UserError, match="There is no CLIP at nowhere"):
+        scoring.judges_of("paper", "nowhere")
+
+
+def test_the_papers_judges_are_those_fetched(fetched, run, capsys):
+    judges = scoring.judges_of("paper")
+    names = ("clip-vit-b32", "clip-iqa-rn50", "image-reward")
+    assert judges == scoring.Judges(*(fetched / name for name in names))
+    assert main(["score", str(run), "--suite", "paper", "--device", "cpu"]) == 0
+    assert "left out" not in capsys.readouterr().out
+    scorer, scores = scoring.scorer_of("paper", judges, None), scores_of(run)
+    assert {*IQA, "image_reward", "view_preference"} <= {*scores}
+    assert set(scores["truth"]) == {"views"}
+    judged = {"encoder": scorer.encoder, "encoder_iqa": scorer.iqa, "reward": scorer.reward}
+    assert len({model.checksum for model in judged.values()}) == 3
+    for name, model in judged.items():
+        assert set(scores[name]) == {model.checksum[:16]}
+        assert f"{name.replace('_', ' ')} {model.checksum[:12]}" in (run / "table.md").read_text()
+
+
+def test_what_is_missing_is_left_out_and_said_and_comes_back(fetched, run, capsys):
+    command = ["score", str(run), "--suite", "paper"]
+    (fetched / "clip-iqa-rn50").rename(fetched / "aside")
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert said.count("run_benchmark.py fetch clip-iqa-rn50 brings it") == 1
+    assert "image-reward" not in said
+    scores = scores_of(run)
+    assert not {*IQA} & {*scores}
+    assert set(scores["encoder_iqa"]) == {"none"}
+    (fetched / "aside").rename(fetched / "clip-iqa-rn50")
+    (fetched / "image-reward" / MED).unlink()
+    assert main(command) == 0
+    assert "ImageReward is left out, for its weight image-reward" in capsys.readouterr().out
+    scores = scores_of(run)
+    assert {*IQA} <= {*scores}
+    assert "image_reward" not in scores
+
+
+def test_without_a_clip_nothing_is_scored_and_a_sentence_says_so(place, run, tmp_path, capsys, monkeypatch):
+    assert main(["score", str(run), "--suite", "paper"]) == 2
+    assert capsys.readouterr().err == f"run_benchmark.py: {scoring.UNSCORED}\n"
+    assert not (run / "sds" / PAPER[3].id / "0" / "scores.csv").exists()
+    prior = str(write_prior(tmp_path / "prior"))
+    monkeypatch.setattr(run_benchmark, "carried_out", lambda todo, console: False)
+    command = ["--suite", "paper", "--prior", prior, "--methods", "sds", "--limit", "1", "--device", "cpu"]
+    assert main([*command, "--out", str(tmp_path / "new")]) == 0
+    assert scoring.UNSCORED in capsys.readouterr().out
+
+
+def test_prompts_that_are_cut_are_named_once(fetched, run, capsys, monkeypatch):
+    longer = [replace(p, text=p.text * 9) if p in PAPER[5:7] else p for p in PAPER]
+    monkeypatch.setattr(scoring, "load", lambda suite: longer)
+    assert main(["score", str(run), "--suite", "paper"]) == 0
+    sentence = f"2 prompts are longer than the encoder reads (32 tokens): {PAPER[5].id}, {PAPER[6].id}."
+    assert capsys.readouterr().out.count(sentence) == 1
+
+
+def test_a_device_that_is_not_there_is_a_sentence(fetched, run, capsys):
+    assert main(["score", str(run), "--suite", "paper", "--device", "gpu"]) == 2
+    assert "There is no device 'gpu'" in capsys.readouterr().err
