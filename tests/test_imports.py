@@ -20,7 +20,8 @@ FLOORS = (  # from the top: a room may import what lies below it, and itself
     ("methods", "eval"),
     ("priors", "prompts"),
     ("scene",),
-    ("names", "files", "state", "say"),  # the root's files
+    ("names", "say", "sources", "state"),
+    ("files",),
     ("errors",),
 )
 LEVEL = {room: k for k, floor in enumerate(reversed(FLOORS)) for room in floor}
