@@ -201,7 +201,6 @@ TABLES: dict[tuple[str, str], Callable[[str], Recipe]] = {
 
 def recipe(suite: str, track: str, name: str) -> Recipe:
     """The recipe of that name in a suite's track. Raises UserError with the nearest names."""
-    names.known("suite", suite, names.SUITES)
     names.known("track", track, names.TRACKS)
     names.known("method", name, RULES)
     if (suite, track) not in TABLES:
