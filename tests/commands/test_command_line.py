@@ -151,7 +151,7 @@ def test_plain_flags_mean_run_and_no_words_the_first_look(monkeypatch):
     assert (request.seeds, len(request.prompts)) == ((0,), 4)
 
 
-@pytest.mark.parametrize("name", [name for name in names.COMMANDS if name != "render"])
+@pytest.mark.parametrize("name", names.COMMANDS)
 def test_every_command_is_a_file_whose_help_names_it(capsys, name):
     assert (ROOT / "commands" / f"{name}.py").is_file()
     with pytest.raises(SystemExit) as end:
