@@ -9,11 +9,13 @@ The files follow diffusers' and transformers' rule of names, in which a *variant
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+from torch import Tensor
 
 from errors import UserError
 from files import digest, read_json, read_text
@@ -84,20 +86,33 @@ def shards(index: Path) -> list[Path]:
 
 
 def refuse_parts(folder: Path, info: dict[str, Any]) -> None:
-    """Raise UserError where weights were loaded in part, by what diffusers' or transformers' loading info says: tensors
-    that are not there would be random, those that a model does not know are of another one, or of adapters."""
-    mismatched = [key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]]
-    faults = {
-        "lack": [key for key in info["missing_keys"] if not key.endswith(BUFFER)],
-        "hold, in another shape,": mismatched,
-        "hold what the model does not know:": [key for key in info["unexpected_keys"] if not key.endswith(UNUSED)],
-    }
-    said = [f"{fault} {_counted(keys)}" for fault, keys in faults.items() if keys]
-    if said:
+    """Raise UserError where weights were loaded in part, by what diffusers' or transformers' loading info says."""
+    if said := amiss(info):
         raise UserError(
-            f"The weights in {folder} are not all of this model's: they {', and they '.join(said)}; "
+            f"The weights in {folder} are not all of this model's: they {said}; "
             "fetch them again, or merge an adapter into them."
         )
+
+
+def amiss(info: dict[str, Any]) -> str:
+    """What tensors a file and a model do not share, as words that follow "they"; "" where they share all. Missing ones
+    would be random; those that a model does not know are of another one, or of adapters."""
+    faults = {
+        "lack": [key for key in info["missing_keys"] if not key.endswith(BUFFER)],
+        "hold, in another shape,": [key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]],
+        "hold what the model does not know:": [key for key in info["unexpected_keys"] if not key.endswith(UNUSED)],
+    }
+    return ", and they ".join(f"{fault} {_counted(keys)}" for fault, keys in faults.items() if keys)
+
+
+def compared(model: Mapping[str, Tensor], file: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Loading info of a state dict that no library loads."""
+    common = set(model) & set(file)
+    return {
+        "missing_keys": set(model) - common,
+        "unexpected_keys": set(file) - common,
+        "mismatched_keys": {key for key in common if model[key].shape != file[key].shape},
+    }
 
 
 def _counted(keys: Iterable[str]) -> str:
