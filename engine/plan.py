@@ -24,7 +24,8 @@ from engine.store import FINAL, Store
 from engine.weights import manifest as weights
 from errors import UserError
 from files import ROOT
-from methods import ESD, VSD
+from methods.esd import ESD
+from methods.vsd import VSD
 from prompts import Prompt, held_out, select
 
 PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "numpy")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -15,6 +15,8 @@ from methods.hifa import HiFA
 from methods.ism import ISM
 from methods.nfsd import NFSD
 from methods.sdi import SDI
+from methods.sdi_kappas import SDIKappa
+from methods.sdi_official import SDIOfficial
 from methods.sds import SDS
 from methods.sjc import SJC
 from methods.vsd import VSD
@@ -40,12 +42,12 @@ all_methods = {
     "vsd": VSD(),
     "vsd-perp-neg": VSD(perp_neg=True),
     "esd": ESD(),
-    "sds-anneal": SDI(kappa="random"),
-    "sdi-fixed-point": SDI(kappa="fixed point"),
-    "sdi-sgd": SDI(kappa="sgd"),
+    "sds-anneal": SDIKappa(),
+    "sdi-fixed-point": SDIKappa("fixed point"),
+    "sdi-sgd": SDIKappa("sgd"),
     "sdi": SDI(),
-    "sdi-official": SDI.official(),
-    "sdi-plain": replace(SDI(), perp_neg=False, inversion_scale=0.0, eta=0.0),
+    "sdi-official": SDIOfficial(),
+    "sdi-plain": SDI(perp_neg=False, inversion_scale=0.0, eta=0.0),
 }
 
 

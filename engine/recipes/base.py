@@ -14,7 +14,9 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from methods import ESD, VSD, Method
+from methods.base import Method
+from methods.esd import ESD
+from methods.vsd import VSD
 from scene import regularizers
 from scene.cameras import CameraRange, Cameras, Render, orbit
 from scene.canvas import CanvasConfig

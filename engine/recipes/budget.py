@@ -18,8 +18,9 @@ from torch import Tensor
 from engine.recipes.base import Recipe
 from engine.recipes.tables import LATENTS
 from errors import RuleError, UserError
-from methods import ESD, VSD
 from methods.base import Views
+from methods.esd import ESD
+from methods.vsd import VSD
 from priors.analytic import GaussianPrior
 from priors.text import make_text
 

@@ -9,7 +9,18 @@ from typing import Any, Literal
 import names
 from engine.recipes.base import Orbit, Recipe, Shading, Weight
 from errors import UserError
-from methods import CSD, ESD, ISM, NFSD, SDI, SDS, SJC, VSD, HiFA, Method
+from methods.base import Method
+from methods.csd import CSD
+from methods.esd import ESD
+from methods.hifa import HiFA
+from methods.ism import ISM
+from methods.nfsd import NFSD
+from methods.sdi import SDI
+from methods.sdi_kappas import SDIKappa
+from methods.sdi_official import SDIOfficial
+from methods.sds import SDS
+from methods.sjc import SJC
+from methods.vsd import VSD
 from scene.cameras import CameraRange
 from scene.nerf import NeRFConfig
 from scene.voxels import VoxelConfig
@@ -17,10 +28,10 @@ from scene.voxels import VoxelConfig
 # name            rule, at its published CFG
 RULES: dict[str, Method] = {
     "sdi":          SDI(),
-    "sdi-official": SDI.official(),
+    "sdi-official": SDIOfficial(),
     "sds":          SDS(),
     "sds-cfg7.5":   SDS(scale=7.5),
-    "sds-anneal":   SDI(kappa="random"),
+    "sds-anneal":   SDIKappa("random"),
     "sjc":          SJC(),
     "vsd":          VSD(),
     "esd":          ESD(),
@@ -38,10 +49,10 @@ WORLD_PHI: dict[str, Any] = {"lr": 3e-3, "samples": 4, "adapt": "everywhere"}
 # negative prompt NFSD's delta_D is 0 above t = 200, and CSD is its pure form
 WORLD_RULES: dict[str, Method] = {
     "sdi":          SDI(perp_neg=False),
-    "sdi-official": replace(SDI.official(), perp_neg=False),
+    "sdi-official": SDIOfficial(perp_neg=False),
     "sds":          SDS(),
     "sds-cfg7.5":   SDS(scale=7.5),
-    "sds-anneal":   SDI(perp_neg=False, kappa="random"),
+    "sds-anneal":   SDIKappa("random", perp_neg=False),
     "sjc":          SJC(),
     "vsd":          VSD(**WORLD_PHI),
     "esd":          ESD(**WORLD_PHI),

@@ -12,7 +12,7 @@ from engine.recipes.base import Recipe
 from engine.recipes.tables import recipe
 from errors import UserError
 from files import read_json
-from methods import Method
+from methods.base import Method
 
 
 @dataclass(frozen=True)

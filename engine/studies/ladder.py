@@ -25,7 +25,7 @@ from engine.job import Job
 from engine.prior import WORLD, open_prior
 from engine.recipes.base import Orbit, Recipe
 from engine.recipes.tables import RULES, recipe
-from engine.studies.canvas import ddim, falling_grid, on_canvas, psnr
+from engine.studies.canvas import on_canvas, psnr
 from engine.training import Training
 from engine.views import evaluate
 from eval import views as pictures
@@ -33,6 +33,7 @@ from eval.truth import over
 from names import known
 from priors.base import Prior
 from priors.guidance import guided_eps
+from priors.sampling import ddim, falling_grid
 from priors.text import make_text
 from prompts import Prompt, select
 from scene.background import GREY

@@ -9,7 +9,7 @@ import run_benchmark
 from engine.bench import PARTS, kernels, timing
 from engine.bench.floor import floor
 from engine.bench.step import PLACES, Bench
-from methods import SDI
+from methods.sdi import SDI
 from scene.hash_grid import HashGrid
 from tests.engine import jobs
 

@@ -11,8 +11,11 @@ from engine.optimize import Stopped
 from engine.recipes.base import Shading, Weight
 from engine.store import Store
 from engine.training import NonFinite, Training, surrogate
-from methods import NFSD, SDI, SDS, SJC, Method
-from methods.base import Guidance
+from methods.base import Guidance, Method
+from methods.nfsd import NFSD
+from methods.sdi import SDI
+from methods.sds import SDS
+from methods.sjc import SJC
 from priors.analytic import MixturePrior
 from scene.voxels import VoxelConfig
 from tests.engine import jobs

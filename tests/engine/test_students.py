@@ -11,8 +11,9 @@ from engine.plan import weights_of
 from engine.store import read_tensors, write_tensors
 from engine.training import Training
 from errors import UserError
-from methods import ESD, VSD
 from methods.base import Method
+from methods.esd import ESD
+from methods.vsd import VSD
 from priors import stable_diffusion
 from prompts import Prompt
 from tests.engine import jobs
