@@ -24,8 +24,7 @@ from engine.store import FINAL, Store
 from engine.weights import manifest as weights
 from errors import UserError
 from files import ROOT
-from methods.esd import ESD
-from methods.vsd import VSD
+from methods.base import phi_of
 from prompts import Prompt, held_out, select
 
 PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "numpy")
@@ -89,7 +88,7 @@ def sources(options: Namespace, recipes: list[Recipe]) -> tuple[str, str | None]
     if options.prior or options.suite == "world":
         return options.prior or str(WORLD), options.phi
     prior = weights.needed("sd21-base", "--prior")
-    learns = any(isinstance(r.method, VSD | ESD) for r in recipes)
+    learns = any(phi_of(r.method) is not None for r in recipes)
     return prior, weights.needed("sd21", "--phi") if learns and not options.phi else options.phi
 
 
@@ -139,7 +138,7 @@ def default_name(options: Namespace, track: str) -> str:
 
 def weights_of(recipe: Recipe, checksum: str) -> str:
     """What identifies all weights a job reads: the prior's, and those that its student starts as."""
-    phi = getattr(recipe.method, "phi", "")
+    phi = phi_of(recipe.method)
     return f"{checksum} {identity(phi)}" if phi else checksum
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from errors import UserError, first_line
-from files import digest, read_json
+from files import digest_once, read_json
 from priors.base import Prior
 from priors.schedule import Schedule, randn_like
 from priors.traced import Traced
@@ -131,7 +131,7 @@ def checksum(path: str | Path) -> str:
     Raises UserError where the folder is no prior."""
     folder = _checked(path)
     files = [f for part in PARTS for f in (folder / part).iterdir() if f.suffix in (".safetensors", ".json")]
-    return digest([*files, *folder.glob("views.json")], within=folder)
+    return digest_once([*files, *folder.glob("views.json")], within=folder)
 
 
 # Stable Diffusion 2.1's architectures as its folder states them: U-Net 866 M parameters, VAE 84 M, text encoder 340 M

@@ -42,7 +42,7 @@ DOORS = {  # a library and the files that may import it
     "open_clip": {"eval/"},
 }
 LAZY = {"torchmetrics", "pyiqa", "open_clip", "ImageReward", "ray"}  # inside a function, where they are used
-SHARED = {"base", "timesteps", "target"}  # algebra that rules have in common: never a rule
+SHARED = {"base", "timesteps", "target", "variational"}  # algebra that rules have in common: never a rule
 UNSAFE = {"pickle", "dill", "cloudpickle", "joblib"}
 ARCHIVES = "engine/weights/convert.py"  # published archives become safetensors here, read as tensors alone
 

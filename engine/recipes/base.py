@@ -14,9 +14,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from methods.base import Method
-from methods.esd import ESD
-from methods.vsd import VSD
+from methods.base import Method, phi_of, with_fields
 from scene import regularizers
 from scene.cameras import CameraRange, Cameras, Render, orbit
 from scene.canvas import CanvasConfig
@@ -105,7 +103,7 @@ class Recipe:
     ) -> Recipe:
         """The recipe with what the command line overrides; `phi` where a rule has it."""
         around = replace(self.orbit, views=views or self.orbit.views, resolution=resolution or self.orbit.resolution)
-        rule = replace(self.method, phi=phi) if phi and isinstance(self.method, VSD | ESD) else self.method
+        rule = with_fields(self.method, phi=phi) if phi and phi_of(self.method) is not None else self.method
         return replace(
             self, method=rule, steps=steps or self.steps, resolution=resolution or self.resolution, orbit=around
         )

@@ -18,9 +18,7 @@ from torch import Tensor
 from engine.recipes.base import Recipe
 from engine.recipes.tables import LATENTS
 from errors import RuleError, UserError
-from methods.base import Views
-from methods.esd import ESD
-from methods.vsd import VSD
+from methods.base import Views, phi_of, with_fields
 from priors.analytic import GaussianPrior
 from priors.text import make_text
 
@@ -76,7 +74,7 @@ def _nearest(counts: dict[int, int], nfe: int) -> int:
 def calls(recipe: Recipe, steps: int, each=lambda k: None) -> int:
     """Calls of the network in a job of so many steps. `each` is told of every step."""
     prior, rng = Stub(CHANNELS[recipe.suite]), torch.Generator().manual_seed(0)
-    method = replace(recipe.method, phi="") if isinstance(recipe.method, VSD | ESD) else recipe.method
+    method = with_fields(recipe.method, phi="") if phi_of(recipe.method) else recipe.method
     try:
         state, text = method.start(prior), make_text(prior, "a thing", method.negative)
         prior.nfe = 0

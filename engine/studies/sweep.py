@@ -11,6 +11,7 @@ from engine.recipes.base import Recipe
 from engine.recipes.variants import Variant, name_of, recipe_of, source_of
 from errors import UserError
 from files import ROOT
+from methods.base import fields_of
 from names import SUITES, known
 from prompts import held_out
 
@@ -43,7 +44,7 @@ def settings(todo: Plan) -> dict[str, dict[str, float | None]]:
 
 def scale(recipe: Recipe) -> float | None:
     """The rule's CFG; None where it has none."""
-    return getattr(getattr(recipe.method, "rule", recipe.method), "scale", None)
+    return fields_of(recipe.method).get("scale")
 
 
 def facts(todo: Plan, options: Namespace) -> dict[str, Any]:
