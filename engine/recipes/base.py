@@ -25,7 +25,8 @@ from scene.voxels import VoxelConfig
 
 @dataclass(frozen=True)
 class Weight:
-    """A weight over progress: `first` until `begin`, linear to `last` at `end`, and 0 after `until`."""
+    """A weight over progress: `first` until `begin`, linear to `last` at `end`, and 0 after `until`. Where `begin` is
+    `end` it steps there: `last` from that very progress on."""
 
     first: float
     last: float
@@ -34,8 +35,12 @@ class Weight:
     until: float = 1.0
 
     def at(self, progress: float) -> float:
+        if progress > self.until:
+            return 0.0
+        if self.begin == self.end:
+            return self.last if progress >= self.end else self.first
         share = min(max((progress - self.begin) / (self.end - self.begin), 0.0), 1.0)
-        return self.first + (self.last - self.first) * share if progress <= self.until else 0.0
+        return self.first + (self.last - self.first) * share
 
 
 @dataclass(frozen=True)

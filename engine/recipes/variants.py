@@ -8,11 +8,10 @@ from pathlib import Path
 import names
 from engine.recipes import outside
 from engine.recipes.base import Recipe
-from engine.recipes.tables import recipe
+from engine.recipes.tables import TABLE, recipe
 from errors import UserError
 from files import read_json
 from methods.base import Method, fields_of, phi_of, with_fields
-from methods.vsd import VSD
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ def taught(rule: Method, suite: str, track: str) -> Method:
     """A rule with a student, with what the suite changes of VSD's published settings where the rule has these."""
     if phi_of(rule) is None:
         return rule
-    own, published, here = fields_of(rule), fields_of(VSD()), fields_of(recipe(suite, track, "vsd").method)
+    own, published, here = fields_of(rule), fields_of(TABLE["vsd"].rule), fields_of(recipe(suite, track, "vsd").method)
     changes = {k: v for k, v in here.items() if v != published[k]}
     return with_fields(rule, **{k: v for k, v in changes.items() if own.get(k) == published[k]})
 

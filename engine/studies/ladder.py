@@ -24,7 +24,7 @@ from torch import Tensor
 from engine.job import Job
 from engine.prior import WORLD, open_prior
 from engine.recipes.base import Orbit, Recipe
-from engine.recipes.tables import RULES, recipe
+from engine.recipes.tables import TABLE, recipe
 from engine.studies.canvas import on_canvas, psnr
 from engine.training import Training
 from engine.views import evaluate
@@ -155,7 +155,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/runs/ladder"), metavar="DIR")
     options = parser.parse_args()
     for name in options.methods:
-        known("method", name, RULES)
+        known("method", name, TABLE)
     prior, table = open_prior(options.prior), Table("rung", title="PSNR to the true views, dB")
     columns: dict[str, dict[str, float]] = {}
     for prompt in select("world", options.prompts):

@@ -1,19 +1,24 @@
-"""A rule that subclasses a built-in one, in a user's file, is treated as what it is."""
+"""A rule joins by its row alone; one in a user's file that subclasses a built-in one is treated as what it is."""
 
 from dataclasses import replace
 
 import pytest
 
+import names
 from engine.job import Job
 from engine.plan import sources, weights_of
+from engine.recipes import tables
 from engine.recipes.budget import calls
+from engine.recipes.outside import load
 from engine.recipes.tables import recipe
 from engine.recipes.variants import Variant, recipe_of
+from engine.training import Training
+from files import ROOT, read_text
 from methods.base import fields_of, phi_of
 from tests.engine import jobs
 from tests.tiny import write_prior
 
-HEAD = "from dataclasses import dataclass\nfrom methods.base import Guidance, Method\nfrom methods.vsd import VSD\n"
+HEAD = "from dataclasses import dataclass\nfrom methods.base import Guidance, Method\nfrom methods.sds import SDS\nfrom methods.vsd import VSD\n"
 LEARNS = HEAD + "@dataclass(frozen=True)\nclass Mine(VSD):\n    scale: float = 3.0\n"
 ANGLE = f"""{HEAD}@dataclass(frozen=True)
 class Mine(Method):
@@ -27,6 +32,27 @@ def rule(tmp_path, text=LEARNS):
     file = tmp_path / "mine.py"
     file.write_text(text)
     return Variant("Mine", f"{file}:Mine")
+
+
+@pytest.mark.parametrize("family", tables.FAMILIES)
+def test_a_row_is_all_that_a_new_rule_s_recipe_takes(family, tmp_path, monkeypatch):
+    mine = load(rule(tmp_path, LEARNS.replace("VSD", "SDS")).method).rule
+    row = tables.Row("my rule", mine, tables.TABLE["sds"].published, 0.5)
+    monkeypatch.setitem(tables.TABLE, "mine", row)
+    made = tables.FAMILIES[family]("mine")
+    assert (made.name, made.method) == ("mine", mine)
+    assert tables.recipe("world", "controlled", "mine").guidance_weight == 0.5
+    training = Training(Job(jobs.recipe(made.method), jobs.PROMPT, 0), jobs.prior(), "cpu")
+    assert training.advance()["nfe"] == 1
+
+
+def test_its_words_are_read_from_its_row(tmp_path):
+    source = read_text(ROOT / "engine" / "recipes" / "tables.py")
+    start = "TABLE: dict[str, Row] = {"
+    assert source.count(start) == 1
+    table = tmp_path / "tables.py"
+    table.write_text(source.replace(start, f'{start}\n    "mine": Row("my rule", Mine(), None, 0.5),'))
+    assert names.recipes(table) == {"mine": "my rule", **names.RECIPES}
 
 
 @pytest.mark.parametrize("track", ["controlled", "paper"])

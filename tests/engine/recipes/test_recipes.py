@@ -14,13 +14,14 @@ from prompts import SUITES
 from scene.cameras import CameraRange
 from tests.engine import jobs
 
-ALL = [(suite, track, name) for suite, track in recipes.TABLES for name in names.RECIPES]
+ALL = [(suite, track, name) for suite, track in recipes.TRACKS for name in names.RECIPES]
 
 
 def test_the_names_of_the_command_line_are_those_of_the_tables():
-    assert list(names.RECIPES) == list(recipes.RULES) == list(recipes.PUBLISHED) == list(recipes.WORLD_WEIGHTS)
-    assert {suite for suite, _ in recipes.TABLES} == set(names.SUITES) == set(SUITES)
-    assert {track for _, track in recipes.TABLES} == set(names.TRACKS)
+    assert {name: row.words for name, row in recipes.TABLE.items()} == names.RECIPES
+    assert {suite for suite, _ in recipes.TRACKS} == set(names.SUITES) == set(SUITES)
+    assert {track for _, track in recipes.TRACKS} == set(names.TRACKS)
+    assert set(recipes.TRACKS.values()) == set(recipes.FAMILIES)
     assert names.RANDOM == stable_diffusion.RANDOM
 
 
@@ -98,6 +99,10 @@ def test_recipes_with_a_student(name):
         (Weight(2, 4, end=0.5), 0.25, 3.0),
         (Weight(2, 4, end=0.5), 0.9, 4.0),
         (Weight(2, 4, until=0.4), 0.41, 0.0),
+        (Weight(2, 4, begin=0.5, end=0.5), 0.4999, 2.0),
+        (Weight(2, 4, begin=0.5, end=0.5), 0.5, 4.0),
+        (Weight(2, 4, begin=0.5, end=0.5), 1.0, 4.0),
+        (Weight(2, 4, begin=0.0, end=0.0), 0.0, 4.0),
     ],
 )
 def test_weights_over_progress(weight, progress, value):
