@@ -18,7 +18,11 @@ from methods.base import fields_of, phi_of
 from tests.engine import jobs
 from tests.tiny import write_prior
 
-HEAD = "from dataclasses import dataclass\nfrom methods.base import Guidance, Method\nfrom methods.sds import SDS\nfrom methods.vsd import VSD\n"
+HEAD = """from dataclasses import dataclass
+from methods.base import Guidance, Method
+from methods.sds import SDS
+from methods.vsd import VSD
+"""
 LEARNS = HEAD + "@dataclass(frozen=True)\nclass Mine(VSD):\n    scale: float = 3.0\n"
 ANGLE = f"""{HEAD}@dataclass(frozen=True)
 class Mine(Method):
@@ -36,7 +40,7 @@ def rule(tmp_path, text=LEARNS):
 
 @pytest.mark.parametrize("family", tables.FAMILIES)
 def test_a_row_is_all_that_a_new_rule_s_recipe_takes(family, tmp_path, monkeypatch):
-    mine = load(rule(tmp_path, LEARNS.replace("VSD", "SDS")).method).rule
+    mine = load(rule(tmp_path, LEARNS.replace("(VSD)", "(SDS)")).method).rule
     row = tables.Row("my rule", mine, tables.TABLE["sds"].published, 0.5)
     monkeypatch.setitem(tables.TABLE, "mine", row)
     made = tables.FAMILIES[family]("mine")
