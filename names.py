@@ -11,9 +11,18 @@ from typing import Any
 from errors import UserError
 from files import ROOT, read_text
 
-SUITES = {
-    "world": "toys of known shape and their own small prior; a CPU will do",
-    "paper": "the paper's 43 prompts; fetch has the weights; have a GPU, or --rehearse",
+COMMANDS = {
+    "run": "from prompts to a table",
+    "sweep": "tune a method, on prompts kept apart",
+    "list": "all names",
+    "render": "render a run's scenes again, without training",
+    "score": "score a run's views, or anyone's",
+    "table": "the tables of a scored run again",
+    "check": "the gate",
+    "ablate": "the paper's ablations",
+    "fetch": "bring the published weights",
+    "doctor": "what a suite lacks on this machine",
+    "bench": "what the kernels are worth, and where time goes",
 }
 TRACKS = {
     "controlled": "one scene, cameras, resolution and length for all: only the rule differs",
@@ -28,14 +37,12 @@ ABLATIONS = {
     "ism-to-sdi": "ISM to SDI in four changes (fig. 14)",
     "diversity": "how far the seeds of a rule lie apart (appendix C)",
 }
-COMPARISONS = ("published",)
 RANDOM, EXACT = "random:sd21", "exact"
 PRIORS = {
     "PATH": "any folder in Stable Diffusion's format (1.5, 2.1, the world's)",
     RANDOM: "Stable Diffusion 2.1's size with random weights, to measure cost",
     EXACT: "the closed-form denoiser of the world's own views",
 }
-FIRST_LOOK = ("A ripe strawberry", "A blue tulip", "A DSLR photograph of a hamburger", "A plush dragon toy")
 
 
 def recipes(table: Path) -> dict[str, str]:

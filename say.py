@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import sys
 
-from rich.console import Console
+from rich.console import Console as Console
 
 PLAIN = {
     "↑": "^",

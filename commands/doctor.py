@@ -6,7 +6,6 @@ Nothing is loaded and nothing is fetched. Memory and time are estimates: the pub
 
 from __future__ import annotations
 
-import argparse
 import csv
 import statistics
 from collections.abc import Iterable, Iterator
@@ -15,20 +14,21 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
-import names
+from commands.options import Parser
+from engine.request import RUNS
 from engine.weights import manifest as weights
 from engine.weights.fetch import free_bytes
 from errors import UserError
 from files import ROOT
-from prompts import load
+from names import RECIPES, known
+from say import Console, say
+from suites import SUITES, suite_named
+from suites.base import Suite
 
-MODELS = ("tiny-sd", "tiny-clip", "tiny-clip-2", "tiny-reward")  # of the world's suite, shipped
 PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "peft", "safetensors", "torchmetrics", "requests")
 CARD = "A6000"  # what the published costs are of
-JOB_BYTES = 70e6  # kept of a job: 50 MB of hash grid in single precision, 50 PNG of 512 x 512
 TIGHT = 0.9  # of a GPU's memory: what needs more may not fit beside the display and the allocator's gaps
 DESCRIPTION = """Say before a long run what is missing (weights, GPU, disk, libraries), and how long it will take.
 
@@ -54,28 +54,22 @@ class Cost:
     source: str
 
 
-def parser(kind: type[argparse.ArgumentParser] = argparse.ArgumentParser) -> argparse.ArgumentParser:
-    made = kind(
-        "run_benchmark.py doctor", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    made.add_argument("--suite", default="paper", metavar="NAME", help="paper (default) or world")
+def parser() -> Parser:
+    made = Parser("doctor", DESCRIPTION)
+    made.add_argument("--suite", default="paper", metavar="NAME", help=f"{' or '.join(SUITES)}; default: paper")
     made.add_argument("--methods", nargs="+", metavar="NAME", help="default: those of the paper's tables")
-    made.add_argument(
-        "--run", type=Path, metavar="DIR", help="jobs to estimate from; default: results/runs/paper-paper"
-    )
+    made.add_argument("--run", type=Path, metavar="DIR", help="jobs to estimate from; default: the suite's own")
     return made
 
 
-def main(arguments: list[str], kind: type[argparse.ArgumentParser], console: Console) -> int:
-    options = parser(kind).parse_args(arguments)
-    suite = names.known("suite", options.suite, names.SUITES)
-    costs, jobs = published(), len(load(suite))
-    methods = [names.known("method", name, names.RECIPES) for name in options.methods or costs]
-    place = weights.place() if suite == "paper" else ROOT / "world" / "models"
+def main(arguments: list[str]) -> int:
+    options, console = parser().parse_args(arguments), Console()
+    suite, costs = suite_named(options.suite), published()
+    methods = [known("method", name, RECIPES) for name in options.methods or costs]
     sections: dict[str, Iterable[Finding]] = {  # shown as they come: torch takes seconds to import
-        f"weights, in {place}": _weights(suite, methods),
+        f"weights, fetched to {weights.place()}": _models(suite, methods),
         "libraries": map(_library, PACKAGES),
-        "disk": _disk(suite, methods, jobs),
+        "disk": _disk(suite, methods),
         "device": _device(suite),
     }
     lacking: list[Finding] = []
@@ -83,20 +77,23 @@ def main(arguments: list[str], kind: type[argparse.ArgumentParser], console: Con
         shown = list(findings)
         _show(title, shown, console)
         lacking += [f for f in shown if f.verdict in ("missing", "wrong")]
-    if suite == "paper":
-        run = options.run or ROOT / "results" / "runs" / "paper-paper"
-        _show_costs(methods, costs | measured(run), jobs, _memory(), console)
-    _say(console, f"\nmissing or wrong: {', '.join(f.what for f in lacking)}" if lacking else "\nall is there")
+    if suite.gpu:
+        run = options.run or RUNS / f"{suite.name}-{suite.track}"
+        _show_costs(methods, costs | measured(run), len(suite.prompts), _memory(), console)
+    say(console, f"\nmissing or wrong: {', '.join(f.what for f in lacking)}" if lacking else "\nall is there")
     if absent := [f.what for f in lacking if f.what in weights.manifest() and f.verdict == "missing"]:
-        _say(console, f"the weights come by: run_benchmark.py fetch {' '.join(absent)}")
+        say(console, f"the weights come by: run_benchmark.py fetch {' '.join(absent)}")
     return 2 if lacking else 0
 
 
-def _weights(suite: str, methods: list[str]) -> list[Finding]:
-    if suite == "paper":
-        return [weight_finding(w) for w in weights.manifest().values() if w.serves(methods)]
-    folders = [ROOT / "world" / "models" / name for name in MODELS]
-    return [Finding("ok" if f.is_dir() else "missing", f.name, "shipped" if f.is_dir() else str(f)) for f in folders]
+def _models(suite: Suite, methods: list[str]) -> list[Finding]:
+    """The suite's prior and judges: shipped folders, and weights that `fetch` brings for these methods."""
+    own = suite.judges
+    sources = dict.fromkeys(s for s in (suite.prior, suite.phi, own.clip, own.iqa, own.reward, own.second) if s)
+    shipped = [source for source in sources if isinstance(source, Path)]
+    fetched = [weights.manifest()[source] for source in sources if isinstance(source, str)]
+    found = [Finding("ok", f.name, "shipped") if f.is_dir() else Finding("missing", f.name, str(f)) for f in shipped]
+    return found + [weight_finding(weight) for weight in fetched if weight.serves(methods)]
 
 
 def weight_finding(weight: weights.Weight) -> Finding:
@@ -115,13 +112,13 @@ def weight_finding(weight: weights.Weight) -> Finding:
         return Finding("missing", weight.name, f"{have}, {far / 1e9:.1f} GB to fetch{aside}")
     if weight.name == "sd21-base":
         try:
-            weights.refuse_wrong_variant("paper", str(home), None)
+            weights.refuse_wrong_variant(str(home), None)
         except UserError as error:
             return Finding("wrong", weight.name, str(error))
     return Finding("ok", weight.name, weight.what)
 
 
-def _device(suite: str) -> Iterator[Finding]:
+def _device(suite: Suite) -> Iterator[Finding]:
     import psutil
     import torch
 
@@ -131,8 +128,8 @@ def _device(suite: str) -> Iterator[Finding]:
         yield Finding("ok", f"GPU {index}", f"{card.name}, {card.total_memory / 1e9:.0f} GB, CUDA {torch.version.cuda}")
     if not gpus:
         why = "torch finds none" if torch.version.cuda else "this torch is built for CPUs"
-        aside = "a CPU will do" if suite == "world" else "the paper's suite needs one, --rehearse does not"
-        yield Finding("note" if suite == "world" else "missing", "GPU", f"{why}; {aside}")
+        aside = f"the {suite.name} suite needs one, --rehearse does not" if suite.gpu else "a CPU will do"
+        yield Finding("missing" if suite.gpu else "note", "GPU", f"{why}; {aside}")
     memory = psutil.virtual_memory()
     free = f"{memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB of memory free"
     yield Finding("ok", "CPU", f"{psutil.cpu_count()} cores, {free}")
@@ -152,10 +149,9 @@ def _library(name: str) -> Finding:
         return Finding("missing", name, "not installed: uv sync")
 
 
-def _disk(suite: str, methods: list[str], jobs: int) -> Iterator[Finding]:
-    runs = ROOT / "results" / "runs"
-    places = {"results": (runs, JOB_BYTES * jobs * len(methods) if suite == "paper" else 5e6 * jobs * len(methods))}
-    if suite == "paper":
+def _disk(suite: Suite, methods: list[str]) -> Iterator[Finding]:
+    places = {"results": (RUNS, 1e6 * suite.megabytes * len(suite.prompts) * len(methods))}
+    if isinstance(suite.prior, str):
         wanted = [w for w in weights.manifest().values() if w.serves(methods)]
         lacking = [f for w in wanted for f in w.files if weights.state(weights.place() / w.name, f) == "missing"]
         places["weights"] = (weights.place(), float(sum(file.bytes for file in lacking)))
@@ -198,10 +194,10 @@ def measured(run: Path) -> dict[str, Cost]:
 
 
 def _show(title: str, findings: list[Finding], console: Console) -> None:
-    _say(console, f"\n{title}")
+    say(console, f"\n{title}")
     width = max(len(f.what) for f in findings)
     for finding in findings:
-        _say(console, f"  {finding.verdict:8} {finding.what:{width}}  {finding.detail}")
+        say(console, f"  {finding.verdict:8} {finding.what:{width}}  {finding.detail}")
 
 
 def _show_costs(methods: list[str], costs: dict[str, Cost], jobs: int, memory: float | None, console: Console) -> None:
@@ -217,9 +213,9 @@ def _show_costs(methods: list[str], costs: dict[str, Cost], jobs: int, memory: f
         row = (f"  {name}", f"{cost.steps:,}", f"{cost.minutes:.0f} min", f"{hours:.0f} h", f"{cost.gigabytes:.1f} GB")
         table.add_row(*row, fit(cost.gigabytes, memory), cost.source)
     total = sum(costs[name].minutes for name in methods if name in costs) * jobs / 60
-    _say(console, "\ntime and memory, estimated")
+    say(console, "\ntime and memory, estimated")
     console.print(table, soft_wrap=True, highlight=False)
-    _say(console, f"  all on one GPU: about {total:.0f} h, or {total / 24:.1f} days; jobs on a faster card take less")
+    say(console, f"  all on one GPU: about {total:.0f} h, or {total / 24:.1f} days; jobs on a faster card take less")
 
 
 def fit(gigabytes: float, memory: float | None) -> str:
@@ -227,7 +223,3 @@ def fit(gigabytes: float, memory: float | None) -> str:
     if memory is None:
         return "no GPU"
     return "fits" if gigabytes <= TIGHT * memory else "tight" if gigabytes <= memory else "too large"
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, soft_wrap=True, markup=False)

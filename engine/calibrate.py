@@ -16,14 +16,16 @@ from rich.console import Console
 from rich.progress import Progress
 
 from engine.job import Job
-from engine.prior import WORLD, open_prior
+from engine.prior import open_prior
 from engine.recipes.base import Recipe
 from engine.recipes.tables import TABLE, recipe
 from engine.training import NonFinite, Training
 from errors import RuleError
 from files import read_json, write_json
 from priors.base import Prior
-from prompts import select
+from say import say
+from suites import SUITES
+from suites.world import WORLD
 
 PROMPT, STEPS, ROUNDS = "A ripe strawberry", 50, 2
 
@@ -54,7 +56,7 @@ def measured(run: Path, made: Recipe, prior: str, weights: str, device: str, con
     the prior's.
 
     A rule that fails while it is measured keeps the weight it has, as is said: its jobs record how they fail."""
-    (prompt,) = select(made.suite, [PROMPT])
+    (prompt,) = SUITES[made.suite].select([PROMPT])
     job = Job(replace(made, name=""), prompt, seed=0)
     path = run / "guidance_weights" / f"{job.key(weights)}.json"
     if path.exists():
@@ -68,7 +70,7 @@ def measured(run: Path, made: Recipe, prior: str, weights: str, device: str, con
     except (RuleError, NonFinite, ZeroDivisionError) as error:
         cause = "its gradient is 0" if isinstance(error, ZeroDivisionError) else error
         said = f"The guidance weight of {made.name} was not measured ({cause}): its jobs have {made.guidance_weight:g}."
-        console.print(said, style="yellow", highlight=False, markup=False, soft_wrap=True)
+        say(console, said, "yellow")
         return made
     finally:
         torch.set_num_threads(threads)
@@ -76,13 +78,13 @@ def measured(run: Path, made: Recipe, prior: str, weights: str, device: str, con
     path.parent.mkdir(parents=True, exist_ok=True)
     how = {"steps": STEPS, "rounds": ROUNDS, "prior": weights, "device": device}
     write_json(path, {"guidance_weight": value, **job.settings, **how})
-    console.print(f"The guidance weight of {made.name}, measured: {value:g}", highlight=False, markup=False)
+    say(console, f"The guidance weight of {made.name}, measured: {value:g}")
     return replace(made, guidance_weight=value)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser("python -m engine.calibrate", description=__doc__)
-    parser.add_argument("--prior", default=str(WORLD))
+    parser.add_argument("--prior", default=str(WORLD.prior))
     parser.add_argument("--prompt", default=PROMPT)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--only", nargs="+", default=list(TABLE), choices=list(TABLE), metavar="NAME")
@@ -90,7 +92,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    (prompt,), prior = select("world", [options.prompt]), open_prior(options.prior, options.device)
+    (prompt,), prior = WORLD.select([options.prompt]), open_prior(options.prior, options.device)
     for name in options.only:
         job = Job(recipe("world", "controlled", name), prompt, seed=0)
         value = weight(job, prior, options.device, options.steps, options.rounds)

@@ -11,7 +11,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-import names
 from engine.machine import device_of
 from engine.recipes.base import Orbit
 from engine.weights import manifest as weights
@@ -22,11 +21,9 @@ from eval.image_reward import ImageReward
 from eval.open_clip import PREFIX, load_open_clip, parts_of
 from eval.rn50 import load_rn50
 from eval.score import Scorer, Truth, read_json
-from files import ROOT
-from prompts import load
+from suites import SUITES, suite_named
+from suites.base import Suite
 
-WORLD = ROOT / "world" / "models"
-WORLD_CLIP, WORLD_CLIP_2, WORLD_REWARD = (WORLD / name for name in ("tiny-clip", "tiny-clip-2", "tiny-reward"))
 UNSCORED = "There is no CLIP to score the paper's suite with: run_benchmark.py fetch clip-vit-b32 or give --clip."
 LEFT_OUT = "{} is left out, for its weight {} is not there: run_benchmark.py fetch {} brings it."
 
@@ -42,7 +39,7 @@ class Judges:
     second: Path | str | None = None
 
 
-def judges_of(suite: str, clip: str | None = None, second: str | None = None) -> Judges:
+def judges_of(suite: Suite, clip: str | None = None, second: str | None = None) -> Judges:
     """The judges of a suite: the world's own, or the published ones as far as they were fetched. `clip`, a folder, in
     place of the first; `second`, a folder or open_clip:ARCHITECTURE=FILE, of the second. Raises UserError where these
     are none."""
@@ -59,17 +56,16 @@ def _given(option: str, folder: str | None) -> Path | None:
     return Path(folder) if folder else None
 
 
-def _own(suite: str, given: Path | None) -> Judges:
-    if suite == "world":
-        own = given or WORLD_CLIP
-        reward, second = (folder if folder.is_dir() else None for folder in (WORLD_REWARD, WORLD_CLIP_2))
-        return Judges(own, own, reward, second)
-    published = weights.folder
-    return Judges(given or published("clip-vit-b32"), published("clip-iqa-rn50"), published("image-reward"))
+def _own(suite: Suite, given: Path | None) -> Judges:
+    """Those of the suite that are there; where it judges by one CLIP alone, a given one does all its work."""
+    own = suite.judges
+    clip = given or weights.located(own.clip)
+    iqa = clip if own.iqa == own.clip else weights.located(own.iqa)
+    return Judges(clip, iqa, weights.located(own.reward), weights.located(own.second))
 
 
 def required(judges: Judges) -> Judges:
-    """The same; raises UserError where they cannot score."""
+    """The same; raises UserError where they cannot score, without a CLIP."""
     if judges.clip is None:
         raise UserError(UNSCORED)
     return judges
@@ -96,34 +92,38 @@ def recipe_of(run: Path) -> dict[str, Any]:
     return config_of(run).get("recipe", {})
 
 
-def suite_of(run: Path, suite: str | None) -> str:
+def suite_of(run: Path, name: str | None) -> Suite:
     """The suite given, or the one that the run was made with."""
-    made = suite or recipe_of(run).get("suite")
+    made = name or recipe_of(run).get("suite")
     if made is None:
-        raise UserError(f"The folders of {run} do not say their suite: give --suite {' or '.join(names.SUITES)}.")
-    return names.known("suite", made, names.SUITES)
+        raise UserError(f"The folders of {run} do not say their suite: give --suite {' or '.join(SUITES)}.")
+    return suite_named(made)
 
 
-def truth_of(run: Path, suite: str) -> Truth | None:
+def truth_of(run: Path, suite: Suite) -> Truth | None:
     """True views by prompt, of each variant that the prior knows, from the orbit of the run's jobs; None where the
     suite's objects are not known."""
-    config = config_of(run)
-    if suite != "world" or "orbit" not in config.get("recipe", {}):
+    config, source = config_of(run), suite.truth
+    if source is None or "orbit" not in config.get("recipe", {}):
         return None
     orbit, variants = config["recipe"]["orbit"], config["prior"].get("variants", 1)
     cameras, resolution = Orbit(**orbit).cameras(), orbit["resolution"]
 
     @cache
     def truth(text: str) -> tuple[Tensor, Tensor]:
-        import world
-
-        renders = [world.truth_views(text, cameras, resolution, k) for k in range(variants)]
+        renders = [source.views(text, cameras, resolution, k) for k in range(variants)]
         return torch.stack([r.rgb for r in renders]), torch.stack([r.opacity for r in renders])
 
     return truth
 
 
-def scorer_of(suite: str, judges: Judges, truth: Truth | None, device: str = "cpu") -> Scorer:
+def truth_of_run(run: Path) -> Truth | None:
+    """The same, of the suite that the run was made with; None where it does not say one that is known."""
+    suite = SUITES.get(recipe_of(run).get("suite", ""))
+    return truth_of(run, suite) if suite else None
+
+
+def scorer_of(suite: Suite, judges: Judges, truth: Truth | None, device: str = "cpu") -> Scorer:
     """The judges at work on a device: cpu, cuda or auto."""
     place, judges = device_of(device), required(judges)
     assert judges.clip is not None
@@ -133,8 +133,8 @@ def scorer_of(suite: str, judges: Judges, truth: Truth | None, device: str = "cp
     iqa: Encodes | Literal["clip"] | None = "clip"
     if judges.iqa != judges.clip:
         iqa = load_rn50(judges.iqa, place) if judges.iqa else None
-    asked = judges.second not in (None, WORLD_CLIP_2)
-    return Scorer(clip, load(suite), truth, second, reward, iqa, directions=suite != "world", scores=asked)
+    asked = judges.second not in (None, suite.judges.second)
+    return Scorer(clip, suite.prompts, truth, second, reward, iqa, directions=suite.truth is None, scores=asked)
 
 
 def _second(name: Path | str, device: str) -> Encodes:

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import torch
 
-from files import ROOT, read_json
+from files import read_json
 from names import EXACT, RANDOM
 from priors import student
 from priors.base import Prior
-
-WORLD = ROOT / "world" / "models" / "tiny-sd"
+from suites.world import WORLD
 
 
 @lru_cache(maxsize=1)
@@ -44,7 +43,7 @@ def identity(name: str) -> str:
 
     if name == RANDOM:
         return RANDOM
-    return f"exact {stable_diffusion.checksum(WORLD)}" if name == EXACT else stable_diffusion.checksum(name)
+    return f"exact {stable_diffusion.checksum(WORLD.prior)}" if name == EXACT else stable_diffusion.checksum(name)
 
 
 def variants(name: str) -> int:

@@ -18,8 +18,9 @@ from functools import cache
 from pathlib import Path
 
 from errors import UserError
+from files import read_text
 
-SUITES = ("paper", "world")
+HERE = Path(__file__).parent
 SLUG = 40  # characters of a slug, at most
 
 
@@ -43,35 +44,36 @@ def slug(text: str) -> str:
 
 
 @cache
-def load(suite: str) -> tuple[Prompt, ...]:
-    """The prompts of a suite, in the paper's order. Raises UserError for another suite."""
-    if suite not in SUITES:
-        raise UserError(f"There is no suite {suite!r}: use {' or '.join(SUITES)}.")
-    lines = Path(__file__).with_name("paper43.txt").read_text("utf-8").splitlines()
-    return tuple(Prompt(f"{n:02d}-{slug(text)}", text) for n, text in enumerate(lines, 1))
+def paper43() -> tuple[Prompt, ...]:
+    """The paper's prompts, in its order."""
+    return numbered(read_text(HERE / "paper43.txt").splitlines())
 
 
-def held_out(suite: str) -> tuple[Prompt, ...]:
-    """The prompts of a suite that settings are tuned on, and that tables of tuned settings leave out."""
-    texts = Path(__file__).with_name("held_out.txt").read_text("utf-8").splitlines()
-    return tuple(prompt for prompt in load(suite) if prompt.text in texts)
+def held_out() -> tuple[Prompt, ...]:
+    """Those of them that settings are tuned on."""
+    texts = read_text(HERE / "held_out.txt").splitlines()
+    return tuple(prompt for prompt in paper43() if prompt.text in texts)
 
 
-def select(suite: str, requests: Iterable[str]) -> tuple[Prompt, ...]:
+def numbered(texts: Iterable[str]) -> tuple[Prompt, ...]:
+    """Prompts of texts, in order, from 01."""
+    return tuple(Prompt(f"{n:02d}-{slug(text)}", text) for n, text in enumerate(texts, 1))
+
+
+def find(prompts: tuple[Prompt, ...], requests: Iterable[str], where: str) -> tuple[Prompt, ...]:
     """The prompts that the requests name, in their order, each once.
 
     A request is `all`, a prompt's text, its id, its number, or a part of the text that no other prompt has; case does
-    not matter. Raises UserError for one that names none or several, with the nearest.
+    not matter. Raises UserError for one that names none or several, with the nearest; `where` says of what.
     """
-    prompts = load(suite)
     chosen: dict[Prompt, None] = {}
     for request in requests:
-        found = prompts if request.lower() == "all" else (_one(suite, prompts, request),)
+        found = prompts if request.lower() == "all" else (_one(where, prompts, request),)
         chosen.update(dict.fromkeys(found))
     return tuple(chosen)
 
 
-def _one(suite: str, prompts: tuple[Prompt, ...], request: str) -> Prompt:
+def _one(where: str, prompts: tuple[Prompt, ...], request: str) -> Prompt:
     wanted = request.strip().lower()
     for prompt in prompts:
         if wanted in (prompt.text.lower(), prompt.id, prompt.id[:2], prompt.id[:2].lstrip("0")):
@@ -80,8 +82,8 @@ def _one(suite: str, prompts: tuple[Prompt, ...], request: str) -> Prompt:
     if len(parts) == 1:
         return parts[0]
     if parts:
-        raise UserError(f"{request!r} names {len(parts)} prompts of the {suite} suite: {_quoted(parts[:5])}; say more.")
-    raise UserError(f"There is no prompt {request!r} in the {suite} suite: {_hint(prompts, wanted)}")
+        raise UserError(f"{request!r} names {len(parts)} prompts of {where}: {_quoted(parts[:5])}; say more.")
+    raise UserError(f"There is no prompt {request!r} in {where}: {_hint(prompts, wanted)}")
 
 
 def _hint(prompts: tuple[Prompt, ...], wanted: str) -> str:

@@ -16,10 +16,10 @@ from eval.cost import cost
 from eval.divergence import EMPTY, classify
 from eval.score import SCORES, read_json
 from eval.views import jobs
-from prompts import load as prompts_of
+from prompts import paper43
 from reports.columns import MEASURES
 
-TEXTS = {prompt.id: prompt.text for prompt in prompts_of("paper")}  # for folders made elsewhere
+TEXTS = {prompt.id: prompt.text for prompt in paper43()}  # for folders made elsewhere
 KEYS = ["method", "prompt_id", "seed"]
 JUDGES = ("encoder", "candidates", "encoder_iqa", "encoder_2", "reward")  # with what a view was scored: checksums,
 # numbers of prompts

@@ -37,12 +37,12 @@ def exact_prior(device: str = "cpu", views: int = 200, h: float = 0.25) -> Prior
 
     from priors import stable_diffusion
     from priors.analytic import ExactPrior
-    from prompts import load
+    from prompts import paper43
     from world.dataset import over_grey, pictures
     from world.models import TINY_SD
 
     shipped = stable_diffusion.load(TINY_SD, device)
-    prompts = [prompt.text for prompt in load("world")]
+    prompts = [prompt.text for prompt in paper43()]
     data, rng = pictures(prompts, views, seed=0), torch.Generator().manual_seed(0)
     with torch.no_grad():
         latents = [shipped.encode(over_grey(rgba, rng).to(device), rng) for rgba in data.rgba.split(100)]

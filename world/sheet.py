@@ -14,7 +14,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from rich.progress import track
 
-from prompts import load
+from prompts import paper43
 from scene.cameras import look_at
 from world.objects import OBJECTS, Toy
 from world.trace import trace
@@ -47,7 +47,7 @@ def sheet(toys: list[Toy], variants: int = 1, columns: int = 3) -> Image.Image:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m world.sheet", description=__doc__)
-    parser.add_argument("--only", nargs="+", default=[p.text for p in load("world")], metavar="PROMPT")
+    parser.add_argument("--only", nargs="+", default=[p.text for p in paper43()], metavar="PROMPT")
     parser.add_argument("--variants", type=int, default=1, metavar="N", help="rows a toy (default 1: as it is drawn)")
     parser.add_argument("--out", type=Path, default=Path("docs/world.png"))
     args = parser.parse_args()

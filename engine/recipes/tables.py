@@ -30,8 +30,7 @@ from methods.vsd import VSD
 from scene.cameras import CameraRange
 from scene.nerf import NeRFConfig
 from scene.voxels import VoxelConfig
-
-LATENTS = {"world": (8, 16, 16), "paper": (4, 64, 64)}  # of a suite's prior: C, h, w
+from suites import suite_named
 
 WORLD_LIGHT = (("sparsity", Weight(0.01, 0.01)), ("opaque", Weight(0.01, 0.01)))
 
@@ -84,8 +83,8 @@ class Published:
     cameras: CameraRange = PAPER_CAMERAS
     scene: NeRFConfig | VoxelConfig = PAPER_SCENE
 
-    def weight(self, suite: str, batch: int) -> float:
-        return {"sum": 1.0, "mean": 1 / prod(LATENTS[suite]), "batch": float(batch)}[self.loss]
+    def weight(self, latents: int, batch: int) -> float:
+        return {"sum": 1.0, "mean": 1 / latents, "batch": float(batch)}[self.loss]
 
 
 @dataclass(frozen=True)
@@ -196,12 +195,12 @@ TABLE: dict[str, Row] = {
 }  # fmt: skip
 
 
-def controlled(name: str) -> Recipe:
+def controlled(name: str, latents: int) -> Recipe:
     row = TABLE[name]
     return Recipe(name, replace(row.rule, **row.world), row.weight, regularisers=WORLD_LIGHT)
 
 
-def published_small(name: str) -> Recipe:
+def published_small(name: str, latents: int) -> Recipe:
     """Without words for a bad picture, which the world's prior has not learnt."""
     rule, published = TABLE[name].rule, TABLE[name].published
     rule = with_fields(rule, **WORLD_PHI) if phi_of(rule) is not None else rule
@@ -209,7 +208,7 @@ def published_small(name: str) -> Recipe:
     return Recipe(
         name,
         with_fields(rule, **NO_NEGATIVE) if rule.negative else rule,
-        guidance_weight=published.weight("world", batch=1),
+        guidance_weight=published.weight(latents, batch=1),
         lr=published.lr,
         optimizer=published.optimizer,
         scene=WORLD_VOXELS if voxels else NeRFConfig(),
@@ -218,12 +217,12 @@ def published_small(name: str) -> Recipe:
     )
 
 
-def published(name: str) -> Recipe:
+def published(name: str, latents: int) -> Recipe:
     row = TABLE[name].published
     return Recipe(
         name,
         TABLE[name].rule,
-        guidance_weight=row.weight("paper", row.batch),
+        guidance_weight=row.weight(latents, row.batch),
         steps=row.steps,
         lr=row.lr,
         optimizer=row.optimizer,
@@ -238,25 +237,21 @@ def published(name: str) -> Recipe:
     )
 
 
-FAMILIES: dict[str, Callable[[str], Recipe]] = {
+# by the names that suites give their tracks; of a recipe's name and the number of a latent's values
+FAMILIES: dict[str, Callable[[str, int], Recipe]] = {
     "controlled": controlled,
     "published-small": published_small,
     "published": published,
-}
-TRACKS = {  # of the suites: a family each
-    ("world", "controlled"): "controlled",
-    ("world", "paper"): "published-small",
-    ("paper", "paper"): "published",
 }
 
 
 def recipe(suite: str, track: str, name: str) -> Recipe:
     """The recipe of that name in a suite's track. Raises UserError with the nearest names."""
-    names.known("suite", suite, names.SUITES)
     names.known("track", track, names.TRACKS)
     names.known("method", name, TABLE)
-    if (suite, track) not in TRACKS:
+    tracks, latents = suite_named(suite).tracks, suite_named(suite).latents
+    if track not in tracks:
         raise UserError(
             f"The {suite} suite has no {track} track: its gradients have not been measured; use --track paper."
         )
-    return replace(FAMILIES[TRACKS[suite, track]](name), suite=suite, track=track)
+    return replace(FAMILIES[tracks[track]](name, prod(latents)), suite=suite, track=track)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,7 +26,7 @@ class Variant:
     guidance_weight: float | None = None
 
 
-def named(methods: list[str], tuned: list[str], suite: str, track: str) -> list[Variant]:
+def named(methods: Sequence[str], tuned: Sequence[str], suite: str, track: str) -> list[Variant]:
     """Those of `--methods`, then those of `--tuned`. Raises UserError for rules that would share a row."""
     chosen = [Variant(name_of(method), method) for method in methods]
     chosen += [read_best(Path(path), suite, track) for path in tuned]

@@ -7,7 +7,6 @@ and in nothing else, but for the weight of the gradient where rules change.
 from __future__ import annotations
 
 import time
-from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,23 +15,25 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from engine import judges as scoring
-from engine import machine, plan
+from engine import judges, machine, plan
 from engine.executors.local import launch
 from engine.job import Job, Setup
-from engine.prior import WORLD, identity, open_prior
+from engine.prior import identity, open_prior
 from engine.recipes.base import Recipe
 from engine.recipes.tables import recipe
+from engine.request import Request
 from engine.store import Store
 from engine.studies import canvas, kappa
 from engine.training import Training
 from eval.score import score_run
-from files import ROOT, read_json, write_json
+from files import read_json, write_json
 from methods.ism import ISM
 from methods.sdi import SDI
 from names import ABLATIONS, RECIPES, known
 from priors.base import Prior
-from prompts import Prompt, select
+from prompts import Prompt
+from say import say
+from suites.world import WORLD
 
 Variants = dict[str, Recipe]  # by label
 STRAWBERRY, TULIP = "A ripe strawberry", "A blue tulip"
@@ -134,48 +135,45 @@ TABLE = {
 }
 
 
-def run(options: Namespace, console: Console) -> tuple[Path, dict[str, str], bool]:
-    """Do what is missing of an ablation, and score it. Returns its folder, the labels by recipe name, and whether no
-    job crashed.
+def run(name: str, request: Request, console: Console) -> tuple[dict[str, str], bool]:
+    """Do what is missing of an ablation, and score it. Returns the labels by recipe name, and whether no job crashed.
+    Of a request without prompts or seeds, they are the ablation's own.
 
     Raises UserError for names nobody knows, priors that are not there, and folders of other settings."""
-    ablation = TABLE[known("ablation", options.name, ABLATIONS)]
-    chosen = select("world", options.prompts or ablation.prompts)
-    seeds = options.seeds or ablation.seeds
-    source, device = options.prior or str(WORLD), machine.device_of(options.device)
+    ablation = TABLE[known("ablation", name, ABLATIONS)]
+    chosen = request.prompts or WORLD.select(ablation.prompts)
+    seeds = request.seeds or ablation.seeds
+    source, device, folder = request.prior or str(WORLD.prior), machine.device_of(request.device), request.out
     checksum, prior = identity(source), open_prior(source, device)
     variants = {
-        label: r.changed(options.steps if r.name not in canvas.SAMPLES else None, views=_views(options, r))
+        label: r.changed(request.steps if r.name not in canvas.SAMPLES else None, views=_views(request, r))
         for label, r in ablation.variants(prior).items()
     }
-    folder = Path(options.out) if options.out else ROOT / "results" / "runs" / _default_name(options)
     jobs = [Job(r, prompt, seed) for seed in seeds for prompt in chosen for r in variants.values()]
-    missing = [job for job in jobs if not plan.is_done(folder, job, checksum, options.overwrite)]
+    missing = [job for job in jobs if not plan.is_done(folder, job, checksum, request.overwrite)]
     setup = Setup(source, device, threads=1)
     torch.set_num_threads(setup.threads)  # as in the processes of the jobs
     configs = {job.path: plan.config(job, source, checksum, setup) for job in missing}
-    console.print(
-        f"{len(jobs)} jobs, {len(jobs) - len(missing)} of them done, in {folder}", highlight=False, soft_wrap=True
-    )
+    say(console, f"{len(jobs)} jobs, {len(jobs) - len(missing)} of them done, in {folder}")
     sampled = [job for job in missing if job.recipe.name in canvas.SAMPLES]
     for job in track(sampled, "DDIM", console=console, disable=not sampled, transient=True):
         store = Store(folder, job)
         with store.opened(configs[job.path]):
             canvas.sample(job, prior, store, device)
-    if options.name == "kappa":
+    if name == "kappa":
         kappa.measure_missing(folder, prior, checksum, chosen, seeds, console)
     optimised = [job for job in missing if job not in sampled]
-    slots = machine.slots_of(options.jobs, device, len(optimised))
+    slots = machine.slots_of(request.jobs, device, len(optimised))
     records = launch(folder, optimised, configs, setup, slots, console)
     score(folder, console)
-    if options.name == "inversion-steps":
+    if name == "inversion-steps":
         cost(folder, list(variants.values()), chosen[0], prior, device, console)
     labels = {r.name: label for label, r in variants.items()}
-    return folder, labels, not any(record["status"] == "crashed" for record in records.values())
+    return labels, not any(record["status"] == "crashed" for record in records.values())
 
 
 def score(folder: Path, console: Console) -> None:
-    scorer = scoring.scorer_of("world", scoring.judges_of("world"), scoring.truth_of(folder, "world"))
+    scorer = judges.scorer_of(WORLD, judges.judges_of(WORLD), judges.truth_of(folder, WORLD))
     with console.status("Scoring") as status:
         score_run(folder, scorer, lambda job, _: status.update(f"Scored {job.relative_to(folder)}"))
 
@@ -201,13 +199,6 @@ def cost(
     return found
 
 
-def _views(options: Namespace, made: Recipe) -> int | None:
+def _views(request: Request, made: Recipe) -> int | None:
     """A canvas has one view."""
-    return None if made.orbit.views == 1 else options.views
-
-
-def _default_name(options: Namespace) -> str:
-    parts = ["ablate", options.name]
-    parts += [f"{name}{value}" for name in ("steps", "views") if (value := getattr(options, name))]
-    parts += [Path(options.prior).name.replace(":", "-")] if options.prior else []
-    return "-".join(parts)
+    return None if made.orbit.views == 1 else request.views

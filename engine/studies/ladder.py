@@ -22,7 +22,7 @@ from rich.table import Table
 from torch import Tensor
 
 from engine.job import Job
-from engine.prior import WORLD, open_prior
+from engine.prior import open_prior
 from engine.recipes.base import Orbit, Recipe
 from engine.recipes.tables import TABLE, recipe
 from engine.studies.canvas import on_canvas, psnr
@@ -35,10 +35,11 @@ from priors.base import Prior
 from priors.guidance import guided_eps
 from priors.sampling import ddim, falling_grid
 from priors.text import make_text
-from prompts import Prompt, select
+from prompts import Prompt
 from scene.background import GREY
 from scene.cameras import Cameras, look_at
 from scene.nerf import NeRF, NeRFConfig
+from suites.world import WORLD
 from world import truth_views
 
 TIMES = (0.98, 0.7, 0.4)
@@ -150,7 +151,7 @@ def main() -> None:
     )
     parser.add_argument("prompts", nargs="+", metavar="PROMPT")
     parser.add_argument("--methods", nargs="+", default=["sdi", "sds-anneal"], metavar="NAME")
-    parser.add_argument("--prior", default=str(WORLD), metavar="PATH")
+    parser.add_argument("--prior", default=str(WORLD.prior), metavar="PATH")
     parser.add_argument("--run", type=Path, help="a run whose jobs are the last rung")
     parser.add_argument("--out", type=Path, default=Path("results/runs/ladder"), metavar="DIR")
     options = parser.parse_args()
@@ -158,7 +159,7 @@ def main() -> None:
         known("method", name, TABLE)
     prior, table = open_prior(options.prior), Table("rung", title="PSNR to the true views, dB")
     columns: dict[str, dict[str, float]] = {}
-    for prompt in select("world", options.prompts):
+    for prompt in WORLD.select(options.prompts):
         rungs = climb(prompt.text, prior, options.methods)
         rungs |= volume(options.run, prompt.id, prompt.text) if options.run else {}
         figure(rungs, prompt.text, options.out / f"{prompt.id}.png")

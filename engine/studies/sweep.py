@@ -3,37 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from argparse import Namespace
+from collections.abc import Sequence
 from typing import Any
 
-from engine.plan import Plan, default_name, track_of
+from engine.plan import Plan
 from engine.recipes.base import Recipe
-from engine.recipes.variants import Variant, name_of, recipe_of, source_of
-from errors import UserError
-from files import ROOT
+from engine.recipes.variants import Variant, recipe_of, source_of
+from engine.request import Request
 from methods.base import fields_of
-from names import SUITES, known
-from prompts import held_out
 
 
-def rows(options: Namespace) -> list[Variant]:
-    """The grid of `--cfg` and `--lr`, in order; a setting's row is called by what is swept."""
-    chosen = {"cfg": dict.fromkeys(options.cfg or ()), "lr": dict.fromkeys(options.lr or ())}
+def rows(method: str, cfg: Sequence[float] | None, lr: Sequence[float] | None) -> list[Variant]:
+    """The grid of guidance scales and learning rates, in order; a setting's row is called by what is swept."""
+    chosen = {"cfg": dict.fromkeys(cfg or ()), "lr": dict.fromkeys(lr or ())}
     swept = {key: values for key, values in chosen.items() if values}
     grid = [dict(zip(swept, values, strict=True)) for values in itertools.product(*swept.values())]
-    return [Variant("-".join(f"{key}{v:g}" for key, v in cell.items()), options.method, **cell) for cell in grid]
-
-
-def complete(options: Namespace) -> None:
-    """Fill in what the sweep decides: its prompts, and its folder unless given. Raises UserError for an empty grid."""
-    if not (options.cfg or options.lr):
-        raise UserError("There is nothing to sweep: give --cfg or --lr some values.")
-    known("suite", options.suite, SUITES)
-    options.methods, options.tuned = [options.method], []
-    options.prompts = [prompt.text for prompt in held_out(options.suite)]
-    track = track_of(options)
-    parts = ("sweep", name_of(options.method), default_name(options, track))
-    options.out = options.out or str(ROOT / "results" / "runs" / "-".join(parts))
+    return [Variant("-".join(f"{key}{v:g}" for key, v in cell.items()), method, **cell) for cell in grid]
 
 
 def settings(todo: Plan) -> dict[str, dict[str, float | None]]:
@@ -47,13 +32,14 @@ def scale(recipe: Recipe) -> float | None:
     return fields_of(recipe.method).get("scale")
 
 
-def facts(todo: Plan, options: Namespace) -> dict[str, Any]:
+def facts(todo: Plan, request: Request) -> dict[str, Any]:
     """What best.json says beside the scores; `source` is the checksum of a rule's file."""
-    made, _ = recipe_of(Variant("", options.method), options.suite, track_of(options))
+    (method,) = request.methods
+    made, _ = recipe_of(Variant("", method), request.suite.name, request.track)
     return {
-        "method": options.method,
+        "method": method,
         "source": source_of(made.method),
-        "suite": options.suite,
+        "suite": request.suite.name,
         "track": made.track,
         "steps": todo.jobs[0].recipe.steps,
         "prior": todo.checksum,

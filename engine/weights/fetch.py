@@ -7,7 +7,6 @@ Archives become safetensors.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -18,17 +17,11 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-import names
 from engine.weights import manifest as weights
 from engine.weights.download import Unavailable, download, size
 from engine.weights.manifest import File, Weight
 from errors import UserError
 
-DESCRIPTION = f"""Fetch the published weights that the paper's suite needs: 7.8 GB, or 5.2 without sd21 (VSD and ESD).
-
-They go to ${weights.PLACE}, else to score-distillation in Hugging Face's home (HF_HOME).
-What lies in Hugging Face's cache is taken from there. A stopped download goes on where it was.
-HF_HUB_OFFLINE and HF_ENDPOINT are honoured."""
 HUB = "https://huggingface.co"
 ROOM = 1.02  # of the size of what is fetched, free on the disk
 
@@ -51,47 +44,6 @@ class Step:
         """The SHA-256 of the manifest, or of the first download."""
         entry = weights.read_lock(self.home).get(self.file.becomes or self.file.path, {})
         return self.file.sha256 or entry.get("of" if self.file.becomes else "sha256")
-
-
-def parser(kind: type[argparse.ArgumentParser] = argparse.ArgumentParser) -> argparse.ArgumentParser:
-    known = "\n".join(f"  {w.name:16}{w.bytes / 1e9:4.1f} GB  {w.what}" for w in weights.manifest().values())
-    made = kind(
-        "run_benchmark.py fetch",
-        description=DESCRIPTION,
-        epilog=f"weights\n{known}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    made.add_argument("what", nargs="*", metavar="WHAT", help="names of weights; default: all")
-    made.add_argument("--mirror", metavar="PLACE", help="an address or a folder to look in before the known sources")
-    made.add_argument("--to", metavar="DIR", type=Path, help=f"fill this folder; runs find it through ${weights.PLACE}")
-    made.add_argument("--check", action="store_true", help="read again what is there, and compare its checksums")
-    made.add_argument("--dry-run", action="store_true", help="say what would be fetched, and from where")
-    return made
-
-
-def main(arguments: list[str], kind: type[argparse.ArgumentParser], console: Console) -> int:
-    options = parser(kind).parse_args(arguments)
-    known = weights.manifest()
-    wanted = [known[names.known("weight", name, known)] for name in options.what or known]
-    if options.mirror and "://" not in options.mirror and not Path(options.mirror).expanduser().is_dir():
-        raise UserError(f"There is no folder {options.mirror}: --mirror takes one, or an address with https.")
-    place = (options.to or weights.place()).expanduser()
-    steps = plan(wanted, place, options.mirror, options.check, adopt=not options.dry_run)
-    if options.dry_run:
-        show_plan(steps, wanted, place, options.mirror, console)
-        return 0
-    check_room(steps, place)
-    failures = Carrier(options.mirror, console).carry(steps)
-    for weight in wanted:
-        if not any(f.startswith(f"{weight.name}/") for f in failures):
-            console.print(f"{weight.name:16}{place / weight.name}", highlight=False, soft_wrap=True)
-    if failures:
-        raise UserError("; ".join(failures) + ": the same command tries again, --mirror names another place.")
-    if known["sd21-base"] in wanted:
-        weights.refuse_wrong_variant("paper", str(place / "sd21-base"), None)
-    if place != weights.place():
-        console.print(f"For runs to find them: export {weights.PLACE}={place}", highlight=False, soft_wrap=True)
-    return 0
 
 
 def plan(wanted: list[Weight], place: Path, mirror: str | None, thorough: bool, adopt: bool) -> list[Step]:

@@ -120,14 +120,23 @@ def folder(name: str) -> Path | None:
     return home
 
 
-def needed(name: str, option: str) -> str:
-    """The folder of a weight that an option names otherwise. Raises UserError where it is not there."""
-    if home := folder(name):
+def needed(name: Path | str, option: str) -> str:
+    """The folder of a model that a suite names, and an option otherwise. Raises UserError where it is not there."""
+    if home := located(name):
         return str(home)
+    if isinstance(name, Path):
+        raise UserError(f"There is no {name}, which is shipped: restore it, or give {option} a folder.")
     what = manifest()[name].what
     raise UserError(
         f"There is no {name} in {place()} ({what}): run_benchmark.py fetch {name} brings it, or give {option} a folder."
     )
+
+
+def located(source: Path | str | None) -> Path | None:
+    """The folder of a model that a suite names: one that is shipped, or a weight's; None where it is not there."""
+    if isinstance(source, str):
+        return folder(source)
+    return source if source and source.is_dir() else None
 
 
 def present(home: Path, file: File) -> Path | None:
@@ -178,13 +187,11 @@ def pin(home: Path, name: str, digest: str, source: str, of: str | None = None) 
     new.replace(home / LOCK)
 
 
-def refuse_wrong_variant(suite: str, prior: str, phi: str | None) -> None:
+def refuse_wrong_variant(prior: str, phi: str | None) -> None:
     """2.1 in place of 2.1-base changes results decisively, and so does the reverse. Both tell from their
     configurations: 2.1-base has latents of 64 and predicts eps, 2.1 has 96 and predicts v.
 
     Raises UserError with the reason. Folders that cannot be read are for the loader to judge."""
-    if suite != "paper":
-        return
     predicts, size = _predicts(prior), _field(prior, "unet/config.json", "sample_size")
     if predicts == "v_prediction" or size == 96:
         reason = "predicts v" if predicts == "v_prediction" else "has latents of 96 where 2.1-base has 64"

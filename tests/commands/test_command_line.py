@@ -1,3 +1,4 @@
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -5,11 +6,12 @@ from pathlib import Path
 import pytest
 
 import names
-import run_benchmark
-from engine import judges as scoring
-from engine.rehearsal import rehearsed
+from commands import run as run_command
+from engine import judges
 from engine.weights import manifest as weights
 from run_benchmark import main
+from suites import SUITES
+from suites.world import WORLD
 from tests.tiny import write_prior
 
 ROOT = Path(__file__).parents[2]
@@ -63,7 +65,7 @@ def test_help_teaches(capsys):
 def test_list_names_everything(capsys):
     assert main(["list"]) == 0
     text = capsys.readouterr().out
-    assert all(name in text for name in (*names.RECIPES, *names.SUITES, *names.TRACKS, *names.PRIORS))
+    assert all(name in text for name in (*names.RECIPES, *SUITES, *names.TRACKS, *names.PRIORS))
     assert "A Viking panda with an axe" in text
 
 
@@ -78,7 +80,7 @@ def test_list_names_everything(capsys):
         (["lst"], "did you mean 'list'?"),
         (["--stesp", "3"], "Unrecognized arguments: --stesp 3"),
         (["--steps", "0"], "'0' is not a whole number above 0"),
-        (["--seeds", "x"], "invalid int value"),
+        (["--seeds", "x"], "'x' is not a seed"),
         (["--budget", "2000"], "'2000' is not nfe=N"),
         (["--budget", "nfe=2000", "--steps", "3"], "not allowed with argument"),
         (["sweep", "sds"], "give --cfg or --lr"),
@@ -141,28 +143,48 @@ def test_an_unreadable_job_folder_is_one_sentence(capsys, tmp_path, prior):
 
 def test_plain_flags_mean_run_and_no_words_the_first_look(monkeypatch):
     heard = []
-    monkeypatch.setitem(run_benchmark.COMMANDS, "run", lambda arguments: heard.append(arguments) or 0)
+    monkeypatch.setattr(run_command, "main", lambda arguments: heard.append(arguments) or 0)
     assert [main([]), main(["--limit", "2"]), main(["run", "--limit", "2"])] == [0, 0, 0]
     assert heard == [[], ["--limit", "2"], ["--limit", "2"]]
-    options = run_benchmark.run_parser().parse_args([])
-    assert (options.methods, options.suite, options.seeds) == (["sdi", "sds"], "world", [0])
-    assert len(names.FIRST_LOOK) == 4
+    request = run_command.requested([])
+    assert (request.methods, request.suite, request.track) == (("sdi", "sds"), WORLD, "controlled")
+    assert (request.seeds, len(request.prompts)) == ((0,), 4)
+
+
+@pytest.mark.parametrize("name", [name for name in names.COMMANDS if name != "render"])
+def test_every_command_is_a_file_whose_help_names_it(capsys, name):
+    assert (ROOT / "commands" / f"{name}.py").is_file()
+    with pytest.raises(SystemExit) as end:
+        main([name, "--help"])
+    assert end.value.code == 0
+    assert f"run_benchmark.py {name}" in capsys.readouterr().out.replace("[run]", "run")
+
+
+def test_a_seed_counts_once(capsys):
+    assert run_command.requested(["--seeds", "0", "3", "0"]).seeds == (0, 3)
+    assert "whole number from 0 to" in said(capsys, ["--seeds", "9" * 20])
+    assert "whole number from 0 to" in said(capsys, ["--seeds", "-1"])
+
+
+def test_a_request_never_changes():
+    request = run_command.requested([])
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        request.steps = 3
+    assert {f.name for f in dataclasses.fields(request)} >= {"suite", "track", "prompts", "seeds", "out"}
 
 
 def test_stopped_says_how_to_go_on(capsys, monkeypatch):
     def stopped(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(run_benchmark.COMMANDS, "run", stopped)
+    monkeypatch.setattr(run_command, "main", stopped)
     assert main([]) == 130
     assert "the same command goes on" in capsys.readouterr().err
 
 
 def test_settings_have_folders_of_their_own(prior):
-    from engine.plan import default_name
-
     def name(*arguments):
-        return default_name(rehearsed(run_benchmark.run_parser().parse_args(list(arguments))), "controlled")
+        return run_command.requested(list(arguments)).out.name
 
     assert name() == name("--limit", "2") == name("--methods", "sds", "--seeds", "3") == "world-controlled"
     other = {name("--steps", "9"), name("--resolution", "9"), name("--views", "9"), name("--prior", prior), name()}
@@ -195,9 +217,9 @@ def test_from_prompt_to_table(capsys, tmp_path, prior):
     assert "other settings" in said(capsys, [*command, "--steps", "4"])
     assert main(["table", str(run)]) == 0
     assert "sds-anneal" in capsys.readouterr().out
-    truth = scoring.truth_of(run, "world")
+    truth = judges.truth_of(run, WORLD)
     assert truth("A ripe strawberry")[0].shape == (1, 4, 3, 16, 16)
-    assert scoring.suite_of(run, None) == "world"
+    assert judges.suite_of(run, None) == WORLD
 
 
 def test_external_pictures_must_name_their_suite(capsys, tmp_path):

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from engine import machine, plan
-from engine.rehearsal import rehearsed
+from commands.run import requested
+from engine import machine
 from engine.weights import manifest as weights
-from run_benchmark import main, run_parser
+from run_benchmark import main
 from tests.published import write
 
 
@@ -19,22 +19,19 @@ def fetched(tmp_path_factory):
     return write(tmp_path_factory.mktemp("weights"))
 
 
-def options(*arguments):
-    return rehearsed(run_parser().parse_args(list(arguments)))
-
-
-def sizes(made):
-    return made.steps, made.resolution, made.views, made.limit
+def sizes(*arguments):
+    made = requested(list(arguments))
+    return made.steps, made.resolution, made.views, len(made.prompts)
 
 
 def test_a_rehearsal_is_small_where_nothing_else_is_said():
-    assert sizes(options("--suite", "paper")) == (None, None, None, None)
-    assert sizes(options("--rehearse", "--suite", "paper")) == (20, 64, 6, 3)
-    assert sizes(options("--rehearse")) == (20, 64, 6, None)
+    assert sizes("--suite", "paper") == (None, None, None, 43)
+    assert sizes("--rehearse", "--suite", "paper") == (20, 64, 6, 3)
+    assert sizes("--rehearse") == (20, 64, 6, 4)
     own = ("--steps", "2", "--resolution", "32", "--views", "50", "--prompts", "all")
-    assert sizes(options("--rehearse", "--suite", "paper", *own)) == (2, 32, 50, None)
-    assert sizes(options("--rehearse", "--suite", "paper", "--limit", "5")) == (20, 64, 6, 5)
-    assert sizes(options("--rehearse", "--budget", "nfe=9"))[0] is None
+    assert sizes("--rehearse", "--suite", "paper", *own) == (2, 32, 50, 43)
+    assert sizes("--rehearse", "--suite", "paper", "--limit", "5") == (20, 64, 6, 5)
+    assert sizes("--rehearse", "--budget", "nfe=9")[0] is None
 
 
 def test_from_what_fetch_brought_to_a_table(capsys, monkeypatch, tmp_path, fetched):
@@ -69,7 +66,7 @@ def test_processes_on_a_cpu_have_room_for_what_they_read(monkeypatch, fetched):
     monkeypatch.setattr(psutil, "virtual_memory", lambda: room)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     assert machine.slots_of("auto", "cpu", 8, folders) == 2
-    monkeypatch.setattr(plan, "gigabytes", lambda _: 10 * need + 10)
+    monkeypatch.setattr(machine, "gigabytes", lambda _: 10 * need + 10)
     assert machine.slots_of("auto", "cpu", 8, folders) == 1
 
 

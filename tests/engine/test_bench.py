@@ -6,8 +6,9 @@ import pytest
 import torch
 
 import run_benchmark
-from engine.bench import PARTS, kernels, timing
+from engine.bench import kernels, timing
 from engine.bench.floor import floor
+from engine.bench.parts import PARTS
 from engine.bench.step import PLACES, Bench
 from methods.sdi import SDI
 from scene.hash_grid import HashGrid

@@ -7,19 +7,22 @@ import pandas as pd
 import pytest
 from safetensors.torch import save_file
 
-import run_benchmark
+from commands import results
 from engine import judges as scoring
 from engine.weights import manifest as weights
 from errors import UserError
 from eval.published_reward import MED, WEIGHTS
-from prompts import load
+from prompts import paper43
 from run_benchmark import main
+from suites import SUITES
+from suites.paper import PAPER
+from suites.world import MODELS, WORLD
 from tests.eval import clip_iqa_equality, image_reward_equality
 from tests.eval.clip import write_clip
 from tests.reports.synthetic import ball, write_job
 from tests.tiny import write_prior
 
-PAPER = load("paper")
+PROMPTS = paper43()
 IQA = ["iqa_quality", "iqa_sharpness", "iqa_real"]
 
 
@@ -61,20 +64,18 @@ def fetched(place):
 
 @pytest.fixture
 def run(tmp_path):
-    write_job(tmp_path / "run", "sds", PAPER[3], 0, ball(4))
+    write_job(tmp_path / "run", "sds", PROMPTS[3], 0, ball(4))
     return tmp_path / "run"
 
 
 def scores_of(run):
-    return pd.read_csv(run / "sds" / PAPER[3].id / "0" / "scores.csv", dtype=str)
+    return pd.read_csv(run / "sds" / PROMPTS[3].id / "0" / "scores.csv", dtype=str)
 
 
 def test_the_worlds_judges_are_shipped(place):
-    judges = scoring.judges_of("world")
-    assert judges == scoring.Judges(
-        *(scoring.WORLD / n for n in ("tiny-clip", "tiny-clip", "tiny-reward", "tiny-clip-2"))
-    )
-    scorer = scoring.scorer_of("world", judges, None)
+    judges = scoring.judges_of(WORLD)
+    assert judges == scoring.Judges(*(MODELS / n for n in ("tiny-clip", "tiny-clip", "tiny-reward", "tiny-clip-2")))
+    scorer = scoring.scorer_of(WORLD, judges, None)
     assert scorer.iqa is scorer.encoder
     assert not scorer.asks_for_views
     assert scorer.reward is not None
@@ -84,20 +85,20 @@ def test_the_worlds_judges_are_shipped(place):
 
 def test_a_clip_given_takes_the_first_place(place, tmp_path):
     clip = write_clip(tmp_path / "clip")
-    world = scoring.judges_of("world", str(clip))
-    assert (world.clip, world.iqa, world.second) == (clip, clip, scoring.WORLD_CLIP_2)
-    assert scoring.judges_of("paper", str(clip)) == scoring.Judges(clip)
+    world = scoring.judges_of(WORLD, str(clip))
+    assert (world.clip, world.iqa, world.second) == (clip, clip, MODELS / "tiny-clip-2")
+    assert scoring.judges_of(PAPER, str(clip)) == scoring.Judges(clip)
     with pytest.raises(UserError, match="There is no CLIP at nowhere"):
-        scoring.judges_of("paper", "nowhere")
+        scoring.judges_of(PAPER, "nowhere")
 
 
 def test_the_papers_judges_are_those_fetched(fetched, run, capsys):
-    judges = scoring.judges_of("paper")
+    judges = scoring.judges_of(PAPER)
     names = ("clip-vit-b32", "clip-iqa-rn50", "image-reward")
     assert judges == scoring.Judges(*(fetched / name for name in names))
     assert main(["score", str(run), "--suite", "paper", "--device", "cpu"]) == 0
     assert "left out" not in capsys.readouterr().out
-    scorer, scores = scoring.scorer_of("paper", judges, None), scores_of(run)
+    scorer, scores = scoring.scorer_of(PAPER, judges, None), scores_of(run)
     assert {*IQA, "image_reward", "view_preference"} <= {*scores}
     assert set(scores["truth"]) == {"views"}
     judged = {"encoder": scorer.encoder, "encoder_iqa": scorer.iqa, "reward": scorer.reward}
@@ -129,19 +130,19 @@ def test_what_is_missing_is_left_out_and_said_and_comes_back(fetched, run, capsy
 def test_without_a_clip_nothing_is_scored_and_a_sentence_says_so(place, run, tmp_path, capsys, monkeypatch):
     assert main(["score", str(run), "--suite", "paper"]) == 2
     assert capsys.readouterr().err == f"run_benchmark.py: {scoring.UNSCORED}\n"
-    assert not (run / "sds" / PAPER[3].id / "0" / "scores.csv").exists()
+    assert not (run / "sds" / PROMPTS[3].id / "0" / "scores.csv").exists()
     prior = str(write_prior(tmp_path / "prior"))
-    monkeypatch.setattr(run_benchmark, "carried_out", lambda todo, console: False)
+    monkeypatch.setattr(results, "carried_out", lambda todo, console: False)
     command = ["--suite", "paper", "--prior", prior, "--methods", "sds", "--limit", "1", "--device", "cpu"]
     assert main([*command, "--out", str(tmp_path / "new")]) == 0
     assert scoring.UNSCORED in capsys.readouterr().out
 
 
 def test_prompts_that_are_cut_are_named_once(fetched, run, capsys, monkeypatch):
-    longer = [replace(p, text=p.text * 9) if p in PAPER[5:7] else p for p in PAPER]
-    monkeypatch.setattr(scoring, "load", lambda suite: longer)
+    longer = tuple(replace(p, text=p.text * 9) if p in PROMPTS[5:7] else p for p in PROMPTS)
+    monkeypatch.setitem(SUITES, "paper", replace(PAPER, prompts=longer))
     assert main(["score", str(run), "--suite", "paper"]) == 0
-    sentence = f"2 prompts are longer than the encoder reads (32 tokens): {PAPER[5].id}, {PAPER[6].id}."
+    sentence = f"2 prompts are longer than the encoder reads (32 tokens): {PROMPTS[5].id}, {PROMPTS[6].id}."
     assert capsys.readouterr().out.count(sentence) == 1
 
 

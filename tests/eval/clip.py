@@ -10,13 +10,13 @@ import torch
 
 from eval.clip_iqa import SENTENCES
 from eval.encoders import Encoder, load_clip
-from prompts import load
+from prompts import paper43
 
 
 def write_clip(folder: Path) -> Path:
     from world.models import clip, clip_processor, tokenizer
 
-    words = tokenizer([p.text for p in load("world")] + SENTENCES)
+    words = tokenizer([p.text for p in paper43()] + SENTENCES)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = clip(words)

@@ -9,7 +9,7 @@ from tempfile import mkdtemp
 import torch
 
 from eval.image_reward import ImageReward
-from prompts import load
+from prompts import paper43
 
 
 def random_reward(seed: int = 0) -> ImageReward:
@@ -17,7 +17,7 @@ def random_reward(seed: int = 0) -> ImageReward:
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = reward(word_pieces([p.text for p in load("world")]))
+        model = reward(word_pieces([p.text for p in paper43()]))
         for parameter in model.parameters():  # weights of .02 would give nearly one score to all pictures
             torch.nn.init.normal_(parameter, std=0.3)
     model.config |= {"mean": 0.5, "std": 2.0}

@@ -12,12 +12,12 @@ from eval.clip_score import by_torchmetrics, clip_score
 from eval.encoders import Plain, load_clip
 from eval.r_precision import r_precision
 from eval.rn50 import load_rn50
-from prompts import load
+from prompts import paper43
 from tests.eval.clip import encoder, folder
 from tests.eval.clip_iqa_equality import write_folder
 from tests.eval.reward import reward
 
-TEXTS = [p.text for p in load("world")][:4]
+TEXTS = [p.text for p in paper43()][:4]
 
 
 @pytest.fixture(scope="module")

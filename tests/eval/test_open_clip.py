@@ -12,6 +12,8 @@ from engine import judges as scoring
 from errors import UserError
 from eval import open_clip as ours
 from eval.encoders import Encoder
+from suites.paper import PAPER
+from suites.world import WORLD
 from tests.eval.clip import write_clip
 
 here = pytest.mark.skipif(find_spec("open_clip") is None, reason="open_clip is an extra")
@@ -54,23 +56,23 @@ def test_without_the_library_a_sentence_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "open_clip", None)
     monkeypatch.setattr(ours, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="uv sync --extra metrics"):
-        scoring.judges_of("world", None, "open_clip:ViT-B-32=nowhere.safetensors")
+        scoring.judges_of(WORLD, None, "open_clip:ViT-B-32=nowhere.safetensors")
 
 
 def test_without_the_weights_a_sentence_says_so(monkeypatch):
     monkeypatch.setattr(ours, "find_spec", lambda name: True)
     with pytest.raises(UserError, match=r"no weights nowhere\.safetensors"):
-        scoring.judges_of("paper", None, "open_clip:ViT-B-32=nowhere.safetensors")
+        scoring.judges_of(PAPER, None, "open_clip:ViT-B-32=nowhere.safetensors")
 
 
 def test_a_folder_as_the_second_encoder_scores_too(tmp_path):
     folder = write_clip(tmp_path / "clip")
-    judges = scoring.judges_of("world", None, str(folder))
+    judges = scoring.judges_of(WORLD, None, str(folder))
     assert judges.second == folder
-    scorer = scoring.scorer_of("world", judges, None)
+    scorer = scoring.scorer_of(WORLD, judges, None)
     assert isinstance(scorer.second, Encoder)
     assert scorer.scores
-    assert not scoring.scorer_of("world", scoring.judges_of("world"), None).scores
+    assert not scoring.scorer_of(WORLD, scoring.judges_of(WORLD), None).scores
 
 
 @here

@@ -6,11 +6,13 @@ import sys
 import pytest
 
 from errors import UserError
-from prompts import Prompt, load, select, slug
+from prompts import Prompt, paper43, slug
+from suites import SUITES, suite_named
+from suites.world import WORLD
 
 
 def test_paper_suite_is_the_43_with_typos():
-    prompts = load("paper")
+    prompts = paper43()
     assert len(prompts) == 43
     assert prompts[6] == Prompt("07-a-ripe-strawberry", "A ripe strawberry")
     assert prompts[30].text == "A DSLR photo of a an old man"
@@ -18,7 +20,7 @@ def test_paper_suite_is_the_43_with_typos():
 
 
 def test_ids_are_short_ascii_words_with_the_line_number():
-    for n, prompt in enumerate(load("paper"), 1):
+    for n, prompt in enumerate(paper43(), 1):
         number, words = prompt.id.split("-", 1)
         assert (int(number), len(number)) == (n, 2)
         assert len(words) <= 40
@@ -26,7 +28,7 @@ def test_ids_are_short_ascii_words_with_the_line_number():
 
 
 def test_both_suites_hold_the_same_prompts():
-    assert load("world") == load("paper")
+    assert WORLD.prompts == SUITES["paper"].prompts == paper43()
 
 
 def test_slug_cuts_at_words():
@@ -38,14 +40,14 @@ def test_slug_cuts_at_words():
     "request_", ["A ripe strawberry", "a RIPE strawberry", "07-a-ripe-strawberry", "7", "07", "strawb"]
 )
 def test_request_names_a_prompt(request_):
-    assert select("world", [request_]) == (Prompt("07-a-ripe-strawberry", "A ripe strawberry"),)
+    assert WORLD.select([request_]) == (Prompt("07-a-ripe-strawberry", "A ripe strawberry"),)
 
 
 def test_select_keeps_the_order_of_requests_and_drops_doubles():
-    assert [p.id[:2] for p in select("paper", ["tulip", "7", "a blue tulip"])] == ["14", "07"]
-    assert select("paper", ["all"]) == load("paper")
-    assert select("paper", ["tulip", "all"])[0].text == "A blue tulip"
-    assert len(select("paper", ["tulip", "all"])) == 43
+    assert [p.id[:2] for p in WORLD.select(["tulip", "7", "a blue tulip"])] == ["14", "07"]
+    assert WORLD.select(["all"]) == paper43()
+    assert WORLD.select(["tulip", "all"])[0].text == "A blue tulip"
+    assert len(WORLD.select(["tulip", "all"])) == 43
 
 
 @pytest.mark.parametrize(
@@ -62,16 +64,16 @@ def test_select_keeps_the_order_of_requests_and_drops_doubles():
 )
 def test_a_request_that_names_none_or_several_is_explained(suite, request_, says):
     if says is None:
-        assert select(suite, [request_])[0].text.startswith("A baby bunny")
+        assert SUITES[suite].select([request_])[0].text.startswith("A baby bunny")
         return
     with pytest.raises(UserError, match=says):
-        select(suite, [request_])
+        suite_named(suite).select([request_])
 
 
 def test_an_exact_text_wins_over_the_texts_that_contain_it():
-    assert select("paper", ["an astronaut"])[0].id == "41-an-astronaut"
+    assert WORLD.select(["an astronaut"])[0].id == "41-an-astronaut"
 
 
 def test_importing_prompts_imports_nothing_heavy():
-    code = "import sys, prompts; prompts.load('world'); print('torch' in sys.modules or 'numpy' in sys.modules)"
+    code = "import sys, prompts; prompts.paper43(); print('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"

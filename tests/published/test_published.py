@@ -14,7 +14,7 @@ from engine.weights import manifest as weights
 from eval.encoders import load_clip
 from eval.image_reward import ImageReward
 from priors import stable_diffusion as sd
-from prompts import load
+from prompts import paper43
 from tests.published import stable_diffusion, write
 from tests.published.settings import PUBLISHED, SMALL
 
@@ -107,7 +107,7 @@ def test_the_bpe_reads_the_papers_prompts(place):
 
     slow = CLIPTokenizer.from_pretrained(place / "sd21-base" / "tokenizer")
     fast = CLIPTokenizer.from_pretrained(place / "clip-vit-b32")
-    texts = [p.text for p in load("paper")]
+    texts = [p.text for p in paper43()]
     assert slow(texts).input_ids == fast(texts).input_ids
     end = len(slow) - 1
     for text in texts:

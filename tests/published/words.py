@@ -20,7 +20,7 @@ from tokenizers import (
 
 from eval.clip_iqa import SENTENCES
 from priors.text import COARSE
-from prompts import load
+from prompts import paper43
 from tests.eval.image_reward_equality import vocabulary
 from tests.published.settings import END, START
 
@@ -36,7 +36,7 @@ def merges() -> tuple[tuple[str, str], ...]:
         vocab_size=512 + MERGES, special_tokens=[START, END], end_of_word_suffix="</w>", show_progress=False,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
     )  # fmt: skip
-    bpe.train_from_iterator([p.text for p in load("paper")] + [*SENTENCES, *COARSE.values()], trainer)
+    bpe.train_from_iterator([p.text for p in paper43()] + [*SENTENCES, *COARSE.values()], trainer)
     found = json.loads(bpe.to_str())["model"]["merges"]
     return tuple(tuple(m) if isinstance(m, list) else tuple(m.split(" ")) for m in found)[:MERGES]
 

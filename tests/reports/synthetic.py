@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 
 from eval.score import write
-from prompts import Prompt, load
+from prompts import Prompt, paper43
 from scene.background import GREY
 
-WORLD = load("world")
+WORLD = paper43()
 PROTOCOL = {"encoder": "e" * 16, "candidates": "07 14", "truth": "known"}
 
 

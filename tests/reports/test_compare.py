@@ -10,15 +10,14 @@ import pytest
 import torch
 from rich.console import Console
 
-from prompts import Prompt
-from prompts import load as prompts_of
+from prompts import Prompt, paper43
 from reports import compare, load
 from reports.columns import CLIP, PAPER
 from reports.compare_forms import latex, markdown, show
 from run_benchmark import main
 from tests.reports.synthetic import random_scores, write_job
 
-PROMPTS = prompts_of("paper")
+PROMPTS = paper43()
 ODD = "own_rule&100%|[b]$x#{1}"
 ORDER = ["sdi", "sdi-official", "sds"]
 

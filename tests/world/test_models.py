@@ -9,14 +9,14 @@ import torch
 
 import world
 from eval.image_reward import ImageReward
-from prompts import load
+from prompts import paper43
 from scene.cameras import orbit
 from world import models
 from world.train import clip, reward
 from world.train.check import sample
 from world.train.distort import DISTORTIONS
 
-PROMPTS = [prompt.text for prompt in load("world")]
+PROMPTS = [prompt.text for prompt in paper43()]
 FILES = {"vae", "unet", "text_encoder", "tiny-clip", "tiny-clip-2", "tiny-reward"}
 
 

@@ -11,13 +11,13 @@ import torch
 
 import world
 from errors import UserError
-from prompts import load
+from prompts import paper43
 from scene.cameras import orbit
 from world.objects import OBJECTS
 from world.sdf import BOUND, Part, Solid, albedo, ball, distance
 from world.trace import inside, surface, trace
 
-PROMPTS = [prompt.text for prompt in load("world")]
+PROMPTS = [prompt.text for prompt in paper43()]
 
 
 PRIMITIVES = ("ball", "egg", "box", "rod", "drum", "ring", "coil")

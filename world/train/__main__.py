@@ -27,7 +27,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from errors import UserError
-from prompts import select
+from prompts import find, paper43
 from world import models
 from world.captions import every_caption
 from world.dataset import CACHE, VARIANTS, pictures
@@ -123,7 +123,7 @@ def main() -> None:
     other.add_argument("--prompts", nargs="+", default=["all"], metavar="TEXT", help="the toys that it knows")
     other.add_argument("--variants", type=int, default=VARIANTS, metavar="N", help="of each toy (default %(default)s)")
     args = parser.parse_args()
-    prompts = [prompt.text for prompt in select("world", args.prompts)]
+    prompts = [prompt.text for prompt in find(paper43(), args.prompts, "the known world")]
     if args.check:
         from world.train.check import check
 

@@ -15,6 +15,7 @@ from engine.recipes.variants import Variant, recipe_of
 from engine.training import Training
 from files import ROOT, read_text
 from methods.base import fields_of, phi_of
+from suites.paper import PAPER
 from tests.engine import jobs
 from tests.tiny import write_prior
 
@@ -43,7 +44,7 @@ def test_a_row_is_all_that_a_new_rule_s_recipe_takes(family, tmp_path, monkeypat
     mine = load(rule(tmp_path, LEARNS.replace("(VSD)", "(SDS)")).method).rule
     row = tables.Row("my rule", mine, tables.TABLE["sds"].published, 0.5)
     monkeypatch.setitem(tables.TABLE, "mine", row)
-    made = tables.FAMILIES[family]("mine")
+    made = tables.FAMILIES[family]("mine", 2048)
     assert (made.name, made.method) == ("mine", mine)
     assert tables.recipe("world", "controlled", "mine").guidance_weight == 0.5
     training = Training(Job(jobs.recipe(made.method), jobs.PROMPT, 0), jobs.prior(), "cpu")
@@ -85,7 +86,7 @@ def test_what_its_student_starts_as_is_taken_and_in_its_key(tmp_path):
 def test_it_asks_the_paper_s_suite_for_the_published_student(tmp_path, monkeypatch):
     made, _ = recipe_of(rule(tmp_path), "paper", "paper")
     monkeypatch.setattr("engine.weights.manifest.needed", lambda name, option: f"{name} of {option}")
-    options = type("Options", (), {"prior": None, "suite": "paper", "phi": None})
+    options = type("Options", (), {"prior": None, "suite": PAPER, "phi": None})
     assert sources(options, [made]) == ("sd21-base of --prior", "sd21 of --phi")
     assert sources(options, [recipe("paper", "paper", "sds")]) == ("sd21-base of --prior", None)
 

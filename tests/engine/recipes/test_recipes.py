@@ -10,18 +10,17 @@ from engine.recipes.tables import recipe
 from errors import UserError
 from methods.sds import SDS
 from priors import stable_diffusion
-from prompts import SUITES
 from scene.cameras import CameraRange
+from suites import SUITES
 from tests.engine import jobs
 
-ALL = [(suite, track, name) for suite, track in recipes.TRACKS for name in names.RECIPES]
+ALL = [(suite.name, track, name) for suite in SUITES.values() for track in suite.tracks for name in names.RECIPES]
 
 
 def test_the_names_of_the_command_line_are_those_of_the_tables():
     assert {name: row.words for name, row in recipes.TABLE.items()} == names.RECIPES
-    assert {suite for suite, _ in recipes.TRACKS} == set(names.SUITES) == set(SUITES)
-    assert {track for _, track in recipes.TRACKS} == set(names.TRACKS)
-    assert set(recipes.TRACKS.values()) == set(recipes.FAMILIES)
+    assert {track for suite in SUITES.values() for track in suite.tracks} == set(names.TRACKS)
+    assert {family for suite in SUITES.values() for family in suite.tracks.values()} <= set(recipes.FAMILIES)
     assert names.RANDOM == stable_diffusion.RANDOM
 
 

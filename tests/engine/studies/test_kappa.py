@@ -9,7 +9,7 @@ from rich.console import Console
 from engine.studies import kappa
 from errors import UserError
 from priors.analytic import GaussianPrior
-from prompts import select
+from suites.world import WORLD
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_the_solution_solves_and_noise_errs_by_its_closed_form(prior):
 
 
 def test_only_what_is_missing_is_measured(prior, tmp_path, monkeypatch):
-    console, prompts, asked = Console(quiet=True), select("world", ["strawberry", "tulip"]), []
+    console, prompts, asked = Console(quiet=True), WORLD.select(["strawberry", "tulip"]), []
 
     def measure(prior, prompt, seed, each):
         asked.append((prompt, seed))

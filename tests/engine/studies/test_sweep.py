@@ -2,34 +2,34 @@ import json
 
 import pytest
 
-import run_benchmark
-from engine.plan import prompts_of
+from commands import run as run_command
+from commands import sweep as sweep_command
+from commands.options import request_of
+from engine.plan import refuse_tuned_on
 from engine.recipes.variants import Variant, read_best, recipe_of
 from engine.studies import sweep
 from errors import UserError
-from prompts import held_out, load
-
-
-def options(*arguments):
-    return run_benchmark.sweep_parser().parse_args(list(arguments))
+from suites import SUITES
 
 
 def test_the_grid_is_every_combination():
-    rows = sweep.rows(options("sds", "--cfg", "5", "7.5", "--lr", "0.005", "0.01"))
+    rows = sweep.rows("sds", [5.0, 7.5], [0.005, 0.01])
     assert [(r.name, r.cfg, r.lr) for r in rows] == [
         ("cfg5-lr0.005", 5, 0.005), ("cfg5-lr0.01", 5, 0.01),
         ("cfg7.5-lr0.005", 7.5, 0.005), ("cfg7.5-lr0.01", 7.5, 0.01),
     ]  # fmt: skip
-    assert [r.name for r in sweep.rows(options("csd", "--lr", "0.01"))] == ["lr0.01"]
+    assert [r.name for r in sweep.rows("csd", None, [0.01])] == ["lr0.01"]
 
 
-def test_a_sweep_runs_on_the_prompts_kept_apart_in_a_folder_of_its_own():
-    given = options("sds", "--cfg", "5")
-    sweep.complete(given)
-    assert given.prompts == [p.text for p in held_out("world")]
-    assert given.out.endswith("results/runs/sweep-sds-world-controlled")
+def test_a_sweep_runs_on_the_prompts_kept_apart_in_a_folder_of_its_own(monkeypatch):
+    asked = []
+    monkeypatch.setattr("engine.plan.plan", lambda request, *_: asked.append(request) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        sweep_command.main(["sds", "--cfg", "5"])
+    assert asked[0].prompts == SUITES["world"].tuned_on
+    assert asked[0].out.as_posix().endswith("results/runs/sweep-sds-world-controlled")
     with pytest.raises(UserError, match="give --cfg or --lr"):
-        sweep.complete(options("sds"))
+        sweep_command.main(["sds"])
 
 
 def test_another_cfg_needs_another_weight_in_the_controlled_track_alone():
@@ -41,21 +41,21 @@ def test_another_cfg_needs_another_weight_in_the_controlled_track_alone():
         recipe_of(Variant("x", "csd", cfg=7.5), "world", "controlled")
 
 
-@pytest.mark.parametrize("suite", ["world", "paper"])
+@pytest.mark.parametrize("suite", SUITES.values(), ids=SUITES)
 def test_tables_of_tuned_settings_leave_out_what_they_were_tuned_on(tmp_path, suite):
-    apart = held_out(suite)
+    def request(*arguments):
+        return request_of(run_command.parser().parse_args(["--suite", suite.name, "--out", str(tmp_path), *arguments]))
+
+    apart = suite.tuned_on
     assert len(apart) == 4
-    given = run_benchmark.run_parser().parse_args(["--suite", suite, "--prompts", "all", "--tuned", "x"])
-    assert set(prompts_of(given, tmp_path)) == set(load(suite)) - set(apart)
-    given.prompts = [apart[0].text]
+    assert set(request("--prompts", "all", "--tuned", "x").prompts) == set(suite.prompts) - set(apart)
+    assert len(request("--prompts", "all", "--tuned", "x", "--limit", "39").prompts) == 39
     with pytest.raises(UserError, match="that settings are tuned on"):
-        prompts_of(given, tmp_path)
+        request("--prompts", apart[0].text, "--tuned", "x")
     (tmp_path / "sds" / apart[0].id).mkdir(parents=True)
-    given.prompts = ["strawberry"]
     with pytest.raises(UserError, match="holds results of prompts"):
-        prompts_of(given, tmp_path)
-    given.tuned = []
-    assert len(prompts_of(given, tmp_path)) == 1
+        refuse_tuned_on(request("--prompts", "strawberry", "--tuned", "x"))
+    refuse_tuned_on(request("--prompts", "strawberry"))
 
 
 def test_what_a_sweep_found_is_a_row_of_a_run(tmp_path):

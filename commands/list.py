@@ -1,0 +1,26 @@
+"""`run_benchmark.py list`: all names that the command line knows."""
+
+from __future__ import annotations
+
+import names
+from commands.options import Parser
+from say import Console, say
+from suites import SUITES
+
+
+def main(arguments: list[str]) -> int:
+    Parser("list", "All names that the command line knows.").parse_args(arguments)
+    console = Console()
+    tables = {
+        "suites": {suite.name: suite.about for suite in SUITES.values()},
+        "tracks": names.TRACKS,
+        "methods": names.RECIPES,
+        "priors": names.PRIORS,
+        "ablations": names.ABLATIONS,
+    }
+    for title, table in tables.items():
+        say(console, "\n".join([title, *(f"  {name:16}{line}" for name, line in table.items()), ""]))
+    for suite in SUITES.values():
+        said = [f"prompts of {suite.name}", *(f"  {prompt.id:45}{prompt.text}" for prompt in suite.prompts), ""]
+        say(console, "\n".join(said))
+    return 0

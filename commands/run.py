@@ -1,0 +1,72 @@
+"""`run_benchmark.py [run]`: from prompts to a table."""
+
+from __future__ import annotations
+
+from commands.options import Parser, add_settings, request_of
+from engine.request import Request
+from names import RECIPES, known
+from say import Console, say
+
+DESCRIPTION = """Take text-to-3D score distillation from prompt to table.
+
+Without arguments: a first look, two methods on four prompts of the world's suite."""
+
+EPILOG = """examples
+  run_benchmark.py                                             the first look
+  run_benchmark.py --methods sdi sds sds-anneal --prompts all  a table of the world's suite
+  run_benchmark.py --prompts "A ripe strawberry" --seeds 0 1 2
+  run_benchmark.py doctor                                      what the paper's suite lacks on this machine
+  run_benchmark.py fetch                                       fetch the weights that it needs
+  run_benchmark.py --suite paper --rehearse                    the paper's suite in small, on whatever there is
+  run_benchmark.py --suite paper                               the paper's suite, on a GPU
+  run_benchmark.py --methods sds my_rule.py:MyRule             a rule of your own (docs/your-own-rule.md)
+  run_benchmark.py --budget nfe=2000                           equal calls of the U-Net for all methods
+  run_benchmark.py sweep sds --cfg 5 7.5 20 --lr 0.005 0.01    tune a method, on prompts kept apart
+  run_benchmark.py list                                        all methods, prompts, suites, tracks, priors
+  run_benchmark.py render RUN --views 120                      render a run's scenes again, without training
+  run_benchmark.py score RUN                                   score a run's views, or anyone's, again
+  run_benchmark.py table RUN                                   print and write the tables of a scored run
+  run_benchmark.py table RUN --compare published               beside the paper's Tables 1 and 2
+  run_benchmark.py bench --quick                               what the kernels are worth here, and where time goes
+  run_benchmark.py check RUN --baseline REF                    exit 1 where scores left the reference's margin
+  run_benchmark.py ablate kappa                                one of the paper's ablations: see ablate --help
+
+results
+  results/runs/SUITE-TRACK/table.md, table.csv, table.tex, comparison.png, scores.csv
+  results/runs/SUITE-TRACK/<method>/<prompt>/<seed>/           scene, views, log, record of a job
+
+The same command again finishes only what is missing. Exit codes: 0 done, 1 a job crashed or a check failed,
+2 the command cannot be carried out, 130 stopped."""
+
+
+def parser() -> Parser:
+    made = Parser("[run]", DESCRIPTION, EPILOG)
+    made.add_argument("--methods", nargs="+", default=["sdi", "sds"], metavar="NAME",
+                      help="names, or FILE.py:CLASS for a rule of your own; default: sdi sds")  # fmt: skip
+    made.add_argument("--tuned", nargs="+", default=[], metavar="JSON", help="a row for each best.json of a sweep")
+    made.add_argument("--prompts", nargs="+", metavar="TEXT", help="all, texts or ids; default: the first look's four")
+    add_settings(made)
+    return made
+
+
+def requested(arguments: list[str]) -> Request:
+    """Raises UserError for names nobody knows."""
+    request = request_of(parser().parse_args(arguments))
+    for method in request.methods:
+        if not method.rpartition(":")[0].endswith(".py") and not method.endswith(".py"):
+            known("method", method, RECIPES)
+    return request
+
+
+def main(arguments: list[str]) -> int:
+    request, console = requested(arguments), Console()
+    from commands import results
+    from engine import judges, plan
+
+    chosen = judges.judges_of(request.suite, request.clip, request.clip2)
+    todo = plan.plan(request, console)
+    crashed = results.carried_out(todo, console)
+    if chosen.clip is None:
+        say(console, judges.UNSCORED)
+        return int(crashed)
+    return int(results.score_and_report(todo.run, request.suite, chosen, request.device, console) or crashed)

@@ -1,0 +1,65 @@
+"""`run_benchmark.py sweep`: one method at many settings."""
+
+from __future__ import annotations
+
+from commands.options import Parser, above_zero, add_settings, number, request_of
+from errors import UserError
+from names import RECIPES, known
+from say import Console, say
+from suites import suite_named
+
+DESCRIPTION = """Find a method's guidance scale and learning rate, on prompts kept apart from tables of tuned settings.
+
+Every combination is a row: mean of a metric, its error clustered by prompt, and the gap to the best. In the controlled
+track the guidance weight of each scale is measured first."""
+
+EPILOG = """example
+  run_benchmark.py sweep sds --cfg 5 7.5 20 101 --lr 0.005 0.01 --select iou
+  run_benchmark.py --methods sds --tuned results/runs/sweep-sds-world-controlled/best.json --prompts all
+
+results
+  results/runs/sweep-METHOD-SUITE-TRACK/sweep.md, sweep.csv, best.json (the best setting and its evidence)
+
+The same command again finishes only what is missing; with more values it adds them."""
+
+
+def parser() -> Parser:
+    made = Parser("sweep", DESCRIPTION, EPILOG)
+    made.add_argument("method", metavar="METHOD", help="a name of `list`, or FILE.py:CLASS")
+    made.add_argument("--cfg", type=number, nargs="+", metavar="S", help="guidance scales; default: the recipe's")
+    made.add_argument("--lr", type=above_zero, nargs="+", metavar="R", help="learning rates of the scene, likewise")
+    made.add_argument("--select", default="clip_score", metavar="METRIC", help="clip_score (default), iou, ...")
+    add_settings(made)
+    return made
+
+
+def main(arguments: list[str]) -> int:
+    options = parser().parse_args(arguments)
+    if not (options.cfg or options.lr):
+        raise UserError("There is nothing to sweep: give --cfg or --lr some values.")
+    name = options.method.rpartition(":")[2]
+    if name == options.method and not name.endswith(".py"):
+        known("method", name, RECIPES)
+    options.methods, options.tuned = [options.method], []
+    options.prompts = [prompt.text for prompt in suite_named(options.suite).tuned_on]
+    request = request_of(options, prefix=f"sweep-{name}-")
+    from commands import results
+    from engine import judges, plan
+    from engine.studies import sweep
+    from reports import load, terminal
+    from reports import sweep as outcome
+
+    known("metric", options.select, outcome.metrics(request.suite.name))
+    chosen, console = judges.required(judges.judges_of(request.suite, request.clip, request.clip2)), Console()
+    todo = plan.plan(request, console, sweep.rows(options.method, options.cfg, options.lr))
+    crashed = results.carried_out(todo, console)
+    results.score_missing(todo.run, request.suite, chosen, request.device, console)
+    frames = outcome.only(load(todo.run), {job.path.parts for job in todo.jobs})
+    for line in terminal.troubles(frames):
+        say(console, line, "yellow")
+    found = outcome.table(frames, sweep.settings(todo), options.select)
+    outcome.write(todo.run, found, options.select, sweep.facts(todo, request))
+    outcome.show(found, options.select, console)
+    for file in ("sweep.md", "sweep.csv", "best.json"):
+        say(console, todo.run / file)
+    return int(crashed)

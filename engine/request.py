@@ -1,0 +1,71 @@
+"""What is asked for, once and for all: the command line's words, checked, completed, and never changed again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from files import ROOT
+from prompts import Prompt
+from suites.base import Suite
+
+RUNS = ROOT / "results" / "runs"
+SIZES = {"steps": 20, "resolution": 64, "views": 6}  # of renders, in training and around, in a rehearsal
+VIEWS = 50
+
+
+@dataclass(frozen=True)
+class Request:
+    """A run: `methods` and `tuned` (best.json files of sweeps) are its rows, each with all `prompts` and `seeds`.
+
+    `steps`, `resolution` and `views` are those of the recipes where they are None. `budget` is a number of calls of the
+    network for each job, in place of steps. `prior`, `phi`, `clip` and `clip2` are as the command line names them,
+    None for the suite's own. `jobs` is a number of processes or "auto", `together` the scenes of each."""
+
+    suite: Suite
+    track: str
+    prompts: tuple[Prompt, ...]
+    out: Path
+    methods: tuple[str, ...] = ()
+    tuned: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = (0,)
+    steps: int | None = None
+    budget: int | None = None
+    resolution: int | None = None
+    views: int | None = None
+    prior: str | None = None
+    phi: str | None = None
+    clip: str | None = None
+    clip2: str | None = None
+    device: str = "auto"
+    jobs: str = "auto"
+    together: int = 1
+    overwrite: bool = False
+
+
+def folder_name(
+    suite: Suite,
+    track: str,
+    steps: int | None = None,
+    resolution: int | None = None,
+    budget: int | None = None,
+    tuned: bool = False,
+    views: int | None = None,
+    prior: str | None = None,
+    phi: str | None = None,
+    rehearse: bool = False,
+) -> str:
+    """A folder for each setting, so that the same command finds what it left."""
+    usual: dict[str, int] = SIZES if rehearse else {"views": VIEWS}
+
+    def said(**values: int | None) -> list[str]:
+        return [f"{name}{value}" for name, value in values.items() if value not in (None, usual.get(name))]
+
+    parts = [suite.name, track, *said(steps=steps, resolution=resolution)]
+    parts += [f"nfe{budget}"] if budget else []
+    parts += ["tuned"] if tuned else []
+    parts += said(views=views)
+    parts += [Path(prior).name.replace(":", "-")] if prior else []
+    parts += [f"phi-{Path(phi).name}"] if phi else []
+    parts += ["rehearse"] if rehearse else []
+    return "-".join(parts)

@@ -1,0 +1,42 @@
+"""The known world: toys of known shape and colour, with small models of their own, all shipped. A CPU will do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from files import ROOT
+from prompts import held_out, paper43
+from suites.base import Judges, Suite
+
+if TYPE_CHECKING:
+    from scene.cameras import Cameras, Render
+
+MODELS = ROOT / "world" / "models"
+
+
+class Toys:
+    """The toys' truth, from the world's own renderer, which is imported where it is asked."""
+
+    def views(self, text: str, cameras: Cameras, resolution: int, variant: int = 0) -> Render:
+        import world
+
+        return world.truth_views(text, cameras, resolution, variant)
+
+    def fingerprint(self, text: str, variant: int = 0) -> str:
+        from world.dataset import fingerprint
+
+        return fingerprint(text, variant)
+
+
+WORLD = Suite(
+    name="world",
+    about="toys of known shape and their own small prior; a CPU will do",
+    prompts=paper43(),
+    tracks={"controlled": "controlled", "paper": "published-small"},
+    prior=MODELS / "tiny-sd",
+    latents=(8, 16, 16),
+    judges=Judges(MODELS / "tiny-clip", MODELS / "tiny-clip", MODELS / "tiny-reward", MODELS / "tiny-clip-2"),
+    truth=Toys(),
+    tuned_on=held_out(),
+    first_look=("A ripe strawberry", "A blue tulip", "A DSLR photograph of a hamburger", "A plush dragon toy"),
+)
