@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,18 @@ def digest(files: Iterable[Path], within: Path | None = None, name: str = "") ->
         return (file.relative_to(within).as_posix() if within else file.name).encode()
 
     return _hashed(sorted(files), name.encode(), named)
+
+
+def digest_once(files: Iterable[Path], within: Path | None = None, name: str = "") -> str:
+    """`digest`, remembered while no file changes: in size, in time, or by another in its place."""
+    kept = tuple(sorted(files))
+    stamps = tuple((s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in map(os.stat, kept))
+    return _remembered(kept, stamps, within, name)
+
+
+@lru_cache(maxsize=32)
+def _remembered(files: tuple[Path, ...], stamps: tuple[tuple[int, ...], ...], within: Path | None, name: str) -> str:
+    return digest(files, within, name)
 
 
 def _hashed(files: Iterable[Path], start: bytes, named: Callable[[Path], bytes]) -> str:

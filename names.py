@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 from errors import UserError
+from files import ROOT, read_text
 
 COMMANDS = {
     "run": "from prompts to a table",
@@ -24,20 +28,6 @@ TRACKS = {
     "controlled": "one scene, cameras, resolution and length for all: only the rule differs",
     "paper": "each rule with its published settings",
 }
-RECIPES = {
-    "sdi": "score distillation via inversion, the paper's algorithm 2 (2405.15891)",
-    "sdi-official": "the same as its official code computes it",
-    "sds": "DreamFusion's score distillation at its published CFG of 100, 101 in this project's form (2209.14988)",
-    "sds-cfg7.5": "the same at SDI's CFG of 7.5",
-    "sds-anneal": "SDI with random noise instead of inverted noise: its schedule, its target",
-    "sjc": "score Jacobian chaining: SDS with weight 1, in its paper on a voxel grid of latents (2212.00774)",
-    "vsd": "variational score distillation, ProlificDreamer's rule: a student learns the renders' scores (2305.16213)",
-    "esd": "entropic score distillation: VSD that keeps the views apart (2401.00909)",
-    "hifa": "HiFA: SDS with root-annealed times and an image-space term (2305.18766)",
-    "ism": "interval score matching, LucidDreamer's rule (2311.11284)",
-    "nfsd": "noise-free score distillation (2310.17590)",
-    "csd": "classifier score distillation (2310.19415)",
-}
 ABLATIONS = {
     "kappa": "five choices of noise: their error in eq. 8 over t, and the pictures they lead to (fig. 9)",
     "canvas": "every rule on one 2D picture, beside DDIM's sample (fig. 1)",
@@ -53,6 +43,17 @@ PRIORS = {
     RANDOM: "Stable Diffusion 2.1's size with random weights, to measure cost",
     EXACT: "the closed-form denoiser of the world's own views",
 }
+
+
+def recipes(table: Path) -> dict[str, str]:
+    """The recipes' words, from the source of their TABLE: to import that is to import torch."""
+    tree = ast.parse(read_text(table))
+    rows: Any
+    (rows,) = (n.value for n in tree.body if isinstance(n, ast.AnnAssign) and ast.unparse(n.target) == "TABLE")
+    return {name.value: row.args[0].value for name, row in zip(rows.keys, rows.values, strict=True)}
+
+
+RECIPES = recipes(ROOT / "engine" / "recipes" / "tables.py")
 
 
 def known(kind: str, name: str, names: Iterable[str]) -> str:

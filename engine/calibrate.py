@@ -18,7 +18,7 @@ from rich.progress import Progress
 from engine.job import Job
 from engine.prior import open_prior
 from engine.recipes.base import Recipe
-from engine.recipes.tables import RULES, recipe
+from engine.recipes.tables import TABLE, recipe
 from engine.training import NonFinite, Training
 from errors import RuleError
 from files import read_json, write_json
@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--prior", default=str(WORLD.prior))
     parser.add_argument("--prompt", default=PROMPT)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--only", nargs="+", default=list(RULES), choices=list(RULES), metavar="NAME")
+    parser.add_argument("--only", nargs="+", default=list(TABLE), choices=list(TABLE), metavar="NAME")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     options = parser.parse_args()

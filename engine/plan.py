@@ -18,7 +18,7 @@ from engine.request import Request
 from engine.store import FINAL, Store
 from engine.weights import manifest as weights
 from errors import UserError
-from methods import ESD, VSD
+from methods.base import phi_of
 from say import Console, say
 
 PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "numpy")
@@ -72,7 +72,7 @@ def sources(request: Request, recipes: list[Recipe]) -> tuple[str, str | None]:
     together: a prior of one's own is its own student's start.
 
     Raises UserError where they are not there."""
-    suite, learns = request.suite, any(isinstance(r.method, VSD | ESD) for r in recipes)
+    suite, learns = request.suite, any(phi_of(r.method) is not None for r in recipes)
     if request.prior:
         return request.prior, request.phi
     prior = weights.needed(suite.prior, "--prior")
@@ -94,7 +94,7 @@ def within(nfe: int, recipe: Recipe, console: Console) -> Recipe:
 
 def weights_of(recipe: Recipe, checksum: str) -> str:
     """What identifies all weights a job reads: the prior's, and those that its student starts as."""
-    phi = getattr(recipe.method, "phi", "")
+    phi = phi_of(recipe.method)
     return f"{checksum} {identity(phi)}" if phi else checksum
 
 

@@ -9,6 +9,7 @@ import torch
 
 from files import read_json
 from names import EXACT, RANDOM
+from priors import student
 from priors.base import Prior
 from suites.world import WORLD
 
@@ -29,8 +30,9 @@ def open_prior(name: str, device: str = "cpu", half: bool = False) -> Prior:
 
 
 def forget() -> None:
-    """Free what `open_prior` keeps."""
+    """Free what `open_prior` keeps, and what students do."""
     open_prior.cache_clear()
+    student.network_of.cache_clear()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
 

@@ -6,7 +6,7 @@ guidance_weight * <x0, g> / B; progress in [0, 1]; rng the job's own random stre
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -57,3 +57,24 @@ class Method:
     def learn(self, views: Views, prior: Prior, state: Any) -> dict[str, float]:
         """Train the extra state on the same views; returns a log."""
         return {}
+
+
+def fields_of(rule: Method) -> dict[str, Any]:
+    """A rule's hyper-parameters by name: of one from a file, those of what its wrapping holds as `rule`
+    (engine.recipes.outside)."""
+    own: Any = getattr(rule, "rule", rule)
+    return {f.name: getattr(own, f.name) for f in fields(own)}
+
+
+def with_fields(rule: Method, **values: Any) -> Method:
+    """The rule with other hyper-parameters, in its wrapping where it has one."""
+    if hasattr(rule, "rule"):
+        return replace(rule, **{"rule": replace(rule.rule, **values)})
+    return replace(rule, **values)
+
+
+def phi_of(rule: Method) -> str | None:
+    """The folder of the model that the rule's student starts as, empty for the prior itself; None for a rule that has
+    no such field."""
+    phi = fields_of(rule).get("phi")
+    return phi if isinstance(phi, str) else None

@@ -18,7 +18,7 @@ from typing import Any
 from torch import Tensor
 
 from errors import UserError
-from files import digest, read_json, read_text
+from files import digest_once, read_json, read_text
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 STEMS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
@@ -47,7 +47,7 @@ def checksum(path: str | Path) -> str:
     folder = checked(path)
     read = [file for part in PARTS for file in (folder / part).iterdir() if is_read(file)]
     read += [file for part in STEMS for file in weights(folder / part)[1]]
-    return digest({*read, *folder.glob("views.json")}, within=folder)
+    return digest_once({*read, *folder.glob("views.json")}, within=folder)
 
 
 def is_read(file: Path) -> bool:

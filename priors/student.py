@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -107,27 +108,21 @@ class Student(ABC):
         phi, frozen_sum = self.losses.tolist()
         return {"phi_loss": loss.item(), "phi_over_frozen": phi / frozen_sum}
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """Everything that training changes, as tensors by name."""
-        adam = self.optimizer.state_dict()["state"]
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that training changes: tensors and numbers in nested dicts."""
         return {
-            **{f"phi/{name}": p.detach() for name, p in self.parameters.items()},
-            **{f"adam/{i}/{name}": torch.as_tensor(v) for i, s in adam.items() for name, v in s.items()},
+            "phi": {name: p.detach() for name, p in self.parameters.items()},
+            "adam": self.optimizer.state_dict(),
             "losses": self.losses,
-            "updates": torch.tensor(self.updates),
+            "updates": self.updates,
         }
 
     @torch.no_grad()
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         for name, p in self.parameters.items():
-            p.copy_(state[f"phi/{name}"])
-        adam: dict[int, dict[str, Tensor]] = {}
-        for key, value in state.items():
-            if key.startswith("adam/"):
-                _, i, name = key.split("/")
-                adam.setdefault(int(i), {})[name] = value
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": adam})
-        self.losses, self.updates = state["losses"].clone(), int(state["updates"])
+            p.copy_(state["phi"][name])
+        self.optimizer.load_state_dict(state["adam"])
+        self.losses, self.updates = state["losses"].clone(), state["updates"]
 
     def _count(self, rows: int) -> None:
         self.prior.nfe += 1
@@ -236,9 +231,18 @@ def make_student(prior: Prior, folder: str = "", rank: int = 4, lr: float = 1e-4
     if folder:
         from priors import stable_diffusion
 
-        other: Any = stable_diffusion.load(folder, unet.device, unet.dtype)
+        other, predicts = network_of(folder, stable_diffusion.checksum(folder), unet.device, unet.dtype)
         for name in ("in_channels", "out_channels", "cross_attention_dim"):
-            if other.unet.config[name] != unet.config[name]:
+            if other.config[name] != unet.config[name]:
                 raise UserError(f"phi cannot start as the U-Net of {folder}: its {name} differs from the prior's.")
-        unet, predicts = other.unet, other.prediction
+        unet = other
     return LoRAStudent(prior, unet, predicts, rank, lr, adapt)
+
+
+@lru_cache(maxsize=1)
+def network_of(folder: str, checksum: str, device: torch.device, dtype: torch.dtype) -> tuple[Any, str]:
+    """The U-Net of another prior and what it predicts, kept for the next job while its folder has that checksum."""
+    from priors import stable_diffusion
+
+    other: Any = stable_diffusion.load(folder, device, dtype)
+    return other.unet, other.prediction

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
 
+from engine.recipes.tables import TABLE
 from methods.base import Method, Views
 from methods.csd import CSD
-from methods.esd import ESD
-from methods.hifa import HiFA
 from methods.ism import ISM
-from methods.nfsd import NFSD
 from methods.sdi import SDI
+from methods.sdi_kappas import SDIKappa
 from methods.sds import SDS
 from methods.sjc import SJC
 from methods.vsd import VSD
@@ -22,30 +21,20 @@ from priors.analytic import MixturePrior
 from priors.base import Prior, Text
 from scene.cameras import Cameras
 
-# every method, with the presets that take other paths through its code; a new method is tested by joining
-all_methods = {
-    "sds": SDS(),
+# every recipe's rule, with presets that take other paths through its code; a new rule is tested by its row
+all_methods: dict[str, Method] = {name: row.rule for name, row in TABLE.items()} | {
     "sds-perp-neg": SDS(scale=7.5, perp_neg=True, weight="uniform"),
-    "sjc": SJC(),
     "sjc-plain": SJC(scale=7.5, perp_neg=True, variance_reduction=False),
-    "nfsd": NFSD(),
     "csd": CSD(),
     "csd-stage1": CSD.stage1(),
     "csd-stage2": CSD.stage2(),
     "csd-perp-neg": CSD(c=7.5, n=(-6.5, -6.5), k=-1.0, p=3.0),
-    "hifa": HiFA(),
-    "ism": ISM(),
     "ism-anneal": ISM(anneal=True, t_max_early=1.0, t_range=(0.2, 1.0)),
     "ism-perp-neg": ISM(perp_neg=True, inversion_scale=2.0),
-    "vsd": VSD(),
     "vsd-perp-neg": VSD(perp_neg=True),
-    "esd": ESD(),
-    "sds-anneal": SDI(kappa="random"),
-    "sdi-fixed-point": SDI(kappa="fixed point"),
-    "sdi-sgd": SDI(kappa="sgd"),
-    "sdi": SDI(),
-    "sdi-official": SDI.official(),
-    "sdi-plain": replace(SDI(), perp_neg=False, inversion_scale=0.0, eta=0.0),
+    "sdi-fixed-point": SDIKappa("fixed point"),
+    "sdi-sgd": SDIKappa("sgd"),
+    "sdi-plain": SDI(perp_neg=False, inversion_scale=0.0, eta=0.0),
 }
 
 

@@ -23,7 +23,7 @@ from engine.machine import Peak
 from engine.recipes.base import Recipe
 from engine.together import Scene, Seat, Together
 from engine.training import Training
-from methods import SDI
+from methods.sdi import SDI
 from priors.base import Prior
 from prompts import Prompt
 from scene.kernels.compiled import plain

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from methods import ESD, VSD, Method
+from methods.base import Method, phi_of, with_fields
 from scene import regularizers
 from scene.base import SceneConfig
 from scene.cameras import CameraRange, Cameras, Render, orbit
@@ -24,7 +24,8 @@ from scene.shading import draw_shading
 
 @dataclass(frozen=True)
 class Weight:
-    """A weight over progress: `first` until `begin`, linear to `last` at `end`, and 0 after `until`."""
+    """A weight over progress: `first` until `begin`, linear to `last` at `end`, and 0 after `until`. Where `begin` is
+    `end` it steps there: `last` from that very progress on."""
 
     first: float
     last: float
@@ -33,8 +34,12 @@ class Weight:
     until: float = 1.0
 
     def at(self, progress: float) -> float:
+        if progress > self.until:
+            return 0.0
+        if self.begin == self.end:
+            return self.last if progress >= self.end else self.first
         share = min(max((progress - self.begin) / (self.end - self.begin), 0.0), 1.0)
-        return self.first + (self.last - self.first) * share if progress <= self.until else 0.0
+        return self.first + (self.last - self.first) * share
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,7 @@ class Recipe:
     ) -> Recipe:
         """The recipe with what the command line overrides; `phi` where a rule has it."""
         around = replace(self.orbit, views=views or self.orbit.views, resolution=resolution or self.orbit.resolution)
-        rule = replace(self.method, phi=phi) if phi and isinstance(self.method, VSD | ESD) else self.method
+        rule = with_fields(self.method, phi=phi) if phi and phi_of(self.method) is not None else self.method
         return replace(
             self, method=rule, steps=steps or self.steps, resolution=resolution or self.resolution, orbit=around
         )

@@ -16,15 +16,13 @@ from rich.progress import Progress
 from torch import Tensor
 
 from engine.recipes.base import Recipe
-from engine.recipes.tables import LATENTS
 from errors import RuleError, UserError
-from methods import ESD, VSD
-from methods.base import Views
+from methods.base import Views, phi_of, with_fields
 from priors.analytic import GaussianPrior
 from priors.text import make_text
+from suites import SUITES
 
 SIDE = 4  # of the latents; their channels are the suite's
-CHANNELS = {"world": LATENTS["world"] // 16**2, "paper": LATENTS["paper"] // 64**2}
 PROBE, TRIES = 64, 8  # steps of the first count, corrections after it
 
 
@@ -74,8 +72,8 @@ def _nearest(counts: dict[int, int], nfe: int) -> int:
 
 def calls(recipe: Recipe, steps: int, each=lambda k: None) -> int:
     """Calls of the network in a job of so many steps. `each` is told of every step."""
-    prior, rng = Stub(CHANNELS[recipe.suite]), torch.Generator().manual_seed(0)
-    method = replace(recipe.method, phi="") if isinstance(recipe.method, VSD | ESD) else recipe.method
+    prior, rng = Stub(SUITES[recipe.suite].latents[0]), torch.Generator().manual_seed(0)
+    method = with_fields(recipe.method, phi="") if phi_of(recipe.method) else recipe.method
     try:
         state, text = method.start(prior), make_text(prior, "a thing", method.negative)
         prior.nfe = 0

@@ -1,71 +1,36 @@
-"""The recipes, as tables that read down. A recipe's name is what `--methods` takes."""
+"""The recipes: one table that reads down, a row a recipe, and the families that make recipes of its rows.
+
+controlled        one scene, light and length for all rules, at the world's size: only the rule and its weight differ
+published-small   each rule's published loss, shading and regularisers, at the world's size and length
+published         each rule as its authors run it
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any, Literal
 
 import names
 from engine.recipes.base import Orbit, Recipe, Shading, Weight
 from errors import UserError
-from methods import CSD, ESD, ISM, NFSD, SDI, SDS, SJC, VSD, HiFA, Method
+from methods.base import Method, phi_of, with_fields
+from methods.csd import CSD
+from methods.esd import ESD
+from methods.hifa import HiFA
+from methods.ism import ISM
+from methods.nfsd import NFSD
+from methods.sdi import SDI
+from methods.sdi_kappas import SDIKappa
+from methods.sdi_official import SDIOfficial
+from methods.sds import SDS
+from methods.sjc import SJC
+from methods.vsd import VSD
 from scene.cameras import CameraRange
 from scene.nerf import NeRFConfig
 from scene.voxels import VoxelConfig
-
-# name            rule, at its published CFG
-RULES: dict[str, Method] = {
-    "sdi":          SDI(),
-    "sdi-official": SDI.official(),
-    "sds":          SDS(),
-    "sds-cfg7.5":   SDS(scale=7.5),
-    "sds-anneal":   SDI(kappa="random"),
-    "sjc":          SJC(),
-    "vsd":          VSD(),
-    "esd":          ESD(),
-    "hifa":         HiFA(),
-    "ism":          ISM(),
-    "nfsd":         NFSD(),
-    "csd":          CSD.stage1(),
-}  # fmt: skip
-
-# phi has 300 steps to learn in the world, where it has 25,000 in its papers, and the world's U-Net has attention at its
-# lowest resolution alone
-WORLD_PHI: dict[str, Any] = {"lr": 3e-3, "samples": 4, "adapt": "everywhere"}
-
-# the same, where the prior's view words take the place of Perp-Neg, and no word is known for a bad picture: without a
-# negative prompt NFSD's delta_D is 0 above t = 200, and CSD is its pure form
-WORLD_RULES: dict[str, Method] = {
-    "sdi":          SDI(perp_neg=False),
-    "sdi-official": replace(SDI.official(), perp_neg=False),
-    "sds":          SDS(),
-    "sds-cfg7.5":   SDS(scale=7.5),
-    "sds-anneal":   SDI(perp_neg=False, kappa="random"),
-    "sjc":          SJC(),
-    "vsd":          VSD(**WORLD_PHI),
-    "esd":          ESD(**WORLD_PHI),
-    "hifa":         HiFA(),
-    "ism":          ISM(negative=""),
-    "nfsd":         NFSD(negative=""),
-    "csd":          CSD(),
-}  # fmt: skip
-
-# name            1 / RMS(g) over the first 50 steps of "A ripe strawberry", seed 0, with the world's prior
-WORLD_WEIGHTS = {
-    "sdi":           0.401,
-    "sdi-official":  0.425,
-    "sds":           0.101,
-    "sds-cfg7.5":    1.38,
-    "sds-anneal":    0.216,
-    "sjc":           0.0534,
-    "vsd":           1.10,
-    "esd":           1.10,
-    "hifa":          0.104,
-    "ism":           3.48,
-    "nfsd":          1.34,
-    "csd":           10.1,
-}  # fmt: skip
+from suites import suite_named
 
 WORLD_LIGHT = (("sparsity", Weight(0.01, 0.01)), ("opaque", Weight(0.01, 0.01)))
 
@@ -83,9 +48,10 @@ SHADING_SDS = Shading(albedo_until=0.2, diffuse=0.375, textureless=0.375)
 SHADING_SDI = Shading(albedo_until=0.1, diffuse=0.075, textureless=0.225)
 
 # VSD's own losses, HiFA's, SJC's, and those of CSD's first stage; NFSD publishes none: DreamFusion's
+# (VSD's opacity counts from step 10,000 of 25,000 on, and rises over the two before)
 VSD_COARSE = (("sparsity", Weight(10.0, 10.0)), ("opaque", Weight(0.0, 1000.0, begin=0.3999, end=0.4)))
 HIFA = (("sparsity", Weight(1.0, 1.0)), ("z-variance", Weight(100.0, 100.0)))
-EMPTINESS = (("emptiness", Weight(1e4, 2e5, begin=0.4999, end=0.5)),)
+EMPTINESS = (("emptiness", Weight(1e4, 2e5, begin=0.5, end=0.5)),)
 CSD_COARSE = (("orient", Weight(1.0, 100.0, end=0.5)), ("sparsity", Weight(10.0, 1.0, end=0.5)))
 SHADING_CSD = Shading(albedo_until=0.5, textureless=0.5)
 UNLIT = Shading()
@@ -121,47 +87,128 @@ class Published:
         return {"sum": 1.0, "mean": 1 / latents, "batch": float(batch)}[self.loss]
 
 
-# name            loss, shading, render, regularisers, and what else is not DreamFusion's
-PUBLISHED = {
-    "sdi":          Published("mean", SHADING_SDI, 512, (*OFFICIAL_SDI, CONVEX_PAPER)),
-    "sdi-official": Published("mean", SHADING_SDI, 512, (*OFFICIAL_SDI, CONVEX_CODE)),
-    "sds":          Published("sum", SHADING_SDS, 64, DREAMFUSION),
-    "sds-cfg7.5":   Published("sum", SHADING_SDS, 64, DREAMFUSION),
-    "sds-anneal":   Published("mean", SHADING_SDI, 512, (*OFFICIAL_SDI, CONVEX_PAPER)),
-    "sjc":          Published("sum", UNLIT, 64, EMPTINESS, lr=0.05, optimizer="adamax", cameras=SJC_CAMERAS,
-                              scene=VoxelConfig()),
-    "vsd":          Published("sum", UNLIT, 512, VSD_COARSE, steps=25_000, optimizer="adamw", half=False,
-                              cameras=NEAR_CAMERAS, scene=VSD_SCENE),
-    "esd":          Published("sum", UNLIT, 512, VSD_COARSE, steps=25_000, optimizer="adamw", half=False,
-                              cameras=NEAR_CAMERAS, scene=VSD_SCENE),
-    "hifa":         Published("sum", UNLIT, 512, HIFA, steps=25_000, cameras=NEAR_CAMERAS, scene=NEAR_SCENE),
-    "ism":          Published("batch", UNLIT, 512, (), steps=5_000, batch=4),
-    "nfsd":         Published("sum", SHADING_SDS, 64, DREAMFUSION),
-    "csd":          Published("sum", SHADING_CSD, 64, CSD_COARSE),
-}  # fmt: skip
-LATENTS = {"world": 8 * 16 * 16, "paper": 4 * 64 * 64}
+@dataclass(frozen=True)
+class Row:
+    """A recipe in words (which `names` reads without torch), its rule at its published settings, what its authors put
+    around it; its guidance weight in the world, and what the rule's settings are there.
+
+    The weight is 1 / RMS(g) over the first 50 steps of "A ripe strawberry", seed 0, with the world's prior."""
+
+    words: str
+    rule: Method
+    published: Published
+    weight: float
+    world: dict[str, Any] = field(default_factory=dict)
+
+
+PROLIFICDREAMER = Published(
+    "sum", UNLIT, 512, VSD_COARSE, steps=25_000, optimizer="adamw", half=False, cameras=NEAR_CAMERAS, scene=VSD_SCENE
+)
+
+# phi has 300 steps to learn in the world, where it has 25,000 in its papers, and the world's U-Net has attention at its
+# lowest resolution alone
+WORLD_PHI: dict[str, Any] = {"lr": 3e-3, "samples": 4, "adapt": "everywhere"}
 
 # SJC's at the world's size. Its emptiness is a mean over samples, of which there are 50 times fewer; what lies behind
 # moves as far in 300 steps as in 10,000.
 WORLD_VOXELS = VoxelConfig(channels=8, size=32, radius=0.6, background_lr=0.07)
-WORLD_EMPTINESS = (("emptiness", Weight(200.0, 4000.0, begin=0.4999, end=0.5)),)
+WORLD_EMPTINESS = (("emptiness", Weight(200.0, 4000.0, begin=0.5, end=0.5)),)
+
+# in the world the prior's view words take the place of Perp-Neg, and no word is known for a bad picture: without a
+# negative prompt NFSD's delta_D is 0 above t = 200, and CSD is its pure form
+NO_PERP_NEG, NO_NEGATIVE, PURE = {"perp_neg": False}, {"negative": ""}, vars(CSD())
+
+# name: words; rule, at its published CFG; loss, shading, render, regularisers, and what else is not DreamFusion's
+TABLE: dict[str, Row] = {
+    "sdi": Row(
+        "score distillation via inversion, the paper's algorithm 2 (2405.15891)",
+        SDI(),
+        Published("mean", SHADING_SDI, 512, (*OFFICIAL_SDI, CONVEX_PAPER)),
+        0.401, NO_PERP_NEG,
+    ),
+    "sdi-official": Row(
+        "the same as its official code computes it",
+        SDIOfficial(),
+        Published("mean", SHADING_SDI, 512, (*OFFICIAL_SDI, CONVEX_CODE)),
+        0.425, NO_PERP_NEG,
+    ),
+    "sds": Row(
+        "DreamFusion's score distillation at its published CFG of 100, 101 in this project's form (2209.14988)",
+        SDS(),
+        Published("sum", SHADING_SDS, 64, DREAMFUSION),
+        0.101,
+    ),
+    "sds-cfg7.5": Row(
+        "the same at SDI's CFG of 7.5",
+        SDS(scale=7.5),
+        Published("sum", SHADING_SDS, 64, DREAMFUSION),
+        1.38,
+    ),
+    "sds-anneal": Row(
+        "SDI with random noise instead of inverted noise: its schedule, its target",
+        SDIKappa("random"),
+        Published("mean", SHADING_SDI, 512, (*OFFICIAL_SDI, CONVEX_PAPER)),
+        0.216, NO_PERP_NEG,
+    ),
+    "sjc": Row(
+        "score Jacobian chaining: SDS with weight 1, in its paper on a voxel grid of latents (2212.00774)",
+        SJC(),
+        Published("sum", UNLIT, 64, EMPTINESS, lr=0.05, optimizer="adamax", cameras=SJC_CAMERAS, scene=VoxelConfig()),
+        0.0534,
+    ),
+    "vsd": Row(
+        "variational score distillation, ProlificDreamer's rule: a student learns the renders' scores (2305.16213)",
+        VSD(),
+        PROLIFICDREAMER,
+        1.10, WORLD_PHI,
+    ),
+    "esd": Row(
+        "entropic score distillation: VSD that keeps the views apart (2401.00909)",
+        ESD(),
+        PROLIFICDREAMER,
+        1.10, WORLD_PHI,
+    ),
+    "hifa": Row(
+        "HiFA: SDS with root-annealed times and an image-space term (2305.18766)",
+        HiFA(),
+        Published("sum", UNLIT, 512, HIFA, steps=25_000, cameras=NEAR_CAMERAS, scene=NEAR_SCENE),
+        0.104,
+    ),
+    "ism": Row(
+        "interval score matching, LucidDreamer's rule (2311.11284)",
+        ISM(),
+        Published("batch", UNLIT, 512, (), steps=5_000, batch=4),
+        3.48, NO_NEGATIVE,
+    ),
+    "nfsd": Row(
+        "noise-free score distillation (2310.17590)",
+        NFSD(),
+        Published("sum", SHADING_SDS, 64, DREAMFUSION),
+        1.34, NO_NEGATIVE,
+    ),
+    "csd": Row(
+        "classifier score distillation (2310.19415)",
+        CSD.stage1(),
+        Published("sum", SHADING_CSD, 64, CSD_COARSE),
+        10.1, PURE,
+    ),
+}  # fmt: skip
 
 
-def world_controlled(name: str) -> Recipe:
-    return Recipe(name, WORLD_RULES[name], WORLD_WEIGHTS[name], regularisers=WORLD_LIGHT)
+def controlled(name: str, latents: int) -> Recipe:
+    row = TABLE[name]
+    return Recipe(name, replace(row.rule, **row.world), row.weight, regularisers=WORLD_LIGHT)
 
 
-def world_paper(name: str) -> Recipe:
-    """Each rule's published loss, shading and regularisers, at the world's size and length, without words for a bad
-    picture, which the world's prior has not learnt."""
-    rule, published = RULES[name], PUBLISHED[name]
-    rule = replace(rule, **WORLD_PHI) if isinstance(rule, VSD | ESD) else rule
+def published_small(name: str, latents: int) -> Recipe:
+    """Without words for a bad picture, which the world's prior has not learnt."""
+    rule, published = TABLE[name].rule, TABLE[name].published
+    rule = with_fields(rule, **WORLD_PHI) if phi_of(rule) is not None else rule
     voxels = isinstance(published.scene, VoxelConfig)
     return Recipe(
         name,
-        replace(rule, **{"negative": ""}) if rule.negative else rule,
-        guidance_weight=published.weight(LATENTS["world"], batch=1),
-        track="paper",
+        with_fields(rule, **NO_NEGATIVE) if rule.negative else rule,
+        guidance_weight=published.weight(latents, batch=1),
         lr=published.lr,
         optimizer=published.optimizer,
         scene=WORLD_VOXELS if voxels else NeRFConfig(),
@@ -170,41 +217,41 @@ def world_paper(name: str) -> Recipe:
     )
 
 
-def paper_paper(name: str) -> Recipe:
-    published = PUBLISHED[name]
+def published(name: str, latents: int) -> Recipe:
+    row = TABLE[name].published
     return Recipe(
         name,
-        RULES[name],
-        guidance_weight=published.weight(LATENTS["paper"], published.batch),
-        suite="paper",
-        track="paper",
-        steps=published.steps,
-        lr=published.lr,
-        optimizer=published.optimizer,
-        batch=published.batch,
-        resolution=published.resolution,
-        half=published.half,
-        scene=published.scene,
-        cameras=published.cameras,
-        orbit=Orbit(distance=published.cameras.distance[1], fov=70.0, resolution=512),
-        shading=published.shading,
-        regularisers=published.regularisers,
+        TABLE[name].rule,
+        guidance_weight=row.weight(latents, row.batch),
+        steps=row.steps,
+        lr=row.lr,
+        optimizer=row.optimizer,
+        batch=row.batch,
+        resolution=row.resolution,
+        half=row.half,
+        scene=row.scene,
+        cameras=row.cameras,
+        orbit=Orbit(distance=row.cameras.distance[1], fov=70.0, resolution=512),
+        shading=row.shading,
+        regularisers=row.regularisers,
     )
 
 
-TABLES: dict[tuple[str, str], Callable[[str], Recipe]] = {
-    ("world", "controlled"): world_controlled,
-    ("world", "paper"): world_paper,
-    ("paper", "paper"): paper_paper,
+# by the names that suites give their tracks; of a recipe's name and the number of a latent's values
+FAMILIES: dict[str, Callable[[str, int], Recipe]] = {
+    "controlled": controlled,
+    "published-small": published_small,
+    "published": published,
 }
 
 
 def recipe(suite: str, track: str, name: str) -> Recipe:
     """The recipe of that name in a suite's track. Raises UserError with the nearest names."""
     names.known("track", track, names.TRACKS)
-    names.known("method", name, RULES)
-    if (suite, track) not in TABLES:
+    names.known("method", name, TABLE)
+    tracks, latents = suite_named(suite).tracks, suite_named(suite).latents
+    if track not in tracks:
         raise UserError(
             f"The {suite} suite has no {track} track: its gradients have not been measured; use --track paper."
         )
-    return TABLES[suite, track](name)
+    return replace(FAMILIES[tracks[track]](name, prod(latents)), suite=suite, track=track)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import names
 from engine.recipes import outside
 from engine.recipes.base import Recipe
-from engine.recipes.tables import recipe
+from engine.recipes.tables import TABLE, recipe
 from errors import UserError
 from files import read_json
-from methods import Method
+from methods.base import Method, fields_of, phi_of, with_fields
 
 
 @dataclass(frozen=True)
@@ -51,26 +50,34 @@ def recipe_of(variant: Variant, suite: str, track: str) -> tuple[Recipe, bool]:
     Raises UserError for a CFG where the rule has no `scale`."""
     if outside.is_outside(variant.method):
         rule = outside.load(variant.method)
-        made = replace(recipe(suite, track, "sds"), method=rule, guidance_weight=rule.guidance_weight or 1.0)
+        made = replace(recipe(suite, track, "sds"), method=taught(rule, suite, track))
+        made = replace(made, guidance_weight=rule.guidance_weight or 1.0)
         unknown = rule.guidance_weight is None
     else:
         made, unknown = recipe(suite, track, variant.method), False
     if variant.cfg is not None:
-        rule = scaled(made.method, variant.cfg, variant.method)
-        unknown = unknown or (rule != made.method and made.track == "controlled")
-        made = replace(made, method=rule)
+        other = scaled(made.method, variant.cfg, variant.method)
+        unknown = unknown or (other != made.method and made.track == "controlled")
+        made = replace(made, method=other)
     if variant.guidance_weight is not None:
         made, unknown = replace(made, guidance_weight=variant.guidance_weight), False
     return replace(made, name=variant.name), unknown
 
 
-def scaled(rule: Any, cfg: float, name: str) -> Any:
+def taught(rule: Method, suite: str, track: str) -> Method:
+    """A rule with a student, with what the suite changes of VSD's published settings where the rule has these."""
+    if phi_of(rule) is None:
+        return rule
+    own, published, here = fields_of(rule), fields_of(TABLE["vsd"].rule), fields_of(recipe(suite, track, "vsd").method)
+    changes = {k: v for k, v in here.items() if v != published[k]}
+    return with_fields(rule, **{k: v for k, v in changes.items() if own.get(k) == published[k]})
+
+
+def scaled(rule: Method, cfg: float, name: str) -> Method:
     """The rule with another guidance scale."""
-    if isinstance(rule, outside.Outside):
-        return replace(rule, rule=scaled(rule.rule, cfg, name))
-    if "scale" not in {f.name for f in fields(rule)}:
+    if "scale" not in fields_of(rule):
         raise UserError(f"The rule of {name} has no field `scale`, the guidance that --cfg sets: sweep its --lr alone.")
-    return replace(rule, scale=cfg)
+    return with_fields(rule, scale=cfg)
 
 
 def source_of(rule: Method) -> str | None:

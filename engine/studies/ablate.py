@@ -27,7 +27,8 @@ from engine.studies import canvas, kappa
 from engine.training import Training
 from eval.score import score_run
 from files import read_json, write_json
-from methods import ISM, SDI
+from methods.ism import ISM
+from methods.sdi import SDI
 from names import ABLATIONS, RECIPES, known
 from priors.base import Prior
 from prompts import Prompt
@@ -54,7 +55,12 @@ def _with(base: Recipe, name: str, **fields: object) -> Recipe:
 def kappas(prior: Prior) -> Variants:
     """The five choices, on a canvas."""
     base = replace(canvas.on_canvas(controlled("sdi"), prior), steps=KAPPA_STEPS)
-    return {label: _with(base, kappa.FOLDERS[label], kappa=choice) for label, choice in kappa.CHOICES.items()}
+    sdi = base.method
+    assert isinstance(sdi, SDI)
+    return {
+        label: replace(base, name=kappa.FOLDERS[label], method=kappa.with_kappa(sdi, choice))
+        for label, choice in kappa.CHOICES.items()
+    }
 
 
 def canvases(prior: Prior) -> Variants:

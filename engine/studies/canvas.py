@@ -7,9 +7,7 @@ cached   SDI whose kappa is the previous eps^, with x moved onto its target at e
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
@@ -20,10 +18,12 @@ from engine.job import Job
 from engine.recipes.base import Orbit, Recipe
 from engine.store import Store
 from engine.views import write_result
-from methods import SDI, HiFA
 from methods.base import Views
+from methods.hifa import HiFA
+from methods.sdi import SDI
+from methods.target import target
 from priors.base import Prior, Text
-from priors.guidance import guided_eps
+from priors.sampling import ddim, falling_grid
 from priors.text import make_text
 from scene.cameras import CameraRange, Cameras, Render, look_at
 from scene.canvas import Canvas, CanvasConfig
@@ -53,25 +53,6 @@ def on_canvas(base: Recipe, prior: Prior, azimuth: float = 0.0) -> Recipe:
 
 
 @torch.no_grad()
-def ddim(
-    prior: Prior,
-    text: Text,
-    cameras: Cameras,
-    x_T: Float[Tensor, "B C h w"],
-    grid: Int[Tensor, " n"],
-    scale: float,
-    perp_neg: bool = False,
-) -> Iterator[tuple[int, Float[Tensor, "B C h w"], Float[Tensor, "B C h w"]]]:
-    """t, x0^ and eps^ at each timestep of a falling grid, x_T standing at the first."""
-    x = x_T
-    for now, then in itertools.pairwise([*grid.tolist(), 0]):
-        t = torch.full((len(x),), now)
-        eps = guided_eps(prior, x, t, text, cameras, scale, perp_neg)
-        yield now, prior.schedule.x0_of(x, eps, t), eps
-        x = prior.schedule.ddim_step(x, eps, t, torch.full_like(t, then))
-
-
-@torch.no_grad()
 def cached_kappa(
     sdi: SDI,
     prior: Prior,
@@ -86,15 +67,10 @@ def cached_kappa(
     _, x, kappa = next(ddim(prior, text, cameras, x_T, grid, sdi.scale, sdi.perp_neg))
     for now in grid[1:]:
         t = now.expand(len(x))
-        target, kappa = sdi.target(Views(x, x, text, cameras, 0.0, rng), prior, kappa, t, t)
-        g = x - target
+        x0_hat, kappa = target(Views(x, x, text, cameras, 0.0, rng), prior, kappa, t, sdi.scale, sdi.perp_neg)
+        g = x - x0_hat
         x = x - g
     return x
-
-
-def falling_grid(prior: Prior, steps: int) -> Int[Tensor, " n"]:
-    """Timesteps from the last down to one step above 0."""
-    return torch.linspace(len(prior.schedule) - 1, 0, steps + 1).round().long()[:-1]
 
 
 def psnr(image: Float[Tensor, "B 3 H W"], true: Float[Tensor, "B 3 H W"]) -> float:

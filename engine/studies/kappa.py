@@ -19,11 +19,13 @@ from rich.progress import Progress
 
 from engine.recipes.base import Orbit
 from engine.recipes.tables import recipe
-from engine.studies import canvas
 from files import read_json, write_json
-from methods import SDI
 from methods.base import Views
+from methods.sdi import SDI
+from methods.sdi_kappas import SDIKappa
+from methods.target import target
 from priors.base import Prior
+from priors.sampling import ddim, falling_grid
 from priors.text import make_text
 from prompts import Prompt
 
@@ -40,6 +42,11 @@ SIDES = 2  # views at once
 TIMES = 8  # of the falling grid
 
 
+def with_kappa(sdi: SDI, choice: str) -> SDI | SDIKappa:
+    """The rule with one of CHOICES, and all else that both have."""
+    return sdi if choice == "ddim" else SDIKappa(choice, sdi.scale, sdi.perp_neg, sdi.t_range, sdi.steps)
+
+
 def measure(
     prior: Prior, prompt: str, seed: int, steps: int = 48, each: Callable[[], object] = lambda: None
 ) -> list[dict[str, Any]]:
@@ -51,17 +58,17 @@ def measure(
     method = recipe("world", "controlled", "sdi").method
     assert isinstance(method, SDI)
     still = replace(method, eta=0.0, tau=0.0)
-    path = list(canvas.ddim(prior, text, cameras, x_T, canvas.falling_grid(prior, steps), still.scale))
+    path = list(ddim(prior, text, cameras, x_T, falling_grid(prior, steps), still.scale))
     rows: list[dict[str, Any]] = []
     for now, x0, eps in path[:: steps // TIMES]:
         views, t = Views(x0, x0, text, cameras, 0.0, rng), torch.full((SIDES,), now)
         time = t.double() / len(prior.schedule)
-        target, _ = still.target(views, prior, eps, t, t)
-        rows.append(_row("DDIM's own", None, now, (x0 - target).square().mean().sqrt().item()))
+        x0_hat, _ = target(views, prior, eps, t, still.scale, still.perp_neg)
+        rows.append(_row("DDIM's own", None, now, (x0 - x0_hat).square().mean().sqrt().item()))
         for label, choice in CHOICES.items():
             for scale in SCALES if choice == "ddim" else (None,):
-                sdi = replace(still, kappa=choice, inversion_scale=still.inversion_scale if scale is None else scale)
-                rows.append(_row(label, scale, now, sdi.pull(views, prior, time).log["eq8"]))
+                rule = with_kappa(still if scale is None else replace(still, inversion_scale=scale), choice)
+                rows.append(_row(label, scale, now, rule.pull(views, prior, time).log["eq8"]))
         each()
     return rows
 

@@ -24,8 +24,8 @@ from torch import Tensor
 from engine.job import Job
 from engine.prior import open_prior
 from engine.recipes.base import Orbit, Recipe
-from engine.recipes.tables import RULES, recipe
-from engine.studies.canvas import ddim, falling_grid, on_canvas, psnr
+from engine.recipes.tables import TABLE, recipe
+from engine.studies.canvas import on_canvas, psnr
 from engine.training import Training
 from engine.views import evaluate
 from eval import views as pictures
@@ -33,6 +33,7 @@ from eval.truth import over
 from names import known
 from priors.base import Prior
 from priors.guidance import guided_eps
+from priors.sampling import ddim, falling_grid
 from priors.text import make_text
 from prompts import Prompt
 from scene.background import GREY
@@ -155,7 +156,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/runs/ladder"), metavar="DIR")
     options = parser.parse_args()
     for name in options.methods:
-        known("method", name, RULES)
+        known("method", name, TABLE)
     prior, table = open_prior(options.prior), Table("rung", title="PSNR to the true views, dB")
     columns: dict[str, dict[str, float]] = {}
     for prompt in WORLD.select(options.prompts):

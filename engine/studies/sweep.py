@@ -10,6 +10,7 @@ from engine.plan import Plan
 from engine.recipes.base import Recipe
 from engine.recipes.variants import Variant, recipe_of, source_of
 from engine.request import Request
+from methods.base import fields_of
 
 
 def rows(method: str, cfg: Sequence[float] | None, lr: Sequence[float] | None) -> list[Variant]:
@@ -28,7 +29,7 @@ def settings(todo: Plan) -> dict[str, dict[str, float | None]]:
 
 def scale(recipe: Recipe) -> float | None:
     """The rule's CFG; None where it has none."""
-    return getattr(getattr(recipe.method, "rule", recipe.method), "scale", None)
+    return fields_of(recipe.method).get("scale")
 
 
 def facts(todo: Plan, request: Request) -> dict[str, Any]:

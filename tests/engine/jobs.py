@@ -13,7 +13,8 @@ from engine import optimize
 from engine.job import Job, Setup
 from engine.recipes.base import Orbit, Recipe, Shading, Weight
 from engine.store import Store
-from methods import SDS, Method
+from methods.base import Method
+from methods.sds import SDS
 from priors.analytic import MixturePrior
 from prompts import Prompt
 from scene.nerf import NeRFConfig

@@ -10,7 +10,7 @@ from engine.bench import kernels, timing
 from engine.bench.floor import floor
 from engine.bench.parts import PARTS
 from engine.bench.step import PLACES, Bench
-from methods import SDI
+from methods.sdi import SDI
 from scene.hash_grid import HashGrid
 from tests.engine import jobs
 

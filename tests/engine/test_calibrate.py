@@ -1,7 +1,7 @@
 import pytest
 
 from engine.calibrate import weight
-from methods import SDS
+from methods.sds import SDS
 from tests.engine import jobs
 from tests.engine.test_optimize import Constant
 

@@ -12,8 +12,11 @@ from engine.recipes.base import Shading, Weight
 from engine.store import Store
 from engine.training import NonFinite, Training, surrogate
 from engine.views import evaluate
-from methods import NFSD, SDI, SDS, SJC, Method
-from methods.base import Guidance
+from methods.base import Guidance, Method
+from methods.nfsd import NFSD
+from methods.sdi import SDI
+from methods.sds import SDS
+from methods.sjc import SJC
 from priors.analytic import MixturePrior
 from scene.voxels import VoxelConfig
 from tests.engine import jobs

@@ -6,7 +6,7 @@ Errors are max |ours - recorded| / max |recorded|, the worst over the tensors of
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,7 +15,8 @@ from torch import Tensor
 from errors import UserError
 from methods import timesteps
 from methods.base import Views
-from methods.sdi import SDI, leading_grid
+from methods.sdi_kappas import SDIKappa
+from methods.sdi_official import SDIOfficial, leading_grid
 from methods.sds import SDS, WEIGHTS
 from priors.guidance import Decay, perp_neg_texts, perp_neg_weights, perpendicular
 from priors.schedule import Schedule
@@ -119,19 +120,11 @@ def replay_sdi(recording: Recording, case: Case, shimmed: bool) -> Pairs:
     prior, cameras, config = prior_of(recording, case, shimmed), cameras_of(case), case.config
     length, steps = len(prior.schedule), option(case, "inversion_n_steps", 10)
     inverted = option(case, "enable_sdi", True) and "in.call_with_defined_noise" not in case
-    sdi = replace(
-        SDI.official(),
-        scale=scale_of(case, "guidance_scale", 100.0),
-        inversion_scale=scale_of(case, "inversion_guidance_scale", -7.5),
-        perp_neg=bool(config.get("use_perp_neg")),
-        t_range=annealed_range(case),
-        tau=1 / steps,
-        steps=steps,
-        first=1 - length // steps,
-        eta=option(case, "inversion_eta", 0.3),
-        kappa="ddim" if inverted else "random",
-    )
-    annealed = option(case, "t_anneal", True) and config.get("global_step") is not None
+    scale, perp_neg = scale_of(case, "guidance_scale", 100.0), bool(config.get("use_perp_neg"))
+    inversion_scale, eta = scale_of(case, "inversion_guidance_scale", -7.5), option(case, "inversion_eta", 0.3)
+    official = SDIOfficial(scale, inversion_scale, perp_neg, annealed_range(case), 1 / steps, steps, eta)
+    sdi = official if inverted else SDIKappa("random", scale, perp_neg)  # which rounds t: it is given
+    annealed = inverted and option(case, "t_anneal", True) and config.get("global_step") is not None
     progress = option(case, "global_step", 0) / option(case, "trainer_max_steps", 10_000)
     t = (case["out.t"].double() + 1e-6) / length
 
@@ -141,11 +134,11 @@ def replay_sdi(recording: Recording, case: Case, shimmed: bool) -> Pairs:
             views = views_of(case, cameras, x0, progress)
             with torch.no_grad():
                 out = act(views)
-        if sdi.eta > 0:  # at eta 0 the official code draws noise and multiplies it by 0
+        if eta > 0:  # at eta 0 the official code draws noise and multiplies it by 0
             draws.all_used()
         return out, views, x0, rgb
 
-    _, kappa_at, kappa = run(lambda views: sdi.noise_of(views, prior, t))[0]
+    *_, kappa_at, kappa = run(lambda views: sdi.noise_of(views, prior, t))[0]
     prior.calls.clear()
     act = (lambda v: sdi.gradient(v, prior, None)) if annealed else (lambda v: sdi.pull(v, prior, t))
     guidance, views, x0, rgb = run(act)
@@ -222,7 +215,7 @@ def replay_schedules(recording: Recording, case: Case, shimmed: bool) -> Pairs:
     for k, grid in enumerate(case.scalars.get("inversion_grids", [])):
         n = grid["n_steps"]
         t, tau = (torch.tensor([v], dtype=torch.float64) for v in ((grid["t"] + 1e-6) / length, grid["u"] / n))
-        _, ours = leading_grid(t, tau, 1 - length // n, n, length)
+        _, ours = leading_grid(t, tau, n, length)
         pairs[f"inversion grid {k}"] = (ours[0], torch.tensor(grid["timesteps"]))
     return pairs
 

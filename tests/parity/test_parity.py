@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from methods.sdi import SDI
+from methods.sdi_official import SDIOfficial
 from priors.guidance import guided_eps, perp_neg_weights
 from scene.cameras import Cameras
 from tests.helpers import cameras_at, mixture, views_of
@@ -105,7 +105,7 @@ def test_inversion_of_a_batch_where_the_official_code_raises():
     assert any(case.method == "sdi" and case.entry.get("raises") for case in RECORDING.cases)
     prior, text = mixture()
     x0 = torch.randn(2, *prior.latent_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    g = SDI.official().gradient(views_of(x0, text, cameras_at([10.0, 120.0])), prior, None).latent
+    g = SDIOfficial().gradient(views_of(x0, text, cameras_at([10.0, 120.0])), prior, None).latent
     assert g.shape == x0.shape
     assert torch.isfinite(g).all()
 

@@ -1,14 +1,20 @@
 """phi: low-rank adapters and a camera beside the prior's own weights, which stay as they are."""
 
+import copy
+import os
+
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+import files
 from errors import UserError
 from methods.sds import SDS
 from priors import stable_diffusion
 from priors.analytic import GaussianPrior
 from priors.student import AffineStudent, LoRAStudent, make_student
 from priors.text import make_text
+from state import flatten, unflatten
 from tests.helpers import cameras_at, views_of
 from tests.tiny import PROMPT, write_prior
 
@@ -155,9 +161,10 @@ def test_training_goes_on_from_a_state_bit_by_bit(kind, folders):
     rng = torch.Generator().manual_seed(0)
     first, second = make_student(prior, lr=0.01), make_student(prior, lr=0.01)
     update(first, rng, 4)
-    second.load_state_dict({name: tensor.clone() for name, tensor in first.state_dict().items()})
+    second.load_state_dict(unflatten(*copy.deepcopy(flatten(first.state_dict()))))
     assert update(second, rng, 5) == logs[4:]
-    a, b = whole.state_dict(), second.state_dict()
+    (a, facts), (b, others) = flatten(whole.state_dict()), flatten(second.state_dict())
+    assert facts == others
     assert a.keys() == b.keys()
     assert all(torch.equal(a[name], b[name]) for name in a)
 
@@ -169,7 +176,7 @@ def test_phi_learns_in_single_precision_beside_a_half_precision_prior(folders):
     assert {p.dtype for p in student.parameters.values()} == {torch.float32}
     learn(student)
     assert all(p.isfinite().all() for p in student.parameters.values())
-    assert student.state_dict()["phi/class_embedding.linear_2.weight"].abs().max() > 0
+    assert student.state_dict()["phi"]["class_embedding.linear_2.weight"].abs().max() > 0
     x0, text, camera = batch(prior)
     assert student.eps(x0, torch.tensor([5, 500]), text, camera).dtype == x0.dtype
 
@@ -183,6 +190,31 @@ def test_phi_may_start_as_another_model(folders):
     assert student.predicts == "v_prediction"
     assert torch.equal(student.eps(x0, t, text, camera), other.eps(x0, t, text))
     assert learn(student, 1)[0]["phi_over_frozen"] > 0
+
+
+def test_another_model_is_read_once_for_all_jobs_and_again_when_its_folder_changes(tmp_path, monkeypatch):
+    """Neither its weights nor their checksum are read twice; one model is kept, the last."""
+    first, second = (write_prior(tmp_path / kind, kind) for kind in KINDS)
+    prior, loads, read = stable_diffusion.load(first), [], []
+    load, hashed = stable_diffusion.load, files.digest
+    monkeypatch.setattr(stable_diffusion, "load", lambda *a: loads.append(a[0]) or load(*a))
+    monkeypatch.setattr(files, "digest", lambda *a, **k: read.append(a) or hashed(*a, **k))
+    students = [make_student(prior, str(second)) for _ in range(3)]
+    assert (len(loads), len(read)) == (1, 1)
+    own = [{p.data_ptr() for p in student.parameters.values()} for student in students]
+    assert not own[0] & own[1]  # what learns is each job's own
+    make_student(prior, str(first))
+    make_student(prior, str(second))
+    assert len(loads) == 3
+    assert len(read) == 1  # the prior's own folder was read when it was loaded
+    unet = second / "unet" / "diffusion_pytorch_model.safetensors"
+    facts = unet.stat()
+    weights = load_file(unet)
+    save_file({name: tensor + 1 for name, tensor in weights.items()}, unet)
+    os.utime(unet, ns=(facts.st_atime_ns, facts.st_mtime_ns))  # of the same size and time
+    moved = make_student(prior, str(second))
+    assert (len(loads), len(read)) == (4, 2)
+    assert not torch.equal(moved.unet.conv_in.weight, students[0].unet.conv_in.weight)
 
 
 def test_models_that_do_not_fit_are_named(folders, tmp_path):

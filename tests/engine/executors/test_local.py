@@ -20,7 +20,8 @@ from engine.job import Setup
 from engine.store import Store
 from engine.worker import is_full
 from errors import UserError
-from methods import SDS, Method
+from methods.base import Method
+from methods.sds import SDS
 from tests.engine import jobs
 from tests.engine.test_optimize import Constant
 from tests.tiny import PROMPT, write_prior

@@ -10,7 +10,11 @@ from engine.recipes.outside import load
 from engine.recipes.tables import recipe
 from engine.training import Training
 from errors import UserError
-from methods import ISM, SDI, SDS, VSD, HiFA
+from methods.hifa import HiFA
+from methods.ism import ISM
+from methods.sdi import SDI
+from methods.sds import SDS
+from methods.vsd import VSD
 from tests.engine import jobs
 
 QUIET = Console(file=StringIO())

@@ -8,21 +8,20 @@ from engine.recipes import tables as recipes
 from engine.recipes.base import REGULARIZERS, Orbit, Recipe, Shading, Weight
 from engine.recipes.tables import recipe
 from errors import UserError
-from methods import METHODS, SDS
+from methods.sds import SDS
 from priors import stable_diffusion
 from scene.cameras import CameraRange
 from suites import SUITES
 from tests.engine import jobs
 
-ALL = [(suite, track, name) for suite, track in recipes.TABLES for name in names.RECIPES]
+ALL = [(suite.name, track, name) for suite in SUITES.values() for track in suite.tracks for name in names.RECIPES]
 
 
 def test_the_names_of_the_command_line_are_those_of_the_tables():
-    assert list(names.RECIPES) == list(recipes.RULES) == list(recipes.PUBLISHED) == list(recipes.WORLD_WEIGHTS)
-    assert set(recipes.TABLES) == {(suite.name, track) for suite in SUITES.values() for track in suite.tracks}
-    assert {track for _, track in recipes.TABLES} == set(names.TRACKS)
+    assert {name: row.words for name, row in recipes.TABLE.items()} == names.RECIPES
+    assert {track for suite in SUITES.values() for track in suite.tracks} == set(names.TRACKS)
+    assert {family for suite in SUITES.values() for family in suite.tracks.values()} <= set(recipes.FAMILIES)
     assert names.RANDOM == stable_diffusion.RANDOM
-    assert {type(rule) for rule in recipes.RULES.values()} <= set(METHODS.values())
 
 
 @pytest.mark.parametrize(("suite", "track", "name"), ALL)
@@ -99,6 +98,10 @@ def test_recipes_with_a_student(name):
         (Weight(2, 4, end=0.5), 0.25, 3.0),
         (Weight(2, 4, end=0.5), 0.9, 4.0),
         (Weight(2, 4, until=0.4), 0.41, 0.0),
+        (Weight(2, 4, begin=0.5, end=0.5), 0.4999, 2.0),
+        (Weight(2, 4, begin=0.5, end=0.5), 0.5, 4.0),
+        (Weight(2, 4, begin=0.5, end=0.5), 1.0, 4.0),
+        (Weight(2, 4, begin=0.0, end=0.0), 0.0, 4.0),
     ],
 )
 def test_weights_over_progress(weight, progress, value):

@@ -21,10 +21,11 @@ def variants():
 
 
 def changed(a, b) -> set[str]:
-    """The fields in which two recipes of one rule differ."""
-    assert type(a.method) is type(b.method)
+    """The fields in which two recipes differ, of their rules those that both have; "rule" where these are two."""
     outside = {f.name for f in fields(a) if f.name != "method" and getattr(a, f.name) != getattr(b, f.name)}
-    return outside | {f.name for f in fields(a.method) if getattr(a.method, f.name) != getattr(b.method, f.name)}
+    rule = set() if type(a.method) is type(b.method) else {"rule"}
+    both = {f.name for f in fields(a.method)} & {f.name for f in fields(b.method)}
+    return outside | rule | {name for name in both if getattr(a.method, name) != getattr(b.method, name)}
 
 
 def test_the_names_are_those_of_the_command_line(variants):
@@ -38,7 +39,7 @@ def test_the_names_are_those_of_the_command_line(variants):
 @pytest.mark.parametrize(
     ("name", "free"),
     [
-        ("kappa", {"name", "kappa"}),
+        ("kappa", {"name", "rule", "kappa"}),
         ("inversion-cfg", {"name", "inversion_scale", "scale"}),
         ("inversion-steps", {"name", "steps"}),
     ],
@@ -61,7 +62,7 @@ def test_sds_becomes_sdi_one_by_one(variants):
     assert changed(sds, finer) == {"name", "resolution"}
     assert (sds.resolution, finer.resolution) == (8, 64)  # the latents' size, the pictures'
     assert annealed.resolution == finer.resolution
-    assert changed(annealed, sdi) == {"name", "guidance_weight", "kappa"}
+    assert changed(annealed, sdi) == {"name", "guidance_weight", "rule"}
 
 
 def test_ism_becomes_sdi_in_four_changes(variants):

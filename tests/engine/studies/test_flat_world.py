@@ -9,9 +9,10 @@ from engine.recipes.tables import recipe
 from engine.studies import canvas
 from engine.training import Training
 from engine.views import evaluate
-from methods import SDI, HiFA
+from methods.hifa import HiFA
+from methods.sdi import SDI
 from names import RECIPES
-from priors.text import make_text
+from priors.sampling import ddim, falling_grid
 from tests.engine import jobs
 from tests.helpers import cameras_at, mixture
 
@@ -20,28 +21,12 @@ def test_sdi_with_cached_kappa_is_ddim():
     """Eq. 6: at the end of the same grid, x is DDIM's last x0^, to rounding; with another kappa it is not."""
     prior, text = mixture()
     x_T = torch.randn(2, *prior.latent_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    cameras, grid, sdi = cameras_at([20.0, 150.0]), canvas.falling_grid(prior, 20), SDI()
-    *_, (last, goal, _) = canvas.ddim(prior, text, cameras, x_T, grid, sdi.scale, sdi.perp_neg)
+    cameras, grid, sdi = cameras_at([20.0, 150.0]), falling_grid(prior, 20), SDI()
+    *_, (last, goal, _) = ddim(prior, text, cameras, x_T, grid, sdi.scale, sdi.perp_neg)
     assert last == grid[-1]
     found = canvas.cached_kappa(sdi, prior, text, cameras, x_T, grid)
     torch.testing.assert_close(found, goal, rtol=0, atol=1e-10)
     assert not torch.allclose(canvas.cached_kappa(sdi, prior, text, cameras, -x_T, grid), goal, atol=1e-3)
-
-
-def test_ddim_samples_a_gaussian_exactly_in_the_limit():
-    """x0^ -> mu + (x_T / a_T - mu) / sqrt(1 + r^2) for N(mu, s^2), r = s~_T / s."""
-    prior = jobs.prior()
-    text, schedule = make_text(prior, jobs.PROMPT.text), prior.schedule
-    x_T, mu, s = torch.full((1, 3, 8, 8), 1.5, dtype=torch.float64), prior.means, 0.3
-    *_, (_, x0, _) = canvas.ddim(prior, text, cameras_at([0.0]), x_T, canvas.falling_grid(prior, 999), 1.0)
-    r = (schedule.s(torch.tensor([999])) / s).item()
-    expected = mu + (x_T / schedule.a(torch.tensor([999])).item() - mu) / (1 + r**2) ** 0.5
-    torch.testing.assert_close(x0, expected, rtol=0, atol=0.02)
-
-
-def test_the_grid_falls_from_the_last_timestep_to_a_step_above_zero():
-    prior, _ = mixture()
-    assert canvas.falling_grid(prior, 4).tolist() == [999, 749, 500, 250]
 
 
 @pytest.mark.parametrize("name", RECIPES)
