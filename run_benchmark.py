@@ -49,7 +49,7 @@ def run(arguments: list[str]) -> int:
 
 def carried_out(todo: Plan, console: Console) -> bool:
     """Do what is missing; returns whether a job crashed."""
-    from engine.executors.local import launch
+    from engine.queue import launch
 
     done = len(todo.jobs) - len(todo.missing)
     console.print(f"{len(todo.jobs)} jobs, {done} of them done, in {todo.run}", highlight=False, soft_wrap=True)
@@ -240,8 +240,9 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print(f"run_benchmark.py: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("\nStopped. Nothing is lost: the same command goes on from here.", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        said = str(stop) or "Stopped. Nothing is lost: the same command goes on from here."
+        print(f"\n{said}", file=sys.stderr)
         return 130
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 import names
 from engine import calibrate
 from engine.job import Job, Setup
-from engine.machine import commit, device_of, slots_of, version_of
+from engine.machine import commit, device_of, devices_of, slots_of, version_of
 from engine.prior import WORLD, forget, identity, variants
 from engine.recipes import budget
 from engine.recipes.base import Recipe
@@ -67,7 +67,7 @@ def plan(options: Namespace, console: Console, rows: list[Variant] | None = None
         recipes = [within(options.budget, r, console) for r in recipes]
     jobs = [Job(r, prompt, seed) for seed in options.seeds for prompt in chosen for r in recipes]
     missing = [job for job in jobs if not is_done(run, job, weights_of(job.recipe, checksum), options.overwrite)]
-    setup = Setup(prior, device=device, threads=1, together=options.together)
+    setup = Setup(prior, device=",".join(devices_of(options.device)), threads=1, together=options.together)
     configs = {job.path: config(job, prior, checksum, setup) for job in missing}
     return Plan(
         run,
@@ -75,7 +75,7 @@ def plan(options: Namespace, console: Console, rows: list[Variant] | None = None
         missing,
         configs,
         setup,
-        slots_of(options.jobs, device, -(-len(missing) // options.together), (prior, phi)),
+        slots_of(options.jobs, setup.device, -(-len(missing) // options.together), (prior, phi)),
         checksum,
     )
 

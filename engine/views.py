@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.training import Training
+from files import replaced
 from scene.cameras import Cameras, Render
 from scene.voxels import Voxels
 
@@ -47,7 +48,7 @@ def _decoded(training: Training, cameras: Cameras) -> Render:
 def write_result(folder: Path, scene: torch.nn.Module, views: Render | None) -> None:
     """scene.safetensors, and views/rgb_000.png, views/opacity_000.png, ... in 8 bits."""
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in scene.state_dict().items()}
-    save_file(state, folder / "scene.safetensors")
+    replaced(folder / "scene.safetensors", lambda aside: save_file(state, aside))
     if views is None:
         return
     (folder / "views").mkdir()

@@ -18,9 +18,9 @@ from rich.progress import track
 
 from engine import judges as scoring
 from engine import machine, plan
-from engine.executors.local import launch
 from engine.job import Job, Setup
 from engine.prior import WORLD, identity, open_prior
+from engine.queue import launch
 from engine.recipes.base import Recipe
 from engine.recipes.tables import recipe
 from engine.store import Store
@@ -154,8 +154,9 @@ def run(options: Namespace, console: Console) -> tuple[Path, dict[str, str], boo
     sampled = [job for job in missing if job.recipe.name in canvas.SAMPLES]
     for job in track(sampled, "DDIM", console=console, disable=not sampled, transient=True):
         store = Store(folder, job)
-        with store.opened(configs[job.path]):
-            canvas.sample(job, prior, store, device)
+        with store.opened(configs[job.path]) as found:
+            if found is None:
+                canvas.sample(job, prior, store, device)
     if options.name == "kappa":
         kappa.measure_missing(folder, prior, checksum, chosen, seeds, console)
     optimised = [job for job in missing if job not in sampled]

@@ -6,14 +6,15 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from engine import optimize
 from engine.optimize import Stopped
 from engine.recipes.base import Shading, Weight
 from engine.store import Store
 from engine.training import NonFinite, Training, surrogate
+from engine.views import evaluate
 from methods import NFSD, SDI, SDS, SJC, Method
 from methods.base import Guidance
 from priors.analytic import MixturePrior
+from scene.nerf import NeRF
 from scene.voxels import VoxelConfig
 from tests.engine import jobs
 
@@ -83,9 +84,9 @@ def test_optimisation_follows_the_prior(tmp_path):
     job = replace(job, recipe=replace(job.recipe, guidance_weight=0.1, regularisers=()))
     jobs.do(tmp_path, job)
     training = Training(job, jobs.prior(), "cpu")
-    before = optimize.evaluate(training).rgb.mean((0, 2, 3))
+    before = evaluate(training).rgb.mean((0, 2, 3))
     training.scene.load_state_dict(scene_of(tmp_path, job))
-    after = optimize.evaluate(training).rgb.mean((0, 2, 3))
+    after = evaluate(training).rgb.mean((0, 2, 3))
     assert after[0] - after[1:].max() > before[0] - before[1:].max() + 0.1
 
 
@@ -135,9 +136,9 @@ def test_a_scene_of_latents_is_trained_without_an_encoder_and_seen_through_the_d
         "shading": Shading(),
     }
     training = Training(jobs.job(SJC(scale=1.0), **settings), prior, "cpu")
-    first = optimize.evaluate(training)
+    first = evaluate(training)
     logs = [training.advance() for _ in range(30)]
-    last = optimize.evaluate(training)
+    last = evaluate(training)
     assert last.rgb.shape == (3, 3, 16, 16)
     assert last.opacity.shape == last.depth.shape == (3, 1, 16, 16)
     errors = [(r.rgb - (colour[:, :3, :1, :1] / 2 + 0.5)).abs().mean() for r in (first, last)]
@@ -185,7 +186,7 @@ def test_too_little_memory_is_a_status(tmp_path, monkeypatch):
     def greedy(*_, **__):
         return torch.empty(2**50)
 
-    monkeypatch.setattr(optimize.NeRF, "render", greedy)
+    monkeypatch.setattr(NeRF, "render", greedy)
     record = jobs.do(tmp_path, jobs.job())
     assert record["status"] == "out-of-memory"
     assert "memory" in record["cause"]
@@ -195,7 +196,7 @@ def test_other_errors_are_not_swallowed(tmp_path, monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(optimize.NeRF, "render", broken)
+    monkeypatch.setattr(NeRF, "render", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         jobs.do(tmp_path, jobs.job())
     assert Store(tmp_path, jobs.job()).record() is None

@@ -15,8 +15,9 @@ from rich.console import Console
 
 from engine import worker
 from engine.executors import local as launching
-from engine.executors.local import launch
+from engine.executors.base import Fatal, Started
 from engine.job import Setup
+from engine.queue import launch
 from engine.store import Store
 from engine.worker import is_full
 from errors import UserError
@@ -112,8 +113,7 @@ def test_ctrl_c_writes_checkpoints_and_leaves_no_process(tmp_path, setup, monkey
     rare = replace(setup, checkpoint_seconds=1e6)
 
     def interrupt():
-        until(work.exists)
-        time.sleep(2)
+        until((work / "log.jsonl").exists)  # so that the job has begun, and not a step is saved yet
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
@@ -148,9 +148,10 @@ def test_a_full_disk_is_one_sentence(tmp_path, setup, monkeypatch):
     job = jobs.job()
     here.send([(job, {"key": "k"})])
     worker.main(there, tmp_path, setup)
-    kind, _, sentence = here.recv()
-    assert kind == "fatal"
-    assert "is full: free some space and run the same command again" in sentence
+    started, event = here.recv(), here.recv()
+    assert isinstance(started, Started)
+    assert isinstance(event, Fatal)
+    assert "is full: free some space and run the same command again" in event.sentence
     assert is_full(OSError(28, "No space left on device"))
     assert not is_full(OSError(2, "No such file"))
 
