@@ -14,10 +14,12 @@ import json
 import os
 import shutil
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -160,19 +162,34 @@ class Store:
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any] | None = None) -> None:
-    """A safetensors file, with a dict of facts as JSON in its header."""
+    """A safetensors file, with a dict of facts as JSON in its header, and a sum by which damage is known."""
     owned = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    replaced(path, lambda aside: save_file(owned, aside, metadata={"facts": json.dumps(facts or {})}))
+    said = json.dumps(facts or {})
+    header = {"facts": said, "crc32": checked_sum(owned, said)}
+    replaced(path, lambda aside: save_file(owned, aside, metadata=header))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Raises UserError where the file is damaged."""
+    """Raises UserError where the file is damaged, be it by a bit."""
     try:
         with safe_open(path, "pt") as file:
-            facts = json.loads((file.metadata() or {}).get("facts", "{}"))
-            return {name: file.get_tensor(name).clone() for name in file.keys()}, facts  # noqa: SIM118
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        said = header.get("facts", "{}")
+        if header.get("crc32", "") != checked_sum(tensors, said):
+            raise damaged(path)
+        return tensors, json.loads(said)
     except (OSError, ValueError, SafetensorError) as error:
         raise damaged(path) from error
+
+
+def checked_sum(tensors: dict[str, Tensor], facts: str) -> str:
+    """CRC-32 of names, contents and facts: a gigabyte takes a second."""
+    total = zlib.crc32(facts.encode())
+    for name, tensor in sorted(tensors.items()):
+        total = zlib.crc32(name.encode(), total)
+        total = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, total)
+    return f"{total:08x}"
 
 
 def damaged(path: Path) -> UserError:

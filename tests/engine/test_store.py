@@ -82,7 +82,7 @@ def test_log_lines_after_the_checkpoint_are_forgotten_and_torn_ones_too(store):
 def test_a_damaged_folder_is_one_sentence(store, content):
     store.final.mkdir(parents=True)
     (store.final / "record.json").write_text(content)
-    with pytest.raises(UserError, match="(cannot be read|is no JSON object): delete"):
+    with pytest.raises(UserError, match=r"(cannot be read|is no JSON object): delete"):
         store.record()
 
 
