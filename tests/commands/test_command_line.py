@@ -35,13 +35,13 @@ def said(capsys, arguments):
 )
 def test_help_and_list_import_nothing_heavy(arguments):
     script = (
-        "import sys, time\n"
+        "import sys\n"
         "import run_benchmark\n"
         "try: run_benchmark.main(sys.argv[1:])\n"
         "except SystemExit as end: assert not end.code\n"
         "heavy = {'torch', 'numpy', 'diffusers', 'transformers', 'pandas', 'matplotlib', 'PIL', 'safetensors'}\n"
         "assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()\n"
-        "assert time.process_time() < 0.5, time.process_time()\n"
+        "assert len(sys.modules) < 600, len(sys.modules)\n"  # torch alone brings 1000; a time would be the machine's
     )
     result = subprocess.run(
         [sys.executable, "-c", script, *arguments], cwd=ROOT, capture_output=True, text=True, check=False

@@ -1,5 +1,7 @@
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -99,14 +101,91 @@ def test_a_damaged_checkpoint_is_one_sentence(store):
             store.load_checkpoint()
 
 
-def test_a_folder_is_held_by_one_process(store):
-    import subprocess
-    import sys
-    import time
+HOLD = """
+import fcntl, sys
+lock = open(sys.argv[1], "w")
+try:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    print("busy", flush=True)
+fcntl.flock(lock, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.readline()
+"""
 
-    script = f"import fcntl; f = open({str(store.work / 'lock')!r}, 'w'); fcntl.flock(f, fcntl.LOCK_EX); print('held')"
+
+def other_process(store):
+    command = [sys.executable, "-c", HOLD, str(store.work / "lock")]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_folder_is_held_by_one_process(store):
     with store.opened({"key": "k"}):
-        other = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-        time.sleep(0.5)
-        assert other.poll() is None  # it waits
-    assert other.communicate(timeout=10)[0] == "held\n"
+        other = other_process(store)
+        assert other.stdout.readline() == "busy\n"
+    assert other.communicate("\n", timeout=60)[0] == "held\n"
+
+
+def test_who_waits_for_a_folder_is_asked_each_time_and_may_leave(store):
+    store.work.mkdir(parents=True)
+    other, times = other_process(store), []
+    assert other.stdout.readline() == "held\n"
+
+    def wait():
+        times.append(1)
+        if len(times) == 3:
+            other.communicate("\n", timeout=60)
+
+    with store.opened({"key": "k"}, wait) as found:
+        assert found is None
+    assert len(times) == 3
+
+    def leave():
+        raise InterruptedError
+
+    with store.opened({"key": "k"}), pytest.raises(InterruptedError), Store.opened(store, {"key": "k"}, leave):
+        pass
+
+
+def test_a_job_that_another_finished_meanwhile_is_given_with_its_record(store):
+    with store.opened({"key": "k"}):
+        store.finish({"status": "finished"})
+    with store.opened({"key": "k"}) as found:
+        assert found == {"status": "finished"}
+    assert not store.work.exists()
+    assert store.record() == found
+    with store.opened({"key": "another"}) as found:
+        assert found is None
+
+
+@pytest.mark.parametrize("status", ["crashed", None])
+def test_a_job_that_crashed_or_is_damaged_is_done_again(store, status):
+    with store.opened({"key": "k"}):
+        store.finish({"status": "crashed"})
+    if status is None:
+        (store.final / "record.json").write_text("{")
+    with store.opened({"key": "k"}) as found:
+        assert found is None
+        store.finish({"status": "finished"})
+    assert store.record() == {"status": "finished"}
+
+
+@pytest.mark.parametrize("line", [b"\xff\xfe", b"5", b"[1]", b'{"step": null}', b'{"step": "x"}', b"", b'{"step"'])
+def test_a_damaged_log_costs_its_lines(store, line):
+    with store.opened({"key": "k"}):
+        (store.work / "log.jsonl").write_bytes(b'{"step": 0}\n' + line + b'\n{"step": 1}\n{"step": 7}\n')
+        store.keep_log(3)
+        assert (store.work / "log.jsonl").read_text() == '{"step": 0}\n{"step": 1}\n'
+
+
+def test_a_result_that_could_not_be_written_whole_is_written_again(store):
+    def full(folder):
+        (folder / "views").mkdir()
+        raise OSError(28, "No space left on device")
+
+    with store.opened({"key": "k"}):
+        with pytest.raises(OSError, match="No space"):
+            store.finish({"status": "finished"}, full)
+        assert store.record() is None
+        store.finish({"status": "finished"}, lambda folder: (folder / "views").mkdir())
+    assert store.record() == {"status": "finished"}
