@@ -19,9 +19,9 @@ from typing import Any
 import torch
 
 from engine import optimize
+from engine import prior as priors
 from engine.executors.base import Ended, Event, Fatal, Started, Step, Work
 from engine.job import Setup
-from engine.prior import open_prior
 from engine.store import Store
 from engine.together import Scene, Seat, Together
 from errors import RuleError, UserError, cause, first_line, is_out_of_memory
@@ -113,7 +113,9 @@ def do(work: Work, run: Path, setup: Setup, line: optimize.Watcher, scene: Scene
                 return found
             line.send(Started(job.path))
             try:
-                prior = Seat(open_prior(setup.prior, setup.device, job.recipe.half), scene)  # opened the first time
+                prior = Seat(
+                    priors.open_prior(setup.prior, setup.device, job.recipe.half), scene
+                )  # opened the first time
                 return optimize.run(job, prior, store, setup, line, scene.clock)
             except (optimize.Stopped, UserError):
                 raise

@@ -11,7 +11,7 @@ from rich.console import Console
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from engine import queue, worker
+from engine import queue
 from engine.executors import EXECUTORS, executor_of
 from engine.executors.base import Ended, Fatal, Lost, Said, Started, Step
 from engine.optimize import Stopped
@@ -33,7 +33,7 @@ def start(run, which, executor, slots=1, together=1):
 @pytest.fixture
 def here(monkeypatch):
     """The executor of this process, with a Gaussian for a prior."""
-    monkeypatch.setattr(worker, "open_prior", lambda *_: jobs.prior())
+    monkeypatch.setattr("engine.prior.open_prior", lambda *_: jobs.prior())
     return Here()
 
 
@@ -284,7 +284,7 @@ def test_too_little_memory_to_open_the_prior_is_the_jobs(tmp_path, monkeypatch, 
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     (job,) = seeds(1)
-    monkeypatch.setattr(worker, "open_prior", full)
+    monkeypatch.setattr("engine.prior.open_prior", full)
     records, _ = start(tmp_path, [job], here)
     assert records[job.path] == {"status": "out-of-memory", "cause": "CUDA out of memory"}
 

@@ -241,7 +241,7 @@ def test_together_each_scene_is_to_the_bit_what_it_is_alone(tmp_path, monkeypatc
 
 def test_two_commands_with_their_jobs_in_another_order_do_not_wait_for_each_other(tmp_path, monkeypatch):
     """Each has begun what the other wants next: whoever waits for a folder lets its own other scene go on."""
-    monkeypatch.setattr(worker, "open_prior", lambda *_: jobs.prior())
+    monkeypatch.setattr("engine.prior.open_prior", lambda *_: jobs.prior())
     a, b = jobs.job(seed=0, steps=40), jobs.job(seed=1, steps=40)
     done = []
 
