@@ -136,22 +136,10 @@ class Queue:
         self.bars.end(job.path, record)
 
     def _recorded(self, job: Job, lost: Lost) -> dict[str, Any]:
-        """The record of a job whose place is gone. Its checkpoint stays for the next try. Where another command has the
-        job by now, the record is that command's to write."""
+        """The record of a job whose place is gone. What crashed keeps its checkpoint for the next try."""
         seconds = time.monotonic() - self.since[job.path]
         record = {"status": lost.status, "cause": lost.cause, "seconds": seconds}
-
-        def leave() -> None:
-            raise BlockingIOError
-
-        try:
-            store = Store(self.run, job)
-            with store.opened(self.configs[job.path], leave) as found:
-                if found is None:
-                    store.finish(record)
-        except BlockingIOError:
-            return record
-        return found or record
+        return Store(self.run, job).give_up(self.configs[job.path], record)
 
     def _stopped(self) -> bool:
         """Whether every job came to write its checkpoint."""

@@ -138,6 +138,21 @@ class Store:
         if record["status"] in FINAL:
             self._clear()
 
+    def give_up(self, config: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
+        """Put a record in place for a job that came to no end of its own; returns the job's record. Where another
+        command has the job by now, or the folder cannot be written to, nothing is, and the job counts as not done."""
+
+        def leave() -> None:
+            raise BlockingIOError
+
+        try:
+            with self.opened(config, leave) as found:
+                if found is None:
+                    self.finish(record)
+            return found or record
+        except OSError:
+            return record
+
     def discard(self) -> None:
         """Remove the finished folder, if there is one: aside first, so that it is never half there."""
         if self.final.exists():

@@ -83,11 +83,11 @@ def _work(line: Line, run: Path, setup: Setup) -> None:
     begin()
     while scenes.live:
         for scene in scenes.round():
-            work, record = works.pop(scene.name), scene.result
-            if scene.error is not None and is_out_of_memory(scene.error):
-                record = _failed(work, run, scene.error)
-            elif scene.error is not None:
-                fatal, line.cut = scene.error, True  # the others write their checkpoints first
+            (job, config), record, error = works.pop(scene.name), scene.result, scene.error
+            if isinstance(error, UserError) or (error is not None and is_full(error)):
+                fatal, line.cut = error, True  # the others write their checkpoints first
+            elif error is not None:  # it did not even begin
+                record = Store(run, job).give_up(config, record_of(error))
             if record is not None:
                 line.send(Ended(scene.name, record))
                 if not line.cut:
@@ -135,18 +135,6 @@ def record_of(error: BaseException) -> dict[str, Any]:
         return {"status": "out-of-memory", "cause": first_line(error)}
     said = str(error) if isinstance(error, RuleError) else cause(error)
     return {"status": "crashed", "cause": said, "traceback": "".join(traceback.format_exception(error))}
-
-
-def _failed(work: Work, run: Path, error: BaseException) -> dict[str, Any]:
-    """The record, put into its folder, of a job that had too little memory even to begin."""
-    job, config = work
-    store = Store(run, job)
-    with store.opened(config) as found:
-        if found is not None:
-            return found
-        record = record_of(error)
-        store.finish(record)
-    return record
 
 
 def is_full(error: BaseException) -> bool:

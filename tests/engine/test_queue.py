@@ -11,7 +11,7 @@ from rich.console import Console
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from engine import queue
+from engine import queue, worker
 from engine.executors import EXECUTORS, executor_of
 from engine.executors.base import Ended, Fatal, Lost, Said, Started, Step
 from engine.optimize import Stopped
@@ -59,6 +59,8 @@ class Told:
 
     def stop(self):
         self.stops += 1
+        if self.whole is None and self.stops == 1:
+            raise KeyboardInterrupt  # again
         return self.whole
 
 
@@ -151,13 +153,34 @@ def test_what_no_job_can_go_on_without_ends_all(tmp_path):
     assert told.stops
 
 
-@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("whole", [True, False, None])
 def test_ctrl_c_says_whether_anything_was_lost(tmp_path, whole):
     told = Told([KeyboardInterrupt()], whole=whole)
     with pytest.raises(KeyboardInterrupt) as stop:
         start(tmp_path, seeds(2), told)
     assert told.stops
     assert str(stop.value) == ("" if whole else queue.CUT_SHORT)
+
+
+def test_a_folder_that_cannot_be_made_costs_its_job_alone(tmp_path, monkeypatch):
+    """Something lies where the folder is to be: for a process that does jobs, and for this one that records a loss."""
+    blocked, other = jobs.job(replace(jobs.recipe().method, scale=3.0)), jobs.job(seed=1)
+    blocked = replace(blocked, recipe=replace(blocked.recipe, name="blocked"))
+    (tmp_path / ".unfinished").mkdir()
+    (tmp_path / ".unfinished/blocked").write_text("in the way")
+    records, _ = start(tmp_path, [blocked], Told([Lost(0, "it was killed")]))
+    assert records[blocked.path]["cause"] == "it was killed"
+    monkeypatch.setattr(worker.signal, "signal", lambda *_: None)
+    monkeypatch.setattr("engine.prior.open_prior", lambda *_: jobs.prior())
+    mine, theirs = multiprocessing.Pipe()
+    for works in ([(blocked, {"key": "a"})], [(other, {"key": "b"})], []):
+        mine.send(works)
+    worker.main(theirs, tmp_path, jobs.SETUP)
+    news = []
+    while mine.poll():
+        news.append(mine.recv())
+    assert [e.record["status"] for e in news if isinstance(e, Ended)] == ["crashed", "finished"]
+    assert not [e for e in news if isinstance(e, Fatal)]
 
 
 def test_what_is_said_of_a_job_is_text(tmp_path):

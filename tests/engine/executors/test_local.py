@@ -243,6 +243,14 @@ def test_how_a_process_ended_is_told(begun, code, status, cause):
     assert executor.stop()
 
 
+def test_stopping_tells_whether_all_ended_by_themselves(begun, monkeypatch):
+    monkeypatch.setattr(Begun, "is_alive", lambda process: process.setup.device == "cuda:1")
+    assert begun("cuda:0", 2).stop()
+    executor = begun("cuda", 2)
+    assert not executor.stop()
+    assert executor.stop()  # there is nobody left
+
+
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA error: out of memory")])
 def test_a_process_with_too_little_memory_to_begin_says_so_by_its_code(tmp_path, setup, monkeypatch, error):
     def full(*_, **__):
