@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.recipes.base import Recipe
+from engine.recipes.outside import source_of
 from prompts import Prompt
 
 
@@ -32,8 +33,9 @@ class Job:
         return json.loads(json.dumps({"recipe": recipe, "prompt": self.prompt.text, "seed": self.seed}))
 
     def key(self, prior: str) -> str:
-        """Twelve hex digits of the settings and the prior's checksum: equal keys, equal results."""
-        text = json.dumps([self.settings, prior], sort_keys=True)
+        """Twelve hex digits of the settings, what the rule's code says, and the prior's checksum: equal keys, equal
+        results."""
+        text = json.dumps([self.settings, source_of(self.recipe.method), prior], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -40,7 +40,8 @@ def write(folder, body="return Guidance(self.scale * views.x0)", text=RULE, name
 
 
 def pull(rule):
-    return rule.gradient(views_of(torch.ones(1, 3, 8, 8), text()), jobs.prior(), None)
+    prior = jobs.prior()
+    return rule.gradient(views_of(torch.ones(1, 3, 8, 8), text()), prior, rule.start(prior))
 
 
 def text():
@@ -121,7 +122,10 @@ def test_state_that_cannot_be_saved_is_refused(tmp_path):
 
 def test_a_rule_that_needs_no_base_class(tmp_path):
     rule = load(write(tmp_path, text=RULE.replace("(Method)", "")))
-    assert (rule.negative, rule.start(None), rule.learn(None, None, None)) == ("", None, {})
+    prior = jobs.prior()
+    state = rule.start(prior)
+    learnt = rule.learn(views_of(torch.ones(1, 3, 8, 8), text()), prior, state)
+    assert (rule.negative, state.state, learnt) == ("", None, {})
     assert pull(rule).latent.shape == (1, 3, 8, 8)
 
 
