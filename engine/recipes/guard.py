@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from types import FrameType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -180,12 +181,12 @@ def code() -> dict[str, tuple[Any, dict[str, Any]]]:
 
 
 _UNTOLD = {"__warningregistry__", "__annotations__", "__builtins__", "__annotate_func__", "__annotations_cache__"}
-_UNTOLD |= {"_abc_impl", "__abstractmethods__", "__dict__", "__weakref__", "__doc__"}
+_UNTOLD |= {"Storage", "_abc_impl", "__abstractmethods__", "__dict__", "__weakref__", "__doc__"}
 
 
 def _members(place: Any, all_of_it: bool) -> dict[str, Any]:
-    """Of a library, functions and classes alone: what else it keeps, it may change itself."""
-    kinds = (FunctionType, type, staticmethod, classmethod, property, type(len), type(torch.relu))
+    """Of a library, functions and classes alone: what else it keeps, it may change itself, and torch its Storage."""
+    kinds = (FunctionType, type, staticmethod, classmethod, property, type(len), np.ufunc)
     found = dict(vars(place))
     return {k: v for k, v in found.items() if k not in _UNTOLD and (all_of_it or isinstance(v, kinds))}
 
@@ -220,12 +221,12 @@ class Watch(TorchFunctionMode):
             given = (*args[:1], kwargs.get("out"))
             for tensor in (v for a in given for v in (a if isinstance(a, list | tuple) else [a])):
                 if isinstance(tensor, Tensor) and (place := _place(tensor)) in self.watched:
-                    self.lines[place] = here(self.files)
+                    self.lines[place] = self.lines[id(tensor)] = here(self.files)
         return func(*args, **kwargs)
 
     def line(self, tensor: Tensor) -> str:
         """FILE:LINE, or nothing."""
-        return self.lines.get(_place(tensor), "")
+        return self.lines.get(id(tensor)) or self.lines.get(_place(tensor), "")
 
 
 def _place(tensor: Tensor) -> int:

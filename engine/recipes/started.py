@@ -24,7 +24,12 @@ from state import flatten, unflatten
 EVERY = 25  # calls of `gradient` between two looks at the parts that change no count; each takes 0.02 s
 IMPORTED: dict[str, tuple[dict[str, Any], str | None]] = {}  # of a rule's module: flags it set, code it changed
 # how changes that pass by torch's counts are written
-HINTS = {"hook": r"\bregister_", "training": r"\.(train|eval)\(", "requires_grad": r"requires_grad"}
+HINTS = {
+    "requires_grad": r"requires_grad",
+    "hook": r"\bregister_|hooks",
+    "training": r"\.(train|eval)\(",
+    "sys.modules": r"\bmodules\b|\breload\(",
+}
 PAST_THE_COUNTS = r"\.data\b|\.numpy\(|\.set_\(|from_dlpack"
 
 
@@ -148,16 +153,14 @@ class Started:
 
     def _searched(self, what: str) -> str:
         """FILE:LINE where the rule's files seem to change an attribute."""
-        hint = next((pattern for word, pattern in HINTS.items() if word in what), None)
-        if what == PAST_THE_COUNTS:
-            hint = what
-        elif hint is None:
-            name = re.escape(re.split(r"[ .]", what.split(" of ")[0])[-1])
-            hint = rf"\.{name}\b(\[.*\])?\s*[^\w\s=(]*=(?!=)|(setattr|patch).*\b{name}\b"
-        for path, text in self.files.paths.items():
-            for number, line in enumerate(text.splitlines(), 1):
-                if re.search(hint, line):
-                    return f"{path}:{number}"
+        name = re.escape(re.split(r"[ .]", what.split(" of ")[0])[-1])
+        exact = rf"\.{name}\b(\[.*\])?\s*[^\w\s=(]*=(?!=)|(setattr|patch|register_).*\b{name}\b"
+        hint = next((pattern for word, pattern in HINTS.items() if word in what), exact)
+        for pattern in (PAST_THE_COUNTS,) if what == PAST_THE_COUNTS else (hint, rf"\.{name}\b"):
+            for path, text in self.files.paths.items():
+                for number, line in enumerate(text.splitlines(), 1):
+                    if re.search(pattern, line):
+                        return f"{path}:{number}"
         return ""
 
 
