@@ -106,6 +106,7 @@ class Started:
         tensor = self.guard.tensors.get(what.removeprefix("requires_grad of "))
         line = watch.line(tensor) if watch and tensor is not None else ""
         line = line or self._searched(what) or (self._searched(PAST_THE_COUNTS) if past else "") or self._def(name)
+        what = what.replace("prior._prior", "prior")  # of scenes side by side, each has a seat before the shared one
         raise RuleError(f"{line}: {self.name}.{name} changed {what}, which {_whose(what)}: {_MEND}")
 
     def state_dict(self) -> dict[str, Any]:
