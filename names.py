@@ -38,7 +38,6 @@ ABLATIONS = {
     "ism-to-sdi": "ISM to SDI in four changes (fig. 14)",
     "diversity": "how far the seeds of a rule lie apart (appendix C)",
 }
-COMPARISONS = ("published",)
 RANDOM, EXACT = "random:sd21", "exact"
 PRIORS = {
     "PATH": "any folder in Stable Diffusion's format (1.5, 2.1, the world's)",

@@ -23,11 +23,13 @@ from commands.options import (
 from engine.rehearsal import rehearsed
 from errors import UserError
 from prompts import load, select
+from say import say
 
 if TYPE_CHECKING:
     from engine.judges import Judges
     from engine.plan import Plan
-    from eval.score import Truth
+    from eval.score import Scored
+    from eval.truth import Truth
 
 
 def run(arguments: list[str]) -> int:
@@ -43,7 +45,7 @@ def run(arguments: list[str]) -> int:
     if judges.clip is None:
         console.print(scoring.UNSCORED, highlight=False, soft_wrap=True)
     else:
-        score_and_report(todo.run, options.suite, judges, options.device, console)
+        crashed |= not score_and_report(todo.run, options.suite, judges, options.device, console)
     return int(crashed)
 
 
@@ -64,14 +66,15 @@ def sweep(arguments: list[str]) -> int:
     from engine.studies import sweep as sweeping
     from reports import load, terminal
     from reports import sweep as outcome
+    from reports.columns import selectable
 
     sweeping.complete(options)
     plan.check_names(options)
-    names.known("metric", options.select, outcome.metrics(options.suite))
-    judges, console = scoring.required(scoring.judges_of(options.suite, options.clip, options.clip2)), Console()
+    judges, console = scoring.judges_of(options.suite, options.clip, options.clip2), Console()
+    names.known("metric", options.select, selectable(scoring.needs_of(options.suite, scoring.required(judges))))
     todo = plan.plan(options, console, sweeping.rows(options))
     crashed = carried_out(todo, console)
-    score_missing(todo.run, options.suite, judges, options.device, console)
+    _, scored = score_missing(todo.run, options.suite, judges, options.device, console)
     frames = outcome.only(load(todo.run), {job.path.parts for job in todo.jobs})
     for line in terminal.troubles(frames):
         console.print(line, style="yellow", highlight=False, markup=False)
@@ -80,7 +83,7 @@ def sweep(arguments: list[str]) -> int:
     outcome.show(found, options.select, console)
     for name in ("sweep.md", "sweep.csv", "best.json"):
         console.print(str(todo.run / name), highlight=False, soft_wrap=True)
-    return int(crashed)
+    return int(crashed or bool(scored.bad))
 
 
 def score(arguments: list[str]) -> int:
@@ -89,18 +92,19 @@ def score(arguments: list[str]) -> int:
 
     suite = scoring.suite_of(options.run, options.suite)
     judges = scoring.judges_of(suite, options.clip, options.clip2)
-    score_and_report(options.run, suite, judges, options.device, Console())
-    return 0
+    return int(not score_and_report(options.run, suite, judges, options.device, Console()))
 
 
-def score_and_report(run: Path, suite: str, judges: Judges, device: str, console: Console) -> None:
-    """Score what is not scored yet, then write and print the tables."""
-    truth, new = score_missing(run, suite, judges, device, console)
-    report(run, console, truth, new)
+def score_and_report(run: Path, suite: str, judges: Judges, device: str, console: Console) -> bool:
+    """Score what is not scored yet, then write and print the tables; returns whether all could be scored."""
+    truth, scored = score_missing(run, suite, judges, device, console)
+    report(run, console, truth, bool(scored.fresh))
+    return not scored.bad
 
 
-def score_missing(run: Path, suite: str, judges: Judges, device: str, console: Console) -> tuple[Truth | None, bool]:
-    """Score what is not scored yet, and draw each job's views; returns the true views, and whether there was any."""
+def score_missing(run: Path, suite: str, judges: Judges, device: str, console: Console) -> tuple[Truth | None, Scored]:
+    """Score what is not scored yet, draw each job's views, and say what could not be scored; returns the true views,
+    and what was scored."""
     from engine import judges as scoring
     from eval import views
     from eval.score import score_run
@@ -111,11 +115,13 @@ def score_missing(run: Path, suite: str, judges: Judges, device: str, console: C
     for line in scoring.remarks(judges, scorer):
         console.print(line, style="yellow", highlight=False, soft_wrap=True)
     with console.status("Scoring") as status:
-        fresh = score_run(run, scorer, lambda job, _: status.update(f"Scored {job.relative_to(run)}"))
-        for job in filter(views.has_pictures, fresh):
+        scored = score_run(run, scorer, lambda job, _: status.update(f"Scored {job.relative_to(run)}"))
+        for job in filter(views.has_pictures, scored.fresh):
             contact_sheet(job)
             turntable(job)
-    return truth, bool(fresh)
+    for reason in scored.bad.values():
+        say(console, reason, "red")
+    return truth, scored
 
 
 def report(run: Path, console: Console, truth: Truth | None, new: bool) -> None:
@@ -139,7 +145,7 @@ def table(arguments: list[str]) -> int:
     options = table_parser().parse_args(arguments)
     run = options.run
     if options.compare is not None:
-        names.known("comparison", options.compare, names.COMPARISONS)
+        names.known("comparison", options.compare, ("published",))
         from reports import compare
 
         compare.report(run, list(names.RECIPES), Console())

@@ -26,7 +26,7 @@ from files import ROOT
 from prompts import load
 
 MODELS = ("tiny-sd", "tiny-clip", "tiny-clip-2", "tiny-reward")  # of the world's suite, shipped
-PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "peft", "safetensors", "torchmetrics", "requests")
+PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "peft", "safetensors", "requests")
 CARD = "A6000"  # what the published costs are of
 JOB_BYTES = 70e6  # kept of a job: 50 MB of hash grid in single precision, 50 PNG of 512 x 512
 TIGHT = 0.9  # of a GPU's memory: what needs more may not fit beside the display and the allocator's gaps

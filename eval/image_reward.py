@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from errors import UserError, first_line
 from eval import published_reward as published
 from eval.encoders import BATCH, checksum, eight_bits, half
+from eval.metric import Metric
 from files import read_json
 
 PARTS = ("config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json")
@@ -133,3 +134,9 @@ def head(widths: list[int], dropout: list[float]) -> nn.Sequential:
         layers.append(nn.Linear(inputs, outputs))
         layers += [nn.Dropout(dropout[k])] if k < len(dropout) else []
     return nn.Sequential(*layers)
+
+
+IMAGE_REWARD = Metric(
+    "image_reward", "ImageReward", "", "up", 2, 0.2, needs=("reward",), group="paper",
+    function=lambda seen: seen.judges["reward"].score(seen.rgb, seen.prompt),
+)  # fmt: skip

@@ -1,5 +1,6 @@
 """CLIPs of open_clip: what is said without library or weights, and, where it is installed, a small one's features."""
 
+import dataclasses
 import json
 import sys
 from importlib.util import find_spec
@@ -12,6 +13,7 @@ from engine import judges as scoring
 from errors import UserError
 from eval import open_clip as ours
 from eval.encoders import Encoder
+from prompts import load
 from tests.eval.clip import write_clip
 
 here = pytest.mark.skipif(find_spec("open_clip") is None, reason="open_clip is an extra")
@@ -68,9 +70,15 @@ def test_a_folder_as_the_second_encoder_scores_too(tmp_path):
     judges = scoring.judges_of("world", None, str(folder))
     assert judges.second == folder
     scorer = scoring.scorer_of("world", judges, None)
-    assert isinstance(scorer.second, Encoder)
-    assert scorer.scores
-    assert not scoring.scorer_of("world", scoring.judges_of("world"), None).scores
+    assert isinstance(scorer.judges["clip2"], Encoder)
+    assert scorer.asked == {"asked"}
+    assert not scoring.scorer_of("world", scoring.judges_of("world"), None).asked
+
+
+def test_the_worlds_own_second_encoder_can_be_asked_for(tmp_path):
+    judges = scoring.judges_of("world", None, str(scoring.WORLD_CLIP_2))
+    assert judges == dataclasses.replace(scoring.judges_of("world"), asked=True)
+    assert "clip_score_2" in scoring.scorer_of("world", judges, None).stamps(load("world")[0].id, "pictures", True)
 
 
 @here
