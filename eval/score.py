@@ -7,6 +7,7 @@ as its background, so that a table over all jobs can be made of the same files; 
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import math
@@ -21,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import files
-from errors import UserError
+from errors import UserError, first_line
 from eval import metrics, views
 from eval.divergence import DIVERGED, classify
 from eval.encoders import HALVED
@@ -130,8 +131,7 @@ def score_run(run: Path, scorer: Scorer, each: Callable[[Path, bool], None] | No
             new = score_job(folder, scorer)
         except UserError as error:
             bad[folder] = str(error)
-            for name in (SCORES, STAMPS):
-                (folder / name).unlink(missing_ok=True)
+            _forget(folder)
             continue
         fresh += [folder] if new else []
         if each:
@@ -177,10 +177,12 @@ def write(folder: Path, scores: Scores) -> None:
     n = len(next(iter(scores.columns.values())))
     for v in range(n):
         table.writerow([v, _number(360 * v / n), *(_number(column[v]) for column in scores.columns.values())])
-    path = files.write_text(folder / SCORES, stream.getvalue())
-    files.write_json(
-        folder / STAMPS, {"about": scores.about, "stamps": scores.stamps, "scores": files.sha256(path)[:16]}
-    )
+    try:
+        path = files.write_text(folder / SCORES, stream.getvalue())
+        told = {"about": scores.about, "stamps": scores.stamps, "scores": files.sha256(path)[:16]}
+        files.write_json(folder / STAMPS, told)
+    except OSError as error:
+        raise UserError(f"The scores of {folder} cannot be written: {first_line(error)}.") from error
 
 
 def scores_of(folder: Path) -> Scores:
@@ -195,6 +197,13 @@ def scores_of(folder: Path) -> Scores:
         return Scores(columns, told["stamps"], told["about"])
     except (UserError, OSError, ValueError, KeyError, TypeError):
         return Scores({}, {}, {})
+
+
+def _forget(folder: Path) -> None:
+    """Scores that are of other pictures than those there, or nobody knows of what."""
+    with contextlib.suppress(OSError):  # a folder that cannot be written to keeps what it has
+        for name in (SCORES, STAMPS):
+            (folder / name).unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> dict[str, Any]:

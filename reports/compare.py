@@ -26,7 +26,7 @@ from files import write_text
 from reports import TEXTS, Frames, load
 from reports.columns import Column, paper
 from reports.compare_forms import latex, markdown, show
-from reports.tables import PUBLISHED, in_order, published, row_of, setting
+from reports.tables import PUBLISHED, in_order, mixed, published, row_of, setting
 
 TABLES = {"1": PUBLISHED, "2": PUBLISHED.with_name("table2.csv")}
 ROWS = {  # our rule: its row in the paper
@@ -117,7 +117,7 @@ def notes(frames: Frames, compared: pd.DataFrame) -> list[str]:
     if not len(devices) or not all(GPU in device for device in devices):
         here = ", ".join(sorted(devices)) or "not known"
         lines.append(f"Time and memory are of other hardware: ours {here}, the paper's an RTX {GPU}.")
-    return [*lines, SPREAD]
+    return [*lines, *mixed(frames.jobs), SPREAD]
 
 
 def departures(frames: Frames, both: pd.DataFrame) -> list[str]:

@@ -159,7 +159,7 @@ def blocks(table: pd.DataFrame, paper: pd.DataFrame) -> Iterable[tuple[str, pd.D
 
 def remarks(frames: Frames, table: pd.DataFrame) -> list[str]:
     """A sentence for each reason why rows may not be compared, or numbers are not there."""
-    return [said for said in (_left_out(frames, table), *_mixed(frames.jobs), _memory(frames.jobs)) if said]
+    return [said for said in (_left_out(frames, table), *mixed(frames.jobs), _memory(frames.jobs)) if said]
 
 
 def _left_out(frames: Frames, table: pd.DataFrame) -> str:
@@ -180,7 +180,7 @@ def _left_out(frames: Frames, table: pd.DataFrame) -> str:
     return f"{none}Rows are over unlike jobs, and not to be compared: {counts}."
 
 
-def _mixed(jobs: pd.DataFrame) -> list[str]:
+def mixed(jobs: pd.DataFrame) -> list[str]:
     """In what jobs that stand in one table differ besides their methods."""
     said = []
     for name, what in (("commit", "commits"), ("device", "devices"), ("prior", "priors")):

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+import files
 from errors import UserError
 from eval import metrics
 from eval.divergence import classify
@@ -356,3 +357,14 @@ def test_cost_in_the_tables_units():
     record = {"seconds": 90.0, "nfe": 2100, "network_rows": 4200, "peak_bytes": 3_500_000_000}
     assert cost(record) == {"time_min": 1.5, "nfe": 2100, "network_rows": 4200, "memory_gb": 3.5}
     assert all(value != value for value in cost({}).values())
+
+
+def test_a_folder_that_cannot_be_written_to_is_a_sentence(tmp_path, scorer, monkeypatch):
+    job = write_job(tmp_path, "sdi", WORLD[0], 0, ball(8))
+
+    def refused(path, text):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(files, "write_text", refused)
+    with pytest.raises(UserError, match=r"cannot be written: .*Permission denied"):
+        score_job(job, scorer)
