@@ -16,14 +16,8 @@ from files import read_json, replaced, write_text
 from reports import Frames, tables
 from reports.ablation_figures import DRAW, PUBLISHED_CFG, finished, pictures
 
-FLAT = (
-    "iou",
-    "psnr_paired",
-    "sharpness",
-    "chroma",
-    "clipped",
-    "fog",
-)  # what one picture without a silhouette has no use for
+# what one picture without a silhouette has no use for
+FLAT = ("iou", "psnr_paired", "sharpness", "chroma", "clipped", "fog")
 SHOWN = {
     "n": ("n", "{:.0f}"),
     "time_min": ("min", "{:.2f}"),

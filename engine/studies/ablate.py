@@ -32,6 +32,7 @@ from methods import ISM, SDI
 from names import ABLATIONS, RECIPES, known
 from priors.base import Prior
 from prompts import Prompt, select
+from say import say
 
 Variants = dict[str, Recipe]  # by label
 STRAWBERRY, TULIP = "A ripe strawberry", "A blue tulip"
@@ -171,7 +172,9 @@ def run(options: Namespace, console: Console) -> tuple[Path, dict[str, str], boo
 def score(folder: Path, console: Console) -> None:
     scorer = scoring.scorer_of("world", scoring.judges_of("world"), scoring.truth_of(folder, "world"))
     with console.status("Scoring") as status:
-        score_run(folder, scorer, lambda job, _: status.update(f"Scored {job.relative_to(folder)}"))
+        scored = score_run(folder, scorer, lambda job, _: status.update(f"Scored {job.relative_to(folder)}"))
+    for reason in scored.bad.values():
+        say(console, reason, "red")
 
 
 def cost(
