@@ -1,7 +1,8 @@
 """The gate: are a run's means within a stated margin of a committed reference?
 
 A reference is JSON: `protocol` (what must be equal for means to be comparable: steps, prior, encoder, prompts, seeds,
-views), and for each method and metric `{mean, stderr, margin, higher_is_better}`.
+views), and for each method and metric `{mean, stderr, margin, higher_is_better}`, with the metric's `version` where it is
+not its first.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ def save_reference(run: str | Path, path: str | Path, margins: dict[str, float] 
         for metric, cell in cells.items():
             cell["margin"] = (margins or {}).get(metric, 0.0 if metric == NFE else column(metric).margin)
             cell["higher_is_better"] = BETTER[column(metric).better]
+            cell |= {"version": _version(metric)} if _version(metric) > 1 else {}
         methods[method] = cells
     write_text(Path(path), json.dumps({"protocol": protocol, "methods": methods}, indent=1) + "\n")
 
@@ -103,6 +105,8 @@ def _compare(method: str, metric: str, cell: dict[str, Any], mean: dict[str, Any
     row = {"method": method, "metric": metric, "reference": cell["mean"], "margin": cell["margin"]}
     if mean is None:
         return row | {"verdict": "missing"}
+    if cell.get("version", 1) != _version(metric):
+        return row | {"mean": mean["mean"], "verdict": "another version: renew the reference"}
     change = mean["mean"] - cell["mean"]
     row |= {"mean": mean["mean"], "change": change}
     if abs(change) <= cell["margin"] + 1e-9 * abs(cell["mean"]):
@@ -125,6 +129,11 @@ def _means(frames: Frames, method: str) -> dict[str, dict[str, Any]]:
     cells[SHARE.key] = {"mean": share.mean, "stderr": None if math.isnan(share.stderr) else share.stderr}
     nfe = jobs.loc[jobs["status"] == "ok", NFE].dropna()
     return cells | ({NFE: {"mean": float(nfe.mean()), "stderr": 0.0}} if len(nfe) else {})
+
+
+def _version(metric: str) -> int:
+    """Of a metric as it is declared now; 1 for what is of a job, and for what is declared no more."""
+    return next((m.version for m in measured() if m.key == metric), 1)
 
 
 def _protocol(frames: Frames, methods: list[str] | None = None) -> dict[str, Any]:
