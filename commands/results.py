@@ -12,7 +12,8 @@ from engine.plan import Plan
 from engine.queue import launch
 from engine.views import renew
 from eval import views
-from eval.score import Truth, score_run
+from eval.score import Scored, score_run
+from eval.truth import Truth
 from names import RECIPES
 from reports import figures, terminal, write
 from reports.measures import measures
@@ -30,24 +31,29 @@ def carried_out(todo: Plan, console: Console) -> bool:
 
 
 def score_and_report(run: Path, suite: Suite, chosen: Judges, device: str, console: Console) -> bool:
-    """Score what is not scored yet, then write and print the tables; returns whether a job could not be scored."""
-    truth, new = score_missing(run, suite, chosen, device, console)
-    report(run, console, truth, new)
-    return False
+    """Score what is not scored yet, then write and print the tables; returns whether all could be scored."""
+    truth, scored = score_missing(run, suite, chosen, device, console)
+    report(run, console, truth, bool(scored.fresh))
+    return not scored.bad
 
 
-def score_missing(run: Path, suite: Suite, chosen: Judges, device: str, console: Console) -> tuple[Truth | None, bool]:
-    """Score what is not scored yet, and draw each job's views; returns the true views, and whether there was any."""
+def score_missing(
+    run: Path, suite: Suite, chosen: Judges, device: str, console: Console
+) -> tuple[Truth | None, Scored]:
+    """Score what is not scored yet, draw each job's views, and say what could not be scored; returns the true views,
+    and what was scored."""
     truth = judges.truth_of(run, suite)
     scorer = judges.scorer_of(suite, chosen, truth, device)
     for line in judges.remarks(chosen, scorer):
         say(console, line, "yellow")
     with console.status("Scoring") as status:
-        fresh = score_run(run, scorer, lambda job, _: status.update(f"Scored {job.relative_to(run)}"))
-        for job in filter(views.has_pictures, fresh):
+        scored = score_run(run, scorer, lambda job, _: status.update(f"Scored {job.relative_to(run)}"))
+        for job in filter(views.has_pictures, scored.fresh):
             figures.contact_sheet(job)
             figures.turntable(job)
-    return truth, bool(fresh)
+    for reason in scored.bad.values():
+        say(console, reason, "red")
+    return truth, scored
 
 
 def report(run: Path, console: Console, truth: Truth | None, new: bool) -> None:

@@ -176,7 +176,9 @@ def run(name: str, request: Request, console: Console) -> tuple[dict[str, str], 
 def score(folder: Path, console: Console) -> None:
     scorer = judges.scorer_of(WORLD, judges.judges_of(WORLD), judges.truth_of(folder, WORLD))
     with console.status("Scoring") as status:
-        score_run(folder, scorer, lambda job, _: status.update(f"Scored {job.relative_to(folder)}"))
+        scored = score_run(folder, scorer, lambda job, _: status.update(f"Scored {job.relative_to(folder)}"))
+    for reason in scored.bad.values():
+        say(console, reason, "red")
 
 
 def cost(
