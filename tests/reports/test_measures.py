@@ -41,9 +41,9 @@ def test_the_figure_has_a_panel_a_measure_and_a_row_a_method(tmp_path, monkeypat
     columns = [c for c in METRICS if c.group != "hidden" and c.key in wide and wide[c.key].notna().any()]
     assert [axes.get_title() for axes in shown] == [c.heading for c in columns]
     assert len(columns) > measures.PANELS
-    for axes, column in zip(shown, columns, strict=True):
+    for axes, metric in zip(shown, columns, strict=True):
         dots = [bars.lines[0].get_xydata()[0] for bars in axes.containers]
-        assert np.allclose(dots, [(wide.loc[wide["method"] == m, column.key].mean(), y) for y, m in enumerate(rows)])
+        assert np.allclose(dots, [(wide.loc[wide["method"] == m, metric.key].mean(), y) for y, m in enumerate(rows)])
     assert [label.get_text() for label in shown[0].get_yticklabels()] == rows
     wide_inches, high = figure.get_size_inches()
     assert Image.open(path).size == (round(110 * wide_inches), round(110 * high))
