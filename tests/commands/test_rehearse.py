@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from engine import machine, plan
+from engine import machine
 from engine.rehearsal import rehearsed
 from engine.weights import manifest as weights
 from run_benchmark import main, run_parser
@@ -69,7 +69,7 @@ def test_processes_on_a_cpu_have_room_for_what_they_read(monkeypatch, fetched):
     monkeypatch.setattr(psutil, "virtual_memory", lambda: room)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     assert machine.slots_of("auto", "cpu", 8, folders) == 2
-    monkeypatch.setattr(plan, "gigabytes", lambda _: 10 * need + 10)
+    monkeypatch.setattr(machine, "gigabytes", lambda _: 10 * need + 10)
     assert machine.slots_of("auto", "cpu", 8, folders) == 1
 
 
