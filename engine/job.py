@@ -35,7 +35,8 @@ class Job:
 
     def key(self, prior: str) -> str:
         """Twelve hex digits of all that decides the scene: the settings, what the rule's code says, and `prior`, the
-        checksum of the weights. Equal keys, equal scenes. The orbit, from where scenes are seen, is not in it."""
+        checksum of the weights, with what else `engine.plan.decided` knows. Equal keys, equal scenes. From where they
+        are seen, the orbit, is not in it."""
         settings = self.settings
         del settings["recipe"]["orbit"]
         text = json.dumps([settings, source_of(self.recipe.method), prior], sort_keys=True)

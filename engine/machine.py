@@ -19,7 +19,7 @@ from engine.weights import manifest as weights
 from errors import UserError
 from files import ROOT
 
-GIGABYTES_A_JOB = 1.5  # torch, diffusers, a scene and the world's models in one process
+GIGABYTES_A_JOB = 2.5  # at most, beside the weights: 1.6 to 2.5 of the paper's suite in small, 0.8 of the world's
 DEVICES = "auto, cpu, cuda, or some of its devices as in cuda:0,cuda:3"
 INTERVAL = 0.1  # seconds between two looks at the process
 

@@ -60,8 +60,8 @@ def plan(request: Request, console: Console, rows: list[Variant] | None = None) 
     if request.budget:
         recipes = [within(request.budget, r, console) for r in recipes]
     jobs = [Job(r, prompt, seed) for seed in request.seeds for prompt in request.prompts for r in recipes]
-    missing = [job for job in jobs if not is_done(run, job, weights_of(job.recipe, checksum), request.overwrite)]
     setup = Setup(prior, device=",".join(devices_of(request.device)), threads=1, together=request.together)
+    missing = [job for job in jobs if not is_done(run, job, decided(job.recipe, checksum, setup), request.overwrite)]
     configs = {job.path: config(job, prior, checksum, setup) for job in missing}
     slots = slots_of(request.jobs, setup.device, -(-len(missing) // request.together), (prior, phi))
     return Plan(run, jobs, missing, configs, setup, slots, checksum)
@@ -98,13 +98,20 @@ def weights_of(recipe: Recipe, checksum: str) -> str:
     return f"{checksum} {identity(phi)}" if phi else checksum
 
 
-def is_done(run: Path, job: Job, checksum: str, overwrite: bool) -> bool:
+def decided(recipe: Recipe, checksum: str, setup: Setup) -> str:
+    """What decides a scene besides its job: all weights, and, on a GPU, that it is one and how many scenes share its
+    calls, whose rows are rounded otherwise in a larger batch. On a CPU each has calls of its own."""
+    kind = setup.device.partition(":")[0]
+    return weights_of(recipe, checksum) + ("" if kind == "cpu" else f" {kind}, {setup.together} together")
+
+
+def is_done(run: Path, job: Job, decides: str, overwrite: bool) -> bool:
     """Whether the job's folder holds its result; a folder of other settings is an error, or replaced."""
     store = Store(run, job)
     record = store.record()
     if record is None or record.get("status") not in FINAL:
         return False
-    if store.key() == job.key(checksum):
+    if store.key() == job.key(decides):
         return True
     if overwrite:
         return False
@@ -116,7 +123,7 @@ def is_done(run: Path, job: Job, checksum: str, overwrite: bool) -> bool:
 def config(job: Job, prior: str, checksum: str, setup: Setup) -> dict[str, Any]:
     """config.json: what the job is, and what it was made with."""
     return {
-        "key": job.key(weights_of(job.recipe, checksum)),
+        "key": job.key(decided(job.recipe, checksum, setup)),
         **job.settings,
         "prompt_id": job.prompt.id,
         "prior": {"name": prior, "checksum": checksum, "variants": variants(prior)},

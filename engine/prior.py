@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,19 +16,55 @@ from priors.base import Prior
 from suites.world import WORLD
 
 
-@lru_cache(maxsize=1)
-def open_prior(name: str, device: str = "cpu", half: bool = False) -> Prior:
-    """A folder's prior, or one of `names.PRIORS`; kept for the next job. `half`: its network in float16 on a GPU."""
+@dataclass(frozen=True)
+class Kind:
+    """A kind of prior: `open(device, half)` makes it, `half` with its network in float16 on a GPU; `identity` is the
+    checksum of what it is made of, or a name where that is nothing that could change."""
+
+    open: Callable[[str, bool], Prior]
+    identity: Callable[[], str]
+
+
+def folder(path: str) -> Kind:
+    """A folder in Stable Diffusion's format."""
     from priors import stable_diffusion
 
-    dtype = torch.float16 if half and torch.device(device).type == "cuda" else torch.float32
-    if name == RANDOM:
-        return stable_diffusion.random_sd21(device, dtype)
-    if name == EXACT:
-        import world
+    def opened(device: str, half: bool) -> Prior:
+        dtype = torch.float16 if half and torch.device(device).type == "cuda" else torch.float32
+        return stable_diffusion.load(path, device, dtype)
 
-        return world.exact_prior(device)
-    return stable_diffusion.load(name, device, dtype)
+    return Kind(opened, lambda: stable_diffusion.checksum(path))
+
+
+def _random(device: str, half: bool) -> Prior:
+    from priors import stable_diffusion
+
+    on_gpu = torch.device(device).type == "cuda"
+    return stable_diffusion.random_sd21(device, torch.float16 if half and on_gpu else torch.float32)
+
+
+def _exact(device: str, half: bool) -> Prior:
+    import world
+
+    return world.exact_prior(device)
+
+
+KINDS: dict[str, Kind] = {  # whatever else a name is, it is a folder's
+    RANDOM: Kind(_random, lambda: RANDOM),
+    EXACT: Kind(_exact, lambda: f"exact {folder(str(WORLD.prior)).identity()}"),
+}
+
+
+def kind_of(name: str) -> Kind:
+    return KINDS[name] if name in KINDS else folder(name)
+
+
+@lru_cache(maxsize=1)
+def open_prior(name: str, device: str = "cpu", half: bool = False) -> Prior:
+    """A folder's prior, or one of KINDS; kept for the next job. `half`: its network in float16 on a GPU.
+
+    Raises UserError where the folder is none."""
+    return kind_of(name).open(device, half)
 
 
 def forget() -> None:
@@ -38,12 +76,8 @@ def forget() -> None:
 
 
 def identity(name: str) -> str:
-    """The checksum of the weights that a prior is made of; the name of one that has none."""
-    from priors import stable_diffusion
-
-    if name == RANDOM:
-        return RANDOM
-    return f"exact {stable_diffusion.checksum(WORLD.prior)}" if name == EXACT else stable_diffusion.checksum(name)
+    """What tells a prior from others. Raises UserError where the folder is none."""
+    return kind_of(name).identity()
 
 
 def variants(name: str) -> int:

@@ -150,8 +150,12 @@ def run(name: str, request: Request, console: Console) -> tuple[dict[str, str], 
         for label, r in ablation.variants(prior).items()
     }
     jobs = [Job(r, prompt, seed) for seed in seeds for prompt in chosen for r in variants.values()]
-    missing = [job for job in jobs if not plan.is_done(folder, job, checksum, request.overwrite)]
     setup = Setup(source, device, threads=1)
+    missing = [
+        job
+        for job in jobs
+        if not plan.is_done(folder, job, plan.decided(job.recipe, checksum, setup), request.overwrite)
+    ]
     torch.set_num_threads(setup.threads)  # as in the processes of the jobs
     configs = {job.path: plan.config(job, source, checksum, setup) for job in missing}
     say(console, f"{len(jobs)} jobs, {len(jobs) - len(missing)} of them done, in {folder}")
