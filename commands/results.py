@@ -9,6 +9,7 @@ from engine import judges
 from engine.executors.local import launch
 from engine.judges import Judges
 from engine.plan import Plan
+from engine.views import renew
 from eval import views
 from eval.score import Truth, score_run
 from names import RECIPES
@@ -23,6 +24,7 @@ def carried_out(todo: Plan, console: Console) -> bool:
     done = len(todo.jobs) - len(todo.missing)
     say(console, f"{len(todo.jobs)} jobs, {done} of them done, in {todo.run}")
     records = launch(todo.run, todo.missing, todo.configs, todo.setup, todo.slots, console)
+    renew({todo.run / job.path: job.recipe.orbit for job in todo.jobs}, todo.setup.device, console)
     return any(record["status"] == "crashed" for record in records.values())
 
 

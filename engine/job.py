@@ -27,13 +27,17 @@ class Job:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All that decides the result, but for the prior's weights, as JSON has it."""
+        """What the job is, but for the prior's weights, as JSON has it."""
         recipe = dataclasses.asdict(self.recipe) | {"rule": type(self.recipe.method).__name__}
+        recipe["scene"]["kind"] = self.recipe.scene.kind
         return json.loads(json.dumps({"recipe": recipe, "prompt": self.prompt.text, "seed": self.seed}))
 
     def key(self, prior: str) -> str:
-        """Twelve hex digits of the settings and the prior's checksum: equal keys, equal results."""
-        text = json.dumps([self.settings, prior], sort_keys=True)
+        """Twelve hex digits of all that decides the scene, of which `prior` is the checksum of the weights: equal keys,
+        equal scenes. From where it is looked at afterwards (the orbit) does not."""
+        settings = self.settings
+        del settings["recipe"]["orbit"]
+        text = json.dumps([settings, prior], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

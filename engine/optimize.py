@@ -74,7 +74,7 @@ def run(
         "threads": torch.get_num_threads(),
         "together": setup.together,
     }
-    store.finish(record, lambda folder: write_result(folder, training.scene, views))
+    store.finish(record, lambda folder: write_result(folder, training.scene, views, job.recipe.orbit))
     return record
 
 

@@ -25,11 +25,7 @@ from methods.base import Guidance, Views
 from priors.base import Prior
 from priors.text import make_text
 from scene.cameras import Cameras, Render
-from scene.canvas import Canvas, CanvasConfig
-from scene.nerf import NeRF, NeRFConfig
-from scene.voxels import VoxelConfig, Voxels
 
-SCENES: dict[type, type] = {NeRFConfig: NeRF, VoxelConfig: Voxels, CanvasConfig: Canvas}
 OPTIMIZERS: dict[str, Callable[[list[dict]], torch.optim.Optimizer]] = {
     "adam": partial(torch.optim.Adam, betas=(0.9, 0.99), eps=1e-15),
     "adamax": torch.optim.Adamax,
@@ -48,7 +44,7 @@ class Training:
         recipe = job.recipe
         self.job, self.prior, self.device = job, prior, device
         self.rng = torch.Generator().manual_seed(job.seed)
-        self.scene = SCENES[type(recipe.scene)](recipe.scene, self.rng).to(device)
+        self.scene = recipe.scene.build(self.rng).to(device)
         self.optimizer = OPTIMIZERS[recipe.optimizer](self.scene.parameter_groups(recipe.lr))
         self.text = make_text(prior, job.prompt.text, recipe.method.negative)
         self.state = recipe.method.start(prior)
@@ -57,7 +53,7 @@ class Training:
     @property
     def latent(self) -> bool:
         """Whether the scene is made of latents, so that it needs no encoder."""
-        return getattr(self.job.recipe.scene, "channels", 3) != 3
+        return self.job.recipe.scene.latent
 
     def tensors(self) -> dict[str, Tensor]:
         adam = self.optimizer.state_dict()["state"]
@@ -78,7 +74,7 @@ class Training:
         for key, tensor in tensors.items():
             part, name = key.split("/", 1)
             groups[part][name] = tensor
-        self.scene.load_state_dict(groups["scene"])
+        self.scene.restore(groups["scene"])
         adam: dict[int, dict[str, Tensor]] = {}
         for key, tensor in groups["adam"].items():
             i, name = key.split(".", 1)
@@ -140,6 +136,7 @@ class Training:
         if not torch.stack([g.abs().sum() for g in grads]).sum().isfinite():
             raise NonFinite("the scene's gradient is not finite")
         self.optimizer.step()
+        self.scene.after_step(render, self.optimizer, self.step / self.job.recipe.steps, self.rng)
         return log
 
 

@@ -1,42 +1,56 @@
-"""The views of a scene: rendered from the recipe's orbit, and written beside it."""
+"""The views of a scene that is finished: rendered from an orbit, and written beside it. Nothing here trains."""
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from PIL import Image
-from safetensors.torch import save_file
+from rich.progress import track
 from torch import Tensor
 
-from engine.training import Training
+from engine.prior import open_prior
+from engine.recipes.base import Orbit
+from engine.store import read_tensors, write_tensors
+from errors import UserError
+from eval.views import ORBIT, orbit_of
+from files import read_json, write_json
+from priors.base import Prior
+from say import Console
+from scene.base import Scene
 from scene.cameras import Cameras, Render
-from scene.voxels import Voxels
+from scene.scenes import config_of
 
-CHUNK = 5  # views rendered together at the end
+if TYPE_CHECKING:
+    from engine.training import Training
+
+CHUNK = 5  # views rendered together
 
 
 @torch.no_grad()
-def evaluate(training: Training) -> Render:
-    """The views of the recipe's orbit: albedo for every rule, on the background of evaluation."""
-    cameras, look = training.job.recipe.orbit.cameras(), _decoded if training.latent else _rendered
-    renders = [look(training, cameras[k : k + CHUNK].to(training.device)) for k in range(0, len(cameras), CHUNK)]
+def render(scene: Scene, orbit: Orbit, prior: Prior | None = None) -> Render:
+    """The views of an orbit: albedo for every rule, on the background of evaluation. `prior` decodes the views of a
+    scene of latents, which are rendered `finer` than the pictures wanted and averaged down, as SJC's are."""
+    device, cameras = next(scene.parameters()).device, orbit.cameras()
+    chunks = [cameras[k : k + CHUNK].to(device) for k in range(0, len(cameras), CHUNK)]
+    renders = [_decoded(scene, c, orbit.resolution, prior) if prior else _rendered(scene, c, orbit.resolution)
+               for c in chunks]  # fmt: skip
     rgb, opacity, depth = (torch.cat([getattr(r, name) for r in renders]) for name in ("rgb", "opacity", "depth"))
     return Render(rgb, opacity, depth)
 
 
-def _rendered(training: Training, cameras: Cameras) -> Render:
-    return training.scene.render(cameras, training.job.recipe.orbit.resolution, progress=1.0)
+def _rendered(scene: Scene, cameras: Cameras, size: int) -> Render:
+    return scene.render(cameras, size, progress=1.0)
 
 
-def _decoded(training: Training, cameras: Cameras) -> Render:
-    """Latents, decoded; those of voxels at twice the resolution of the pictures wanted, and averaged down to it, as
-    SJC's are."""
-    prior, size = training.prior, training.job.recipe.orbit.resolution
-    finer = 2 if isinstance(training.scene, Voxels) else 1
-    render = training.scene.render(cameras, finer * size * prior.latent_shape[-1] // prior.image_size, progress=1.0)
+def _decoded(scene: Scene, cameras: Cameras, size: int, prior: Prior) -> Render:
+    render = scene.render(cameras, scene.finer * size * prior.latent_shape[-1] // prior.image_size, progress=1.0)
     rgb, opacity, depth = (
         F.interpolate(image, (size, size), mode="bilinear", antialias=True)
         for image in (prior.decode(render.rgb), render.opacity, render.depth)
@@ -44,18 +58,79 @@ def _decoded(training: Training, cameras: Cameras) -> Render:
     return Render(rgb, opacity, depth)
 
 
-def write_result(folder: Path, scene: torch.nn.Module, views: Render | None) -> None:
-    """scene.safetensors, and views/rgb_000.png, views/opacity_000.png, ... in 8 bits."""
-    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in scene.state_dict().items()}
-    save_file(state, folder / "scene.safetensors")
-    if views is None:
-        return
-    (folder / "views").mkdir()
+def evaluate(training: Training) -> Render:
+    """The views that a job is scored from."""
+    return render(training.scene, training.job.recipe.orbit, training.prior if training.latent else None)
+
+
+def write_result(folder: Path, scene: Scene, views: Render | None, orbit: Orbit) -> None:
+    """FOLDER/scene.safetensors, and the views where there are any."""
+    write_tensors(folder / "scene.safetensors", scene.state_dict())
+    if views is not None:
+        write(folder, views, orbit)
+
+
+def write(folder: Path, views: Render, orbit: Orbit) -> None:
+    """FOLDER/views/rgb_000.png, opacity_000.png, ... in 8 bits, and orbit.json: from where they are seen."""
+    into = folder / "views"
+    into.mkdir()
     for k, (rgb, opacity) in enumerate(zip(eight_bits(views.rgb), eight_bits(views.opacity), strict=True)):
-        Image.fromarray(rgb.numpy()).save(folder / "views" / f"rgb_{k:03d}.png")
-        Image.fromarray(opacity[..., 0].numpy()).save(folder / "views" / f"opacity_{k:03d}.png")
+        Image.fromarray(rgb.numpy()).save(into / f"rgb_{k:03d}.png")
+        Image.fromarray(opacity[..., 0].numpy()).save(into / f"opacity_{k:03d}.png")
+    write_json(into / ORBIT, asdict(orbit))
 
 
 def eight_bits(image: Float[Tensor, "V C H W"]) -> Tensor:
     """(V,H,W,C) in 0 ... 255, rounded."""
     return (image.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).contiguous().cpu()
+
+
+def reopened(job: Path, device: str) -> tuple[Scene, dict[str, Any]]:
+    """The scene of a finished job's folder, and the job's settings. Raises UserError where it cannot be read."""
+    settings = read_json(job / "config.json", "only folders of this benchmark's own jobs can be rendered")
+    try:
+        sizes = config_of(settings["recipe"]["scene"])
+        scene = sizes.build(torch.Generator()).to(device)
+        tensors, _ = read_tensors(job / "scene.safetensors")
+        scene.restore({name: tensor.to(device) for name, tensor in tensors.items()})
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise UserError(f"The scene of {job} cannot be read ({type(error).__name__}: {error}).") from error
+    return scene, settings
+
+
+def again(job: Path, orbit: Orbit, scene: Scene, prior: Prior | None) -> None:
+    """Put other views in place of a finished job's: the old ones stand until the new ones are whole."""
+    aside = Path(tempfile.mkdtemp(prefix=".views-", dir=job))
+    try:
+        write(aside, render(scene, orbit, prior), orbit)
+        if (job / "views").exists():
+            (job / "views").rename(aside / "old")
+        (aside / "views").rename(job / "views")
+    finally:
+        shutil.rmtree(aside)
+
+
+def renew(wanted: dict[Path, Orbit], device: str, console: Console) -> list[Path]:
+    """Render the scenes of finished jobs again whose views are not those of the orbit wanted; returns their folders.
+    Other kinds of jobs (failed ones, pictures made elsewhere) are passed over."""
+    stale = [job for job, orbit in wanted.items() if has_scene(job) and orbit_of(job) != asdict(orbit)]
+    for job in track(stale, "rendering", console=console, disable=not stale, transient=True):
+        for left in job.glob(".views-*"):
+            shutil.rmtree(left)  # of a command that was killed
+        scene, settings = reopened(job, device)
+        prior = open_prior(settings["prior"]["name"], device) if config_of(settings["recipe"]["scene"]).latent else None
+        again(job, wanted[job], scene, prior)
+    return stale
+
+
+def has_scene(job: Path) -> bool:
+    """Whether a job ended with a scene that can be looked at."""
+    record = job / "record.json"
+    return (job / "scene.safetensors").is_file() and record.is_file() and read_json(record)["status"] == "finished"
+
+
+def turned(job: Path, **asked: Any) -> Orbit:
+    """The orbit of a job's views, with what is asked for otherwise."""
+    settings = read_json(job / "config.json", "only folders of this benchmark's own jobs can be rendered")
+    known = orbit_of(job) or settings["recipe"]["orbit"]
+    return Orbit(**(known | {key: value for key, value in asked.items() if value is not None}))

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from errors import UserError, first_line
 from files import digest
+from priors.folder import amiss
 
 BATCH = 50  # images encoded together
 PARTS = ("config.json", "model.safetensors")
@@ -107,10 +108,15 @@ def load_clip(folder: str | Path, device: torch.device | str = "cpu") -> Encoder
             f"There is no CLIP in {folder}: {missing[0]} is missing; name a folder with {' and '.join(PARTS)}."
         )
     try:
-        model = CLIPModel.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
+        model, info = CLIPModel.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are named below
+        )  # fmt: skip
         processor = CLIPProcessor.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise UserError(f"The CLIP in {folder} cannot be read: {first_line(error)}.") from error
+    if said := amiss(info):  # what is missing would be random
+        raise UserError(f"The CLIP in {folder} cannot be read: its weights are of another model, they {said}.")
     return Encoder(model.eval().requires_grad_(False).to(device), processor, checksum(folder))
 
 

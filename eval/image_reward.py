@@ -27,6 +27,7 @@ from errors import UserError, first_line
 from eval import published_reward as published
 from eval.encoders import BATCH, checksum, eight_bits, half
 from files import read_json
+from priors.folder import amiss, compared
 
 PARTS = ("config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json")
 
@@ -119,9 +120,15 @@ class ImageReward(nn.Module):
                 config = read_json(folder / "config.json")
                 processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
             model = cls(config, tokenizer, processor)
-            model.load_state_dict(state)
+            said = amiss(compared(model.state_dict(), state))
+            if not said:
+                model.load_state_dict(state)
         except Exception as error:  # of many kinds: damaged JSON, weights, settings that transformers refuses
             raise UserError(f"The ImageReward in {folder} cannot be read: {first_line(error)}.") from error
+        if said:
+            raise UserError(
+                f"The ImageReward in {folder} cannot be read: its weights are of another model, they {said}."
+            )
         model.checksum = checksum(folder)
         return model.eval().requires_grad_(False).to(device)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,9 @@ from PIL import Image
 from torch import Tensor
 
 from errors import UserError
+from files import read_json
+
+ORBIT = "orbit.json"  # beside the views
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,17 @@ def jobs(run: Path) -> list[Path]:
             f"There are no jobs in {run}: expected <method>/<prompt-id>/<seed>/ with record.json or rgb_000.png."
         )
     return found
+
+
+def orbit_of(job: Path) -> dict[str, Any]:
+    """From where a job's views are seen, as engine.recipes.base.Orbit has it: as is said beside them, or, of jobs of
+    before that was so, in their settings; {} for pictures made elsewhere, and where there are none."""
+    if not has_pictures(job):
+        return {}
+    beside, settings = job / "views" / ORBIT, job / "config.json"
+    if beside.exists():
+        return read_json(beside)
+    return read_json(settings).get("recipe", {}).get("orbit", {}) if settings.exists() else {}
 
 
 def has_pictures(job: Path) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from errors import UserError, first_line
-from files import digest_once, read_json
+from files import read_json
+from priors import folder as folders
 from priors.base import Prior
 from priors.schedule import Schedule, randn_like
 from priors.traced import Traced
 
-PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+BETAS = ("beta_start", "beta_end", "beta_schedule")  # what a schedule is made of: the libraries' defaults are no one's
+SINGULAR = 1e-9  # abar at which nothing of x0 is left to tell from eps
 
 
 class StableDiffusion(Prior):
@@ -48,7 +51,7 @@ class StableDiffusion(Prior):
         self._dtypes = unet.dtype, vae.dtype  # asked of diffusers, it looks through all modules: 1 ms a call
         if unet.device.type == "cuda":  # at 512^2 the encoder's graph is several GB; on a CPU time is what lacks
             self.vae.enable_gradient_checkpointing()
-        size = unet.config.sample_size
+        size = _side(unet)
         self.latent_shape = (unet.config.in_channels, size, size)
         self.image_size = size * 2 ** (len(vae.config.block_out_channels) - 1)
         self._embedded: dict[str, Tensor] = {}
@@ -91,47 +94,35 @@ def load(path: str | Path, device: torch.device | str = "cpu", dtype: torch.dtyp
 
     Raises UserError where the folder, or a weight in it, is missing or damaged.
     """
-    folder = _checked(path)
-    from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTokenizer
+    folder = folders.checked(path)
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextModel
 
     try:
         unet = _weights(UNet2DConditionModel, folder / "unet", dtype)
         vae = _weights(AutoencoderKL, folder / "vae", torch.float32)
         text_encoder = _weights(CLIPTextModel, folder / "text_encoder", torch.float32)
-        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-        noise = DDIMScheduler.from_config(read_json(folder / "scheduler/scheduler_config.json"))
+        tokenize = _tokenizer(folder / "tokenizer", text_encoder.config)
+        schedule, prediction = _schedule(folder / "scheduler/scheduler_config.json")
         views = folder / "views.json"
         view_words = read_json(views)["view_words"] if views.exists() else "coarse"
     except UserError:
         raise
     except Exception as error:  # each library has its own: one damaged file, a dozen exception types
         raise UserError(f"The prior in {path} cannot be read ({first_line(error)}); fetch the folder again.") from error
-
-    def tokenize(prompts: list[str]) -> Tensor:
-        length = tokenizer.model_max_length
-        for prompt in prompts:
-            if len(tokenizer(prompt).input_ids) > length:
-                warnings.warn(f"The prior reads only {length} tokens of {prompt!r}.", stacklevel=2)
-        batch = tokenizer(prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
-        return batch.input_ids
-
-    schedule = Schedule((1 - noise.betas.double()).cumprod(0))
+    _refuse_strangers(unet, vae, text_encoder)
     prior = StableDiffusion(
-        unet.to(device), vae.to(device), text_encoder.to(device), tokenize, schedule,
-        noise.config.prediction_type, checksum(folder),
-    )  # fmt: skip
+        unet.to(device), vae.to(device), text_encoder.to(device), tokenize, schedule, prediction, checksum(folder)
+    )
     prior.view_words = view_words
     return prior
 
 
 def checksum(path: str | Path) -> str:
-    """sha256 over the names and contents of a folder's safetensors files and configurations, as hex.
+    """sha256, as hex, over the names and contents of the files that a prior is read from.
 
     Raises UserError where the folder is no prior."""
-    folder = _checked(path)
-    files = [f for part in PARTS for f in (folder / part).iterdir() if f.suffix in (".safetensors", ".json")]
-    return digest_once([*files, *folder.glob("views.json")], within=folder)
+    return folders.checksum(path)
 
 
 # Stable Diffusion 2.1's architectures as its folder states them: U-Net 866 M parameters, VAE 84 M, text encoder 340 M
@@ -196,30 +187,99 @@ def hashed_ids(prompts: list[str]) -> Int[Tensor, "B L"]:
     return ids
 
 
-def _checked(path: str | Path) -> Path:
-    """The folder, which has every part of a prior."""
-    folder = Path(path)
-    if not folder.is_dir():
-        raise UserError(f"There is no prior at {path}: give the path of a folder in Stable Diffusion's format.")
-    missing = [part for part in PARTS if not (folder / part).is_dir()]
-    if missing:
-        raise UserError(f"The folder {path} is no Stable Diffusion prior: it lacks {', '.join(missing)}.")
-    return folder
-
-
 def _weights(model: Any, folder: Path, dtype: torch.dtype) -> Any:
-    """A model and all of its weights; half-precision files serve where there are no others."""
-    files = [file.name for file in folder.glob("*.safetensors")]
-    if not files:
-        raise UserError(f"There are no weights in {folder}: safetensors files are needed, and no others are read.")
-    half = {"variant": "fp16"} if all(".fp16." in name for name in files) else {}
-    built, info = model.from_pretrained(
-        folder, use_safetensors=True, local_files_only=True, output_loading_info=True, **half
-    )
-    missing = [key for key in info["missing_keys"] if not key.endswith("position_ids")]
-    if missing:
-        raise UserError(f"The weights in {folder} lack {missing[0]} and {len(missing) - 1} others; fetch them again.")
+    """A model and all of its weights, in the variant that is there."""
+    variant, _ = folders.weights(folder)
+    with folders.without_marks(folder) as read:
+        built, info = model.from_pretrained(
+            read, variant=variant or None, use_safetensors=True, local_files_only=True, output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are named below
+        )  # fmt: skip
+    folders.refuse_parts(folder, info)
     return _cast(built, dtype)
+
+
+def _tokenizer(folder: Path, encoder: Any) -> Callable[[list[str]], Tensor]:
+    """Prompts to ids (B,L), L at most what the text encoder reads. A prompt that does not fit is warned of."""
+    from transformers import CLIPTokenizer
+
+    folders.refuse_lost_words(folder)
+    with folders.without_marks(folder) as read:
+        tokenizer = CLIPTokenizer.from_pretrained(read, local_files_only=True)
+    length = min(tokenizer.model_max_length, encoder.max_position_embeddings)
+    if len(tokenizer) > encoder.vocab_size:
+        raise UserError(
+            f"The tokenizer in {folder} is another model's: it has {len(tokenizer)} words, "
+            f"of which the text encoder knows {encoder.vocab_size}."
+        )
+
+    def tokenize(prompts: list[str]) -> Tensor:
+        for prompt in prompts:
+            if len(tokenizer(prompt).input_ids) > length:
+                warnings.warn(f"The prior reads only {length} tokens of {prompt!r}.", stacklevel=2)
+        batch = tokenizer(prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+        return batch.input_ids
+
+    if torch.equal(*tokenize(["a", "b"])):
+        raise UserError(f"The tokenizer in {folder} takes all texts for the same: fetch the folder again.")
+    return tokenize
+
+
+def _schedule(file: Path) -> tuple[Schedule, str]:
+    """The noise schedule that a scheduler's configuration states, and what the network predicts; which sampler it is
+    made for does not matter, as long as Stable Diffusion can be sampled by it."""
+    from diffusers import DDIMScheduler, LCMScheduler, TCDScheduler
+    from diffusers.schedulers import KarrasDiffusionSchedulers
+
+    config = read_json(file)
+    known = {kind.name for kind in KarrasDiffusionSchedulers} - {"EDMEulerScheduler"}
+    known |= {kind.__name__ for kind in (DDIMScheduler, LCMScheduler, TCDScheduler)}
+    name = config.get("_class_name", DDIMScheduler.__name__)
+    if name not in known or config.get("use_flow_sigmas"):
+        flow = " with use_flow_sigmas" if name in known else ""
+        raise UserError(f"The prior's scheduler, {name}{flow} in {file}, is not one of Stable Diffusion's.")
+    missing = [key for key in BETAS if config.get(key) is None]
+    if missing and config.get("trained_betas") is None:
+        raise UserError(f"The prior's noise is not known: {file} lacks {', '.join(missing)}.")
+    noise = DDIMScheduler.from_config(config)
+    schedule = Schedule.from_betas(noise.betas)
+    if len(schedule) != noise.config.num_train_timesteps:
+        stated = noise.config.num_train_timesteps
+        raise UserError(f"The prior's noise is not known: {file} has {len(schedule)} betas for {stated} timesteps.")
+    if not (schedule.abar > SINGULAR).all():
+        cause = "rescale_betas_zero_snr" if config.get("rescale_betas_zero_snr") else "its betas"
+        raise UserError(f"The prior's last timesteps are noise alone ({cause} in {file}): no rule can divide by them.")
+    return schedule, noise.config.prediction_type
+
+
+def _side(unet: Any) -> int:
+    """Of its square latents, in their pixels."""
+    size = unet.config.sample_size
+    height, width = (size, size) if size is None or isinstance(size, int) else size
+    if height is None or height != width:
+        raise UserError(
+            f"The size of the prior's latents is not known: its U-Net's sample_size is {size}, not one number."
+        )
+    return height
+
+
+def _refuse_strangers(unet: Any, vae: Any, text_encoder: Any) -> None:
+    """Raise UserError where a U-Net asks for more than noise, time and one text, or parts do not fit each other."""
+    asked, text = unet.config, text_encoder.config.hidden_size
+    extra = {"class_embed_type", "num_class_embeds", "encoder_hid_dim", "encoder_hid_dim_type"}
+    extra |= {"addition_embed_type"} if asked.addition_embed_type != "text" else set()
+    if found := [f"{name} {asked[name]}" for name in sorted(extra) if asked.get(name) is not None]:
+        raise UserError(f"The prior's U-Net is not Stable Diffusion's: it asks for more than one text ({found[0]}).")
+    latents = vae.config.latent_channels
+    if (asked.in_channels, asked.out_channels) != (latents, latents):
+        raise UserError(
+            f"The prior's U-Net takes {asked.in_channels} channels and gives {asked.out_channels}, "
+            f"where its VAE has {latents}: an inpainting model is no prior."
+        )
+    if asked.cross_attention_dim != text:
+        raise UserError(
+            f"The prior's U-Net reads texts of {asked.cross_attention_dim} channels, its text encoder writes {text}."
+        )
 
 
 def _cast(model: Any, dtype: torch.dtype) -> Any:

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from scene.base import Scene, SceneConfig
 from scene.cameras import Cameras, Render
 
 
 @dataclass(frozen=True)
-class CanvasConfig:
+class CanvasConfig(SceneConfig):
     """Channels and pixels along an edge. Three channels are an image, kept in [0, 1]; others are a latent, whose first
     values have the deviation `start`."""
+
+    kind: ClassVar[str] = "canvas"
 
     channels: int = 3
     size: int = 64
     start: float = 1.0
 
+    @property
+    def latent(self) -> bool:
+        return self.channels != 3
 
-class Canvas(nn.Module):
+    def build(self, rng: torch.Generator) -> Canvas:
+        return Canvas(self, rng)
+
+
+class Canvas(Scene):
     """One picture, the same from every camera; starts from mid-grey, or from N(0, start^2) for a latent."""
 
     def __init__(self, config: CanvasConfig, rng: torch.Generator):
@@ -34,9 +45,6 @@ class Canvas(nn.Module):
     def parameter_groups(self, lr: float) -> list[dict]:
         """The one group for Adam."""
         return [{"params": [self.pixels], "lr": lr}]
-
-    def update(self, progress: float, rng: torch.Generator) -> None:
-        """Nothing to refresh."""
 
     def render(
         self,

@@ -8,7 +8,7 @@ softplus, 2211.10440); colour = sigmoid(c(e)); n = -grad sigma / |grad sigma|.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from scene.background import GREY, LearnedBackground, grey_background, linear
+from scene.base import Scene, SceneConfig
 from scene.cameras import Cameras, Render, Samples, rays
 from scene.hash_grid import HashGrid
 from scene.kernels.mlp import mlp, mlp_with_slope
@@ -28,8 +29,10 @@ GRAPH = 2**18  # samples whose graph is kept; where there are more, it is built 
 
 
 @dataclass(frozen=True)
-class NeRFConfig:
+class NeRFConfig(SceneConfig):
     """Sizes of a radiance field. The defaults are the known world's; `paper()` is SDI's and SDS's (threestudio)."""
+
+    kind: ClassVar[str] = "nerf"
 
     radius: float = 0.6  # R: half the edge of the cube, in scene units
     levels: int = 8  # of the hash grid
@@ -53,6 +56,9 @@ class NeRFConfig:
     mlp_lr: float = 1.0  # learning rates, as multiples of the hash grid's
     background_lr: float = 0.1
 
+    def build(self, rng: torch.Generator) -> NeRF:
+        return NeRF(self, rng)
+
     @classmethod
     def paper(cls) -> NeRFConfig:
         return cls(
@@ -61,7 +67,7 @@ class NeRFConfig:
         )  # fmt: skip
 
 
-class NeRF(nn.Module):
+class NeRF(Scene):
     """A radiance field with its occupancy grid. Starts from rng; state is parameters and buffers alone."""
 
     density_ema: Tensor

@@ -9,12 +9,14 @@ lies behind is a small picture over the angles (polar, azimuth) of the ray.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from scene.base import Scene, SceneConfig
 from scene.cameras import Cameras, Render, Samples, rays
 from scene.volume import March, accumulate, march, weights
 
@@ -22,8 +24,10 @@ CHUNK = 2**14  # rays rendered at a time without gradients
 
 
 @dataclass(frozen=True)
-class VoxelConfig:
+class VoxelConfig(SceneConfig):
     """Sizes of a voxel grid. The defaults are SJC's, for Stable Diffusion's latents."""
+
+    kind: ClassVar[str] = "voxels"
 
     channels: int = 4
     size: int = 100  # cells along an edge
@@ -34,9 +38,19 @@ class VoxelConfig:
     min_weight: float = 1e-4  # the latents of samples of less weight are not looked up
     background_lr: float = 2e-3  # as a multiple of the grids' learning rate
 
+    @property
+    def latent(self) -> bool:
+        return True
 
-class Voxels(nn.Module):
-    """Latents in space. Starts from rng: no density but the bias, N(0, 1) latents."""
+    def build(self, rng: torch.Generator) -> Voxels:
+        return Voxels(self, rng)
+
+
+class Voxels(Scene):
+    """Latents in space. Starts from rng: no density but the bias, N(0, 1) latents. SJC renders views twice as large as
+    it shows them."""
+
+    finer: ClassVar[int] = 2
 
     def __init__(self, config: VoxelConfig, rng: torch.Generator):
         super().__init__()
@@ -55,9 +69,6 @@ class Voxels(nn.Module):
         """Groups for Adamax: the grids, and what lies behind."""
         grids = [self.density_grid, self.density_scale, self.latent_grid]
         return [{"params": grids, "lr": lr}, {"params": [self.background], "lr": lr * self.config.background_lr}]
-
-    def update(self, progress: float, rng: torch.Generator) -> None:
-        """Nothing to refresh."""
 
     def density(self, x: Float[Tensor, "N 3"]) -> Float[Tensor, " N"]:
         """sigma(x), per scene unit."""

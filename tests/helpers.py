@@ -83,6 +83,19 @@ def views_of(
     return Views(x0, x0.new_zeros(len(x0), 3, *x0.shape[-2:]), text, cameras, progress, rng)
 
 
+def watched(prior: Prior) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """The (x_t, t) that the prior's network will be asked about, call by call: what a rule drew can be read from it."""
+    asked: list[tuple[torch.Tensor, torch.Tensor]] = []
+    network = prior.network
+
+    def watching(x_t: torch.Tensor, t: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        asked.append((x_t, t))
+        return network(x_t, t, text)
+
+    prior.network = watching  # type: ignore[method-assign]
+    return asked
+
+
 class RowDraws(TorchFunctionMode):
     """Draw for a batch of `total` rows and hand out some of them: what a row of the batch gets when it is alone."""
 

@@ -180,7 +180,11 @@ def pipeline(vae: AutoencoderKL, unet: UNet2DConditionModel, text: CLIPTextModel
 
 
 def save(pipe: StableDiffusionPipeline, folder: Path) -> None:
-    """Write a pipeline's folder, without the paths of the machine that diffusers notes in its configurations."""
+    """Write a pipeline's folder, without the paths of the machine that diffusers notes in its configurations.
+
+    The text encoder is cast to single precision: transformers loads a model as it is stored, while diffusers loads the
+    others in single precision, and a pipeline of both could not be called."""
+    pipe.text_encoder.float()
     pipe.save_pretrained(folder)
     for file in folder.rglob("*.json"):
         content = json.loads(file.read_text("utf-8"))

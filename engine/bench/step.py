@@ -127,11 +127,11 @@ class Bench:
         """A step half-way, with one setting changed, as a multiple of one with none changed."""
         recipe = self.job.recipe
         assert isinstance(recipe.method, SDI)
-        n, samples, steps = recipe.resolution, recipe.scene.samples, recipe.method.steps  # type: ignore[union-attr]
+        n, samples, steps = recipe.resolution, recipe.scene.samples, recipe.method.steps  # type: ignore[attr-defined]
         changes = {
             "resolution": {k: replace(recipe, resolution=k) for k in (n // 2, 2 * n)},
             "samples": {
-                k: replace(recipe, scene=replace(recipe.scene, samples=k))  # type: ignore[arg-type]
+                k: replace(recipe, scene=replace(recipe.scene, samples=k))  # type: ignore[arg-type, type-var]
                 for k in (samples // 2, 2 * samples)
             },
             "inversion_steps": {

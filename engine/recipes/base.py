@@ -16,11 +16,10 @@ from torch import Tensor
 
 from methods.base import Method, phi_of, with_fields
 from scene import regularizers
+from scene.base import SceneConfig
 from scene.cameras import CameraRange, Cameras, Render, orbit
-from scene.canvas import CanvasConfig
 from scene.nerf import NeRFConfig
 from scene.shading import draw_shading
-from scene.voxels import VoxelConfig
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ class Recipe:
     batch: int = 1
     resolution: int = 64  # of training renders; of a latent scene, they have the prior's
     half: bool = False  # the prior's network in float16 on a GPU
-    scene: NeRFConfig | VoxelConfig | CanvasConfig = field(default_factory=NeRFConfig)
+    scene: SceneConfig = field(default_factory=NeRFConfig)
     cameras: CameraRange = field(default_factory=CameraRange)
     orbit: Orbit = field(default_factory=Orbit)
     shading: Shading = field(default_factory=Shading)

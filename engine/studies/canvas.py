@@ -108,4 +108,4 @@ def sample(job: Job, prior: Prior, store: Store, device: str = "cpu") -> None:
         "threads": torch.get_num_threads(),
     }
     views = Render(rgb, torch.ones_like(rgb[:, :1]), torch.zeros_like(rgb[:, :1]))
-    store.finish(record | fact, lambda folder: write_result(folder, canvas, views))
+    store.finish(record | fact, lambda folder: write_result(folder, canvas, views, recipe.orbit))

@@ -11,6 +11,7 @@ from engine.optimize import Stopped
 from engine.recipes.base import Shading, Weight
 from engine.store import Store
 from engine.training import NonFinite, Training, surrogate
+from engine.views import evaluate
 from methods.base import Guidance, Method
 from methods.nfsd import NFSD
 from methods.sdi import SDI
@@ -86,9 +87,9 @@ def test_optimisation_follows_the_prior(tmp_path):
     job = replace(job, recipe=replace(job.recipe, guidance_weight=0.1, regularisers=()))
     jobs.do(tmp_path, job)
     training = Training(job, jobs.prior(), "cpu")
-    before = optimize.evaluate(training).rgb.mean((0, 2, 3))
+    before = evaluate(training).rgb.mean((0, 2, 3))
     training.scene.load_state_dict(scene_of(tmp_path, job))
-    after = optimize.evaluate(training).rgb.mean((0, 2, 3))
+    after = evaluate(training).rgb.mean((0, 2, 3))
     assert after[0] - after[1:].max() > before[0] - before[1:].max() + 0.1
 
 
@@ -138,9 +139,9 @@ def test_a_scene_of_latents_is_trained_without_an_encoder_and_seen_through_the_d
         "shading": Shading(),
     }
     training = Training(jobs.job(SJC(scale=1.0), **settings), prior, "cpu")
-    first = optimize.evaluate(training)
+    first = evaluate(training)
     logs = [training.advance() for _ in range(30)]
-    last = optimize.evaluate(training)
+    last = evaluate(training)
     assert last.rgb.shape == (3, 3, 16, 16)
     assert last.opacity.shape == last.depth.shape == (3, 1, 16, 16)
     errors = [(r.rgb - (colour[:, :3, :1, :1] / 2 + 0.5)).abs().mean() for r in (first, last)]

@@ -1,5 +1,7 @@
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -100,13 +102,11 @@ def test_a_damaged_checkpoint_is_one_sentence(store):
 
 
 def test_a_folder_is_held_by_one_process(store):
-    import subprocess
-    import sys
-    import time
-
-    script = f"import fcntl; f = open({str(store.work / 'lock')!r}, 'w'); fcntl.flock(f, fcntl.LOCK_EX); print('held')"
+    """Another process is refused the lock while the folder is open, and gets it afterwards."""
+    script = "import fcntl, sys; fcntl.flock(open(sys.argv[1], 'a'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    taken = [sys.executable, "-c", script, str(store.work / "lock")]
     with store.opened({"key": "k"}):
-        other = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-        time.sleep(0.5)
-        assert other.poll() is None  # it waits
-    assert other.communicate(timeout=10)[0] == "held\n"
+        refused = subprocess.run(taken, capture_output=True, text=True, check=False)
+        assert refused.returncode == 1
+        assert "BlockingIOError" in refused.stderr
+    assert subprocess.run(taken, check=False).returncode == 0

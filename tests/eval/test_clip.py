@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from errors import UserError
 from eval import encoders
@@ -122,3 +123,21 @@ def test_a_folder_without_clip_is_explained(tmp_path):
     (copy / "model.safetensors").write_bytes(b"damaged")
     with pytest.raises(UserError, match="cannot be read"):
         load_clip(copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda name, t: {}, "they lack {name}"),
+        (lambda name, t: {name: t, "extra.lora_A.weight": t.clone()}, r"does not know: extra\.lora_A\.weight"),
+        (lambda name, t: {name: t[:-1].contiguous()}, "in another shape, {name}"),
+    ],
+    ids=["missing", "unknown", "misshapen"],
+)
+@pytest.mark.parametrize("name", ["visual_projection.weight", "text_model.embeddings.position_embedding.weight"])
+def test_weights_that_would_be_read_in_part_are_refused_by_the_tensors_name(tmp_path, change, reason, name):
+    file = shutil.copytree(folder(), tmp_path / "copy") / "model.safetensors"
+    tensors = load_file(file)
+    save_file(tensors | change(name, tensors.pop(name)), file, metadata={"format": "pt"})
+    with pytest.raises(UserError, match=reason.format(name=name)):
+        load_clip(file.parent)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from errors import UserError
 from eval.encoders import BATCH
@@ -131,3 +132,20 @@ def test_weights_that_do_not_fit_their_config_are_refused(tmp_path, change):
     (copy / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match="cannot be read"):
         ImageReward.load(copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda t: {}, r"they lack mlp\.0\.weight"),
+        (lambda t: {"mlp.0.weight": t, "mlp.9.weight": t.clone()}, r"does not know: mlp\.9\.weight"),
+        (lambda t: {"mlp.0.weight": t[:-1].contiguous()}, r"in another shape, mlp\.0\.weight"),
+    ],
+    ids=["missing", "unknown", "misshapen"],
+)
+def test_weights_that_would_be_read_in_part_are_refused_by_the_tensors_name(tmp_path, change, reason):
+    file = shutil.copytree(folder(), tmp_path / "copy") / "model.safetensors"
+    tensors = load_file(file)
+    save_file(tensors | change(tensors.pop("mlp.0.weight")), file)
+    with pytest.raises(UserError, match=reason):
+        ImageReward.load(file.parent)

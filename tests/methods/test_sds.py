@@ -7,18 +7,20 @@ from errors import UserError
 from methods.sds import SDS
 from priors.analytic import GaussianPrior, MixturePrior
 from priors.base import Text
-from tests.helpers import same_text, views_of
+from tests.helpers import same_text, views_of, watched
 
 AT_500 = (0.5, 0.5)
 
 
 def line(sds: SDS, prior: MixturePrior, text: Text, x: float) -> tuple[float, float]:
     """g = intercept + slope eps is exact for a Gaussian: returns E[g], and its standard deviation |slope|."""
-    views = views_of(torch.full((64, 1, 1, 1), x, dtype=torch.float64), text, seed=3)
-    g = sds.gradient(views, prior, None).latent.flatten()
-    rng = torch.Generator().manual_seed(3)
-    torch.randint(500, 501, (64,), generator=rng)  # the timestep is drawn first
-    eps = torch.randn(64, 1, 1, 1, generator=rng, dtype=torch.float64).flatten()
+    x0, asked = torch.full((64, 1, 1, 1), x, dtype=torch.float64), watched(prior)
+    g = sds.gradient(views_of(x0, text, seed=3), prior, None).latent.flatten()
+    x_t, t = (rows[:64] for rows in asked[-1])  # the first of the branches of guidance
+    eps = prior.schedule.eps_of(x_t, x0, t).flatten()
+    assert t.unique().tolist() == [500]
+    assert abs(eps.mean()) < 0.4  # N(0, 1): within three standard errors of 64 draws
+    assert abs(eps.std() - 1) < 0.3
     slope, intercept = torch.linalg.lstsq(torch.stack([eps, torch.ones(64).double()], 1), g[:, None]).solution.flatten()
     torch.testing.assert_close(slope * eps + intercept, g)
     return intercept.item(), abs(slope.item())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import numpy as np
@@ -11,7 +12,8 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from reports import ablations
+from reports import ablations, load
+from reports.ablation_figures import DRAW, FIGURE_11, pictures
 from reports.pictures import WRAP, grid
 from tests.eval.clip import write_clip
 from tests.reports.synthetic import WORLD, ball, random_scores, write_job
@@ -28,32 +30,73 @@ def synthetic(run, labels, seeds=(0,), views=8):
                 write_job(run, method, prompt, seed, ball(views=views, turn=20.0 * seed, hue=level % 3), scores=scores)
 
 
-def made(run, name, labels, clip="unused"):
+def cell(hue=0, turn=0.0, views=8, shown=2):
+    """What a job's place in a figure holds: its front and its left side, as its files have them, side by side."""
+    rgb = (ball(views=views, turn=turn, hue=hue % 3)[0] * 255).round() / 255
+    return np.concatenate(list(rgb[:: max(views // 4, 1)][:shown].permute(0, 2, 3, 1).numpy()), 1)
+
+
+def pixels(figure):
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=110)
+    return np.asarray(Image.open(file))
+
+
+def made(run, name, labels, cells, clip="unused"):
+    """An ablation's table and figure, once its files hold them: `cells` are the figure's pictures in their order."""
     files, table = ablations.write(name, run, labels, clip)
-    assert files[0].name == f"{name}.csv"
-    assert all(file.stat().st_size > 0 for file in files)
-    image = np.asarray(Image.open(run / f"{name}.png").convert("RGB"))
-    assert image.std() > 10
-    assert list(pd.read_csv(run / f"{name}.csv", dtype={"label": str})["label"]) == list(labels.values())
-    with Console(quiet=True).capture():
-        ablations.show(table, Console())
-    return table, image
+    assert [file.name for file in files] == [f"{name}.csv", *(["kappa-eq8.csv"] * (name == "kappa")), f"{name}.png"]
+    read = pd.read_csv(run / f"{name}.csv", dtype={"label": str})
+    assert list(read["label"]) == list(labels.values())
+    numbers = table.select_dtypes("number").reset_index(drop=True)
+    pd.testing.assert_frame_equal(read[numbers.columns], numbers, check_dtype=False, rtol=1e-5)
+    figure = DRAW.get(name, pictures)(run, load(run), table, labels)
+    drawn = [axes.images[0].get_array() for axes in figure.axes if axes.images]
+    assert len(drawn) == len(cells)
+    for picture, wanted in zip(drawn, cells, strict=True):
+        np.testing.assert_allclose(picture, wanted, atol=1e-6)
+    assert (np.asarray(Image.open(run / f"{name}.png")) == pixels(figure)).all()
+    out = io.StringIO()
+    ablations.show(table, Console(file=out, width=400))
+    assert all(label in out.getvalue() for label in labels.values())
+    return table, figure
+
+
+def titles(figure):
+    return [axes.get_title() for axes in figure.axes if axes.images and axes.get_title()]
+
+
+def curve(figure, title, label):
+    """A line of the chart of this title."""
+    (axes,) = (axes for axes in figure.axes if axes.get_title().startswith(title))
+    lines = {line.get_label(): line for line in axes.lines} | {
+        bars.get_label(): bars.lines[0] for bars in axes.containers
+    }
+    return lines[label].get_xdata().tolist(), list(lines[label].get_ydata())
 
 
 def test_inversion_steps_stand_beside_the_published(tmp_path):
     labels = {f"steps{n:02d}": f"{n}" for n in (3, 5, 10, 20, 30)}
     synthetic(tmp_path, labels)
     (tmp_path / "cost.json").write_text(json.dumps({m: 60.0 * int(n) for m, n in labels.items()}))
-    table, _ = made(tmp_path, "inversion-steps", labels)
+    table, figure = made(tmp_path, "inversion-steps", labels, [cell(level) for _ in PROMPTS for level in range(5)])
     assert table["alone_min"].tolist() == [3, 5, 10, 20, 30]
-    assert table["iqa_quality_mean"].between(70, 95).all()
+    wide = load(tmp_path).wide.groupby("method")
+    assert table["iqa_quality_mean"].tolist() == pytest.approx(wide["iqa_quality"].mean()[list(labels)].tolist())
+    assert titles(figure) == list(labels.values())
+    paper = pd.read_csv(FIGURE_11)
+    assert curve(figure, "IQA quality", "here") == ([3, 5, 10, 20, 30], table["iqa_quality_mean"].tolist())
+    assert curve(figure, "IQA quality", "published")[1] == paper["iqa_quality_mean"].tolist()
+    assert curve(figure, "time", "here") == ([3, 5, 10, 20, 30], [0.3, 0.5, 1.0, 2.0, 3.0])  # cost.json's, to 10 steps
+    assert curve(figure, "PSNR", "here")[1] == table["psnr_mean"].tolist()
 
 
 def test_inversion_cfg_is_a_grid(tmp_path):
     labels = {f"i{i}-f{f}": f"inversion {i}, forward {f}" for i in (-7.5, 0, 7.5) for f in (1, 7.5)}
     synthetic(tmp_path, labels)
-    _, image = made(tmp_path, "inversion-cfg", labels)
-    assert image.shape[0] > image.shape[1]  # six rows, a prompt and a CFG each, of two columns
+    levels = [[0, 1], [0, 1], [2, 3], [2, 3], [4, 5], [4, 5]]  # six rows, a CFG and a prompt each, of two columns
+    _, figure = made(tmp_path, "inversion-cfg", labels, [cell(level) for row in levels for level in row])
+    assert titles(figure) == ["forward 1", "forward 7.5"]
 
 
 def test_diversity_is_the_distance_between_seeds(tmp_path):
@@ -64,7 +107,9 @@ def test_diversity_is_the_distance_between_seeds(tmp_path):
         write_job(run, "turned", PROMPTS[0], seed, ball(turn=60.0 * seed), scores=random_scores(rng))
         write_job(run, "same", PROMPTS[0], seed, ball(), scores=random_scores(rng))
     write_job(run, "single", PROMPTS[0], 0, ball(), scores=random_scores(rng))
-    table, _ = made(run, "diversity", {m: m for m in ("turned", "same", "single")}, clip)
+    cells = [cell(turn=turn, shown=1) for turn in (0, 60, 120, 0, 0, 0, 0)]
+    table, figure = made(run, "diversity", {m: m for m in ("turned", "same", "single")}, cells, clip)
+    assert titles(figure) == ["seed 0", "seed 1", "seed 2"]
     found = table.set_index("method")
     assert found["pairs"].tolist() == [3, 3, 0]
     assert found.loc["same", "feature_distance"] == pytest.approx(0, abs=1e-6)
@@ -81,7 +126,10 @@ def test_canvas_has_the_columns_of_a_picture_and_its_distance_from_ddim(tmp_path
     synthetic(tmp_path, labels, views=1)
     for record in tmp_path.glob("sdi-cached/*/0/record.json"):
         record.write_text(json.dumps(json.loads(record.read_text()) | {"psnr_to_ddim": 123.0}))
-    table, _ = made(tmp_path, "canvas", labels)
+    bands = [range(7), range(7), range(7, 10), range(7, 10)]  # two prompts of seven, and of the three that are left
+    cells = [cell(level, views=1) for row in bands for level in row]
+    table, figure = made(tmp_path, "canvas", labels, cells)
+    assert titles(figure) == list(labels.values())
     assert table.set_index("method")["psnr_to_ddim"].dropna().to_dict() == {"sdi-cached": 123.0}
     assert "psnr_mean" in table
     assert not [c for c in table if c.startswith(("iou", "fog", "sharpness", "chroma"))]
@@ -104,7 +152,10 @@ def test_kappa_is_the_mean_over_prompts_of_the_errors_measured(tmp_path):
         if log.parts[-3] in labels:
             lines = [json.dumps({"step": s, "t": 900.0 - 300 * s, "eq8": 1.0 / (1 + s)}) for s in range(3)]
             (log / "log.jsonl").write_text("\n".join(lines))
-    table, _ = made(tmp_path, "kappa", labels)
+    cells = [cell(level, views=1) for _ in PROMPTS for level in range(2)]
+    table, figure = made(tmp_path, "kappa", labels, cells)
+    assert curve(figure, "at x0(t)", "Random, resampled") == ([900, 300], [3.5, 3.5])
+    assert curve(figure, "along each choice", "DDIM inversion") == ([300, 600, 900], [1 / 3, 1 / 2, 1])
     eq8 = table.set_index("label")["eq8"]
     assert eq8["Random, resampled"] == pytest.approx(3.5)
     assert eq8["DDIM inversion"] == pytest.approx((900 * 300) ** 0.5)  # the published CFG alone

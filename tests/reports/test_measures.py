@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from reports import load, measures
-from reports.columns import BY_KEY
+from reports.columns import BEYOND, BY_KEY, CLIP
 from reports.tables import make
 from tests.reports.synthetic import WORLD, ball, random_scores, write_job
 
@@ -26,8 +26,23 @@ def test_a_dot_is_the_tables_mean_and_its_bar_two_errors_wide(tmp_path):
         assert np.isclose(high - low, 2 * 1.96 * table.loc[method, "iou_stderr"])
 
 
-def test_the_figure_is_written_whole_whatever_ran(tmp_path):
-    write_job(tmp_path, "sdi", WORLD[0], 0, ball(8), scores=random_scores(torch.Generator().manual_seed(0)))
-    path = measures.measures(tmp_path, load(tmp_path))  # one prompt: no interval
-    assert Image.open(path).width > 800
+def test_the_figure_has_a_panel_a_measure_and_a_row_a_method(tmp_path, monkeypatch):
+    rng, figures, rows = torch.Generator().manual_seed(0), [], ["sds", "sdi"]  # from below: the first on top
+    for method in rows:
+        write_job(tmp_path, method, WORLD[0], 0, ball(8), scores=random_scores(rng))
+    savefig = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: figures.append(self) or savefig(self, *a, **k))
+    path = measures.measures(tmp_path, load(tmp_path), ["sdi", "sds"])  # one prompt: no interval
+    (figure,) = figures
+    shown = [axes for axes in figure.axes if axes.get_visible()]
+    wide = load(tmp_path).wide
+    columns = [c for c in (*CLIP, *BEYOND) if c.key in wide and wide[c.key].notna().any()]
+    assert [axes.get_title() for axes in shown] == [c.title for c in columns]
+    assert len(columns) > measures.PANELS
+    for axes, column in zip(shown, columns, strict=True):
+        dots = [bars.lines[0].get_xydata()[0] for bars in axes.containers]
+        assert np.allclose(dots, [(wide.loc[wide["method"] == m, column.key].mean(), y) for y, m in enumerate(rows)])
+    assert [label.get_text() for label in shown[0].get_yticklabels()] == rows
+    wide_inches, high = figure.get_size_inches()
+    assert Image.open(path).size == (round(110 * wide_inches), round(110 * high))
     assert not list(tmp_path.glob("*.aside"))

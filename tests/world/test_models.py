@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import warnings
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import world
 from eval.image_reward import ImageReward
@@ -20,9 +22,12 @@ PROMPTS = [prompt.text for prompt in paper43()]
 FILES = {"vae", "unet", "text_encoder", "tiny-clip", "tiny-clip-2", "tiny-reward"}
 
 
-def test_weights_are_small_and_half_precision_safetensors():
+def test_weights_are_small_safetensors_in_half_precision_but_for_the_priors_text_encoder():
     files = list(models.MODELS.rglob("*.safetensors"))
     assert {file.parent.name for file in files} == FILES
+    for file in files:
+        floats = {t.dtype for t in load_file(file).values() if t.is_floating_point()}
+        assert floats == {torch.float32 if file.parent.name == "text_encoder" else torch.float16}, file
     assert sum(file.stat().st_size for file in files) <= 24e6
     assert max(file.stat().st_size for file in files) <= 15e6
     assert not list(models.MODELS.rglob("*.bin"))
@@ -60,6 +65,44 @@ def test_diffusers_opens_the_prior_and_its_samples_are_of_their_prompt(judge):
     images = sample(pipe, PROMPTS)
     assert images.shape == (len(PROMPTS), 3, 64, 64)
     assert (ranked(judge, images) == torch.arange(len(PROMPTS))).float().mean() >= 0.75
+
+
+def pipeline_of(folder):
+    """The pipeline as a user opens it: by the defaults of diffusers and transformers."""
+    from diffusers import StableDiffusionPipeline
+
+    pipe = StableDiffusionPipeline.from_pretrained(str(folder))
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def test_the_prior_samples_by_the_defaults_of_diffusers(judge):
+    prompt, rng = "A ripe strawberry", torch.Generator().manual_seed(0)
+    picture = pipeline_of(models.TINY_SD)(f"{prompt}, front view", num_inference_steps=10, generator=rng).images[0]
+    assert picture.size == (64, 64)
+    image = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None] / 255
+    assert PROMPTS[ranked(judge, image)] == prompt
+
+
+def test_a_folder_that_is_saved_in_half_precision_samples_by_the_defaults_of_diffusers(tmp_path):
+    torch.manual_seed(0)
+    words = models.tokenizer(["a red ball"])
+    parts = models.vae().half(), models.unet().half(), models.text_encoder(words).half(), words
+    models.save(models.pipeline(*parts), tmp_path)
+    made = pipeline_of(tmp_path)("a red ball", num_inference_steps=1, output_type="np").images
+    assert made.shape == (1, 64, 64, 3)
+    assert np.isfinite(made).all()
+
+
+@pytest.mark.parametrize("folder", [models.TINY_CLIP, models.TINY_CLIP_2], ids=lambda f: f.name)
+def test_a_clip_judges_by_the_defaults_of_transformers(folder):
+    from transformers import AutoModel, AutoProcessor
+
+    model, process = AutoModel.from_pretrained(folder), AutoProcessor.from_pretrained(folder)
+    view = world.truth_views("A ripe strawberry", orbit(4), 64)
+    image = (view.rgb + 1 - view.opacity)[:1]
+    out = model(**process(images=list(image), text=PROMPTS, padding=True, do_rescale=False, return_tensors="pt"))
+    assert PROMPTS[out.logits_per_image.argmax()] == "A ripe strawberry"
 
 
 def test_the_second_clip_names_true_views_by_other_weights(judge):

@@ -1,5 +1,6 @@
 import json
 
+import pandas as pd
 import pytest
 
 from commands import run as run_command
@@ -9,6 +10,7 @@ from engine.plan import refuse_tuned_on
 from engine.recipes.variants import Variant, read_best, recipe_of
 from engine.studies import sweep
 from errors import UserError
+from run_benchmark import main
 from suites import SUITES
 
 
@@ -73,3 +75,40 @@ def test_what_a_sweep_found_is_a_row_of_a_run(tmp_path):
     file.write_text("{}")
     with pytest.raises(UserError, match="is no best"):
         read_best(file, "world", "controlled")
+
+
+def test_from_a_sweep_to_a_row_of_what_it_found(capsys, tmp_path, monkeypatch):
+    """Two scales on a tiny prior: best.json holds the better, and --tuned its row, on prompts that were not seen."""
+    from engine import calibrate
+    from reports import load as read
+    from tests.eval.clip import write_clip
+    from tests.tiny import write_prior
+
+    monkeypatch.setattr(calibrate, "STEPS", 2)  # of those that measure a guidance weight
+    common = ["--prior", str(write_prior(tmp_path / "prior")), "--clip", str(write_clip(tmp_path / "clip"))]
+    common += ["--steps", "2", "--resolution", "16", "--views", "4", "--jobs", "1", "--together", "2"]
+    out, run, names = tmp_path / "sweep", tmp_path / "run", ["cfg5", "cfg7.5"]
+    assert main(["sweep", "sds", "--cfg", "5", "7.5", "--limit", "1", "--out", str(out), *common]) == 0
+    assert "2 jobs, 0 of them done" in capsys.readouterr().out
+
+    held, means = json.loads((out / "best.json").read_text()), read(out).wide.groupby("method")["clip_score"].mean()
+    said = (held["method"], held["suite"], held["track"], held["select"])
+    assert said == ("sds", "world", "controlled", "clip_score")
+    assert held["prompts"] == [SUITES["world"].tuned_on[0].text]
+    assert [row["setting"] for row in held["evidence"]] == names
+    assert [row["mean"] for row in held["evidence"]] == pytest.approx(means[names].tolist())
+    assert held["best"]["setting"] == means.idxmax()
+    own = recipe_of(Variant("", "sds"), "world", "controlled")[0].guidance_weight
+    assert len({own, *(row["guidance_weight"] for row in held["evidence"])}) == 3  # each scale has a weight of its own
+    assert list(pd.read_csv(out / "sweep.csv")["setting"]) == names
+    assert f"| **{held['best']['setting']}** |" in (out / "sweep.md").read_text()
+
+    tuned = ["--methods", "sds", "--tuned", str(out / "best.json"), "--out", str(run), *common, "--prompts"]
+    assert main([*tuned, held["prompts"][0]]) == 2
+    assert "that settings are tuned on" in capsys.readouterr().err
+    assert main([*tuned, "strawberry"]) == 0
+    (config,) = run.glob("sds-tuned/*/0/config.json")
+    made, best = json.loads(config.read_text())["recipe"], held["best"]
+    assert (made["method"]["scale"], made["lr"]) == (best["cfg"], best["lr"])
+    assert made["guidance_weight"] == best["guidance_weight"]
+    assert sorted(pd.read_csv(run / "table.csv")["method"].unique()) == ["sds", "sds-tuned"]

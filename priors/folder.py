@@ -1,0 +1,145 @@
+"""Stable-Diffusion-format folders as people have them: which files a part is read from, and what is refused.
+
+The files follow diffusers' and transformers' rule of names, in which a *variant* may say the precision:
+
+    STEM.safetensors           STEM-00001-of-00002.safetensors           STEM.safetensors.index.json
+    STEM.fp16.safetensors      STEM.fp16-00001-of-00002.safetensors      STEM.safetensors.index.fp16.json
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from torch import Tensor
+
+from errors import UserError
+from files import digest_once, read_json, read_text
+
+PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+STEMS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
+LIKED = ("", "fp32", "fp16", "bf16")  # variants, the first found is read; LoRAs and the like are none
+SETTINGS = (".json", ".txt")  # .txt: the merges of a tokenizer
+MARK = "\ufeff".encode()  # of byte order, which some editors put in front of a text
+BUFFER = "position_ids"  # computed, not learnt: older folders have it, newer do not
+UNUSED = (BUFFER, "text_projection.weight")  # what may be in a folder beside a model's own tensors
+
+
+def checked(path: str | Path) -> Path:
+    """The folder, which has every part of a prior. Raises UserError where it has not."""
+    folder = Path(path)
+    if not folder.is_dir():
+        raise UserError(f"There is no prior at {path}: give the path of a folder in Stable Diffusion's format.")
+    missing = [part for part in PARTS if not (folder / part).is_dir()]
+    if missing:
+        raise UserError(f"The folder {path} is no Stable Diffusion prior: it lacks {', '.join(missing)}.")
+    return folder
+
+
+def checksum(path: str | Path) -> str:
+    """sha256, as hex, over the names and contents of the settings and weights that a prior is read from.
+
+    Raises UserError where the folder is no prior."""
+    folder = checked(path)
+    read = [file for part in PARTS for file in (folder / part).iterdir() if is_read(file)]
+    read += [file for part in STEMS for file in weights(folder / part)[1]]
+    return digest_once({*read, *folder.glob("views.json")}, within=folder)
+
+
+def is_read(file: Path) -> bool:
+    """Whether a file has settings. Those that systems hide beside others, as macOS does, have none."""
+    return file.suffix in SETTINGS and not file.name.startswith(".")
+
+
+def weights(folder: Path) -> tuple[str, list[Path]]:
+    """The variant that is read ("" where its files name none) of a part's weights, and its files.
+
+    Raises UserError where there are none, a shard is not there, or several variants are that nothing ranks."""
+    stem = re.escape(STEMS[folder.name])
+    whole = re.compile(rf"{stem}(?:\.(?P<variant>\w+))?\.safetensors")
+    index = re.compile(rf"{stem}\.safetensors\.index(?:\.(?P<variant>\w+))?\.json")
+    found: dict[str, list[Path]] = {}
+    for file in sorted(folder.iterdir()):
+        if match := whole.fullmatch(file.name):
+            found.setdefault(match["variant"] or "", []).append(file)
+        elif match := index.fullmatch(file.name):
+            found.setdefault(match["variant"] or "", []).extend(shards(file))
+    if not found:
+        raise UserError(f"There are no weights in {folder}: safetensors files are needed, and no others are read.")
+    chosen = [variant for variant in LIKED if variant in found] or sorted(found)
+    if chosen[0] not in LIKED and len(chosen) > 1:
+        raise UserError(f"The folder {folder} has the weights of {' and '.join(chosen)}: keep those that are meant.")
+    return chosen[0], found[chosen[0]]
+
+
+def shards(index: Path) -> list[Path]:
+    """The files that an index names. Raises UserError where one of them is not there."""
+    named = read_json(index, "fetch the folder again").get("weight_map") or {}
+    files = sorted({index.parent / name for name in named.values()})
+    if missing := [file.name for file in files if not file.is_file()]:
+        raise UserError(f"The weights in {index.parent} lack {missing[0]}, which {index.name} names: fetch it.")
+    return files
+
+
+def refuse_parts(folder: Path, info: dict[str, Any]) -> None:
+    """Raise UserError where weights were loaded in part, by what diffusers' or transformers' loading info says."""
+    if said := amiss(info):
+        raise UserError(
+            f"The weights in {folder} are not all of this model's: they {said}; "
+            "fetch them again, or merge an adapter into them."
+        )
+
+
+def amiss(info: dict[str, Any]) -> str:
+    """What tensors a file and a model do not share, as words that follow "they"; "" where they share all. Missing ones
+    would be random; those that a model does not know are of another one, or of adapters."""
+    faults = {
+        "lack": [key for key in info["missing_keys"] if not key.endswith(BUFFER)],
+        "hold, in another shape,": [key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]],
+        "hold what the model does not know:": [key for key in info["unexpected_keys"] if not key.endswith(UNUSED)],
+    }
+    return ", and they ".join(f"{fault} {_counted(keys)}" for fault, keys in faults.items() if keys)
+
+
+def compared(model: Mapping[str, Tensor], file: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Loading info of a state dict that no library loads."""
+    common = set(model) & set(file)
+    return {
+        "missing_keys": set(model) - common,
+        "unexpected_keys": set(file) - common,
+        "mismatched_keys": {key for key in common if model[key].shape != file[key].shape},
+    }
+
+
+def _counted(keys: Iterable[str]) -> str:
+    first, *others = sorted(keys)
+    return first + (f" and {len(others)} more" if others else "")
+
+
+@contextmanager
+def without_marks(folder: Path) -> Iterator[Path]:
+    """The folder for as long as it is read, or one of links to its files, where the mark of byte order stands before a
+    text: diffusers and transformers refuse it."""
+    marked = [file for file in folder.iterdir() if is_read(file) and file.read_bytes().startswith(MARK)]
+    if not marked:
+        yield folder
+        return
+    with TemporaryDirectory() as aside:
+        for file in folder.iterdir():
+            if file in marked:
+                (Path(aside) / file.name).write_text(read_text(file), "utf-8")
+            else:
+                (Path(aside) / file.name).symlink_to(file.resolve())
+        yield Path(aside)
+
+
+def refuse_lost_words(folder: Path) -> None:
+    """Raise UserError where a tokenizer has no words: transformers would make one that takes all texts for the same."""
+    if (folder / "tokenizer.json").is_file():
+        return
+    if missing := [name for name in ("vocab.json", "merges.txt") if not (folder / name).is_file()]:
+        raise UserError(f"The tokenizer in {folder} has no words: it lacks {' and '.join(missing)}; fetch it again.")
