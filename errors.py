@@ -1,4 +1,16 @@
-"""Errors that a user caused and can mend: one clear sentence, exit code 2, no traceback."""
+"""Errors that a user caused and can mend: one clear sentence, exit code 2, no traceback. And what errors say."""
+
+import errno
+
+TOO_LITTLE = (  # in the words of torch on a CPU, CUDA, cuBLAS and cuDNN, Python's threads, and the system
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "ALLOC_FAILED",
+    "ALLOCATION_FAILED",
+    "can't start new thread",
+    "Cannot allocate memory",
+)
 
 
 class UserError(Exception):
@@ -19,3 +31,13 @@ def cause(error: BaseException) -> str:
     """The error's class and its first line."""
     said, kind = first_line(error), type(error).__name__
     return kind if said == kind else f"{kind}: {said}"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory, a device's or the machine's, was too little, or what the error was raised from says so. Few
+    libraries have an exception for it."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    said = any(words in str(error) for words in TOO_LITTLE) and kinds & {"RuntimeError", "OSError", "SafetensorError"}
+    if said or kinds & {"MemoryError", "OutOfMemoryError"} or getattr(error, "errno", None) == errno.ENOMEM:
+        return True
+    return error.__cause__ is not None and is_out_of_memory(error.__cause__)

@@ -25,8 +25,9 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print(f"run_benchmark.py: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("\nStopped. Nothing is lost: the same command goes on from here.", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        said = str(stop) or "Stopped. Nothing is lost: the same command goes on from here."
+        print(f"\n{said}", file=sys.stderr)
         return 130
 
 

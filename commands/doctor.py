@@ -27,7 +27,7 @@ from say import Console, say
 from suites import SUITES, suite_named
 from suites.base import Suite
 
-PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "peft", "safetensors", "torchmetrics", "requests")
+PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "peft", "safetensors", "requests")
 CARD = "A6000"  # what the published costs are of
 TIGHT = 0.9  # of a GPU's memory: what needs more may not fit beside the display and the allocator's gaps
 DESCRIPTION = """Say before a long run what is missing (weights, GPU, disk, libraries), and how long it will take.

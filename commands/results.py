@@ -6,12 +6,14 @@ from pathlib import Path
 
 import reports
 from engine import judges
-from engine.executors.local import launch
 from engine.judges import Judges
+from engine.machine import device_of
 from engine.plan import Plan
+from engine.queue import launch
 from engine.views import renew
 from eval import views
-from eval.score import Truth, score_run
+from eval.score import Scored, score_run
+from eval.truth import Truth
 from names import RECIPES
 from reports import figures, terminal, write
 from reports.measures import measures
@@ -24,29 +26,34 @@ def carried_out(todo: Plan, console: Console) -> bool:
     done = len(todo.jobs) - len(todo.missing)
     say(console, f"{len(todo.jobs)} jobs, {done} of them done, in {todo.run}")
     records = launch(todo.run, todo.missing, todo.configs, todo.setup, todo.slots, console)
-    renew({todo.run / job.path: job.recipe.orbit for job in todo.jobs}, todo.setup.device, console)
+    renew({todo.run / job.path: job.recipe.orbit for job in todo.jobs}, device_of(todo.setup.device), console)
     return any(record["status"] == "crashed" for record in records.values())
 
 
 def score_and_report(run: Path, suite: Suite, chosen: Judges, device: str, console: Console) -> bool:
-    """Score what is not scored yet, then write and print the tables; returns whether a job could not be scored."""
-    truth, new = score_missing(run, suite, chosen, device, console)
-    report(run, console, truth, new)
-    return False
+    """Score what is not scored yet, then write and print the tables; returns whether all could be scored."""
+    truth, scored = score_missing(run, suite, chosen, device, console)
+    report(run, console, truth, bool(scored.fresh))
+    return not scored.bad
 
 
-def score_missing(run: Path, suite: Suite, chosen: Judges, device: str, console: Console) -> tuple[Truth | None, bool]:
-    """Score what is not scored yet, and draw each job's views; returns the true views, and whether there was any."""
+def score_missing(
+    run: Path, suite: Suite, chosen: Judges, device: str, console: Console
+) -> tuple[Truth | None, Scored]:
+    """Score what is not scored yet, draw each job's views, and say what could not be scored; returns the true views,
+    and what was scored."""
     truth = judges.truth_of(run, suite)
     scorer = judges.scorer_of(suite, chosen, truth, device)
     for line in judges.remarks(chosen, scorer):
         say(console, line, "yellow")
     with console.status("Scoring") as status:
-        fresh = score_run(run, scorer, lambda job, _: status.update(f"Scored {job.relative_to(run)}"))
-        for job in filter(views.has_pictures, fresh):
+        scored = score_run(run, scorer, lambda job, _: status.update(f"Scored {job.relative_to(run)}"))
+        for job in filter(views.has_pictures, scored.fresh):
             figures.contact_sheet(job)
             figures.turntable(job)
-    return truth, bool(fresh)
+    for reason in scored.bad.values():
+        say(console, reason, "red")
+    return truth, scored
 
 
 def report(run: Path, console: Console, truth: Truth | None, new: bool) -> None:

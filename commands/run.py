@@ -69,4 +69,5 @@ def main(arguments: list[str]) -> int:
     if chosen.clip is None:
         say(console, judges.UNSCORED)
         return int(crashed)
-    return int(results.score_and_report(todo.run, request.suite, chosen, request.device, console) or crashed)
+    whole = results.score_and_report(todo.run, request.suite, chosen, request.device, console)
+    return int(crashed or not whole)

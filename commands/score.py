@@ -23,4 +23,4 @@ def main(arguments: list[str]) -> int:
 
     suite = judges.suite_of(options.run, options.suite)
     chosen = judges.judges_of(suite, options.clip, options.clip2)
-    return int(results.score_and_report(options.run, suite, chosen, options.device, Console()))
+    return int(not results.score_and_report(options.run, suite, chosen, options.device, Console()))

@@ -48,12 +48,13 @@ def main(arguments: list[str]) -> int:
     from engine.studies import sweep
     from reports import load, terminal
     from reports import sweep as outcome
+    from reports.columns import selectable
 
-    known("metric", options.select, outcome.metrics(request.suite.name))
-    chosen, console = judges.required(judges.judges_of(request.suite, request.clip, request.clip2)), Console()
+    chosen, console = judges.judges_of(request.suite, request.clip, request.clip2), Console()
+    known("metric", options.select, selectable(judges.needs_of(request.suite, judges.required(chosen))))
     todo = plan.plan(request, console, sweep.rows(options.method, options.cfg, options.lr))
     crashed = results.carried_out(todo, console)
-    results.score_missing(todo.run, request.suite, chosen, request.device, console)
+    _, scored = results.score_missing(todo.run, request.suite, chosen, request.device, console)
     frames = outcome.only(load(todo.run), {job.path.parts for job in todo.jobs})
     for line in terminal.troubles(frames):
         say(console, line, "yellow")
@@ -62,4 +63,4 @@ def main(arguments: list[str]) -> int:
     outcome.show(found, options.select, console)
     for file in ("sweep.md", "sweep.csv", "best.json"):
         say(console, todo.run / file)
-    return int(crashed)
+    return int(crashed or bool(scored.bad))

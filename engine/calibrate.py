@@ -16,8 +16,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from engine.job import Job
-from engine.prior import open_prior
+from engine.prior import forget, open_prior
 from engine.recipes.base import Recipe
+from engine.recipes.outside import Outside
 from engine.recipes.tables import TABLE, recipe
 from engine.training import NonFinite, Training
 from errors import RuleError
@@ -74,6 +75,8 @@ def measured(run: Path, made: Recipe, prior: str, weights: str, device: str, con
         return made
     finally:
         torch.set_num_threads(threads)
+        if isinstance(made.method, Outside):
+            forget()  # such a rule may have changed the prior it was given
     value = float(f"{value:.3g}")  # as the frozen ones
     path.parent.mkdir(parents=True, exist_ok=True)
     how = {"steps": STEPS, "rounds": ROUNDS, "prior": weights, "device": device}

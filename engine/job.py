@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.recipes.base import Recipe
+from engine.recipes.outside import source_of
 from prompts import Prompt
 
 
@@ -33,11 +34,11 @@ class Job:
         return json.loads(json.dumps({"recipe": recipe, "prompt": self.prompt.text, "seed": self.seed}))
 
     def key(self, prior: str) -> str:
-        """Twelve hex digits of all that decides the scene, of which `prior` is the checksum of the weights: equal keys,
-        equal scenes. From where it is looked at afterwards (the orbit) does not."""
+        """Twelve hex digits of all that decides the scene: the settings, what the rule's code says, and `prior`, the
+        checksum of the weights. Equal keys, equal scenes. The orbit, from where scenes are seen, is not in it."""
         settings = self.settings
         del settings["recipe"]["orbit"]
-        text = json.dumps([settings, prior], sort_keys=True)
+        text = json.dumps([settings, source_of(self.recipe.method), prior], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -3,10 +3,13 @@ run's own cameras."""
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,9 +23,11 @@ from eval.encoders import Encodes, load_clip
 from eval.image_reward import ImageReward
 from eval.open_clip import PREFIX, load_open_clip, parts_of
 from eval.rn50 import load_rn50
-from eval.score import Scorer, Truth, read_json
+from eval.score import Scorer, read_json
+from eval.truth import Truth
 from suites import SUITES, suite_named
 from suites.base import Suite
+from suites.base import Truth as Known
 
 UNSCORED = "There is no CLIP to score the paper's suite with: run_benchmark.py fetch clip-vit-b32 or give --clip."
 LEFT_OUT = "{} is left out, for its weight {} is not there: run_benchmark.py fetch {} brings it."
@@ -37,6 +42,7 @@ class Judges:
     iqa: Path | None = None
     reward: Path | None = None
     second: Path | str | None = None
+    asked: bool = False  # whether the second was asked for by name
 
 
 def judges_of(suite: Suite, clip: str | None = None, second: str | None = None) -> Judges:
@@ -46,8 +52,9 @@ def judges_of(suite: Suite, clip: str | None = None, second: str | None = None) 
     judges = _own(suite, _given("--clip", clip))
     if second and second.startswith(PREFIX):
         parts_of(second)
-        return replace(judges, second=second)
-    return replace(judges, second=_given("--clip2", second) or judges.second)
+        return replace(judges, second=second, asked=True)
+    given = _given("--clip2", second)
+    return replace(judges, second=given, asked=True) if given else judges
 
 
 def _given(option: str, folder: str | None) -> Path | None:
@@ -77,7 +84,8 @@ def remarks(judges: Judges, scorer: Scorer) -> list[str]:
     said = [LEFT_OUT.format(what, name, name) for what, (name, folder) in wanted.items() if folder is None]
     if cut := list(scorer.cut):
         prompts = "1 prompt is" if len(cut) == 1 else f"{len(cut)} prompts are"
-        said.append(f"{prompts} longer than the encoder reads ({scorer.encoder.longest} tokens): {', '.join(cut)}.")
+        longest = scorer.judges["clip"].longest
+        said.append(f"{prompts} longer than the encoder reads ({longest} tokens): {', '.join(cut)}.")
     return said
 
 
@@ -101,20 +109,35 @@ def suite_of(run: Path, name: str | None) -> Suite:
 
 
 def truth_of(run: Path, suite: Suite) -> Truth | None:
-    """True views by prompt, of each variant that the prior knows, from the orbit of the run's jobs; None where the
+    """True views by prompt, of each variant that the prior knows, from where the run's jobs are seen; None where the
     suite's objects are not known."""
-    config, source = config_of(run), suite.truth
-    if source is None or "orbit" not in config.get("recipe", {}):
+    orbit = next((seen for job in views.jobs(run) if (seen := views.orbit_of(job))), None)
+    if suite.truth is None or orbit is None:
         return None
-    orbit, variants = config["recipe"]["orbit"], config["prior"].get("variants", 1)
-    cameras, resolution = Orbit(**orbit).cameras(), orbit["resolution"]
+    return truth_from(suite.truth, Orbit(**orbit), config_of(run).get("prior", {}).get("variants", 1))
+
+
+def truth_from(source: Known, orbit: Orbit, variants: int = 1) -> Truth:
+    """What is known, seen from an orbit."""
+    cameras = orbit.cameras()
 
     @cache
-    def truth(text: str) -> tuple[Tensor, Tensor]:
-        renders = [source.views(text, cameras, resolution, k) for k in range(variants)]
+    def views_of(text: str) -> tuple[Tensor, Tensor]:
+        renders = [source.views(text, cameras, orbit.resolution, k) for k in range(variants)]
         return torch.stack([r.rgb for r in renders]), torch.stack([r.opacity for r in renders])
 
-    return truth
+    @cache
+    def fingerprint(text: str) -> str:
+        facts = [[source.fingerprint(text, k) for k in range(variants)], dataclasses.asdict(orbit)]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+    return Truth(views_of, fingerprint, variants)
+
+
+def needs_of(suite: Suite, judges: Judges) -> set[str]:
+    """What of a metric's needs is there, in a suite's own runs."""
+    served = {name for name, folder in _served(judges).items() if folder}
+    return {*served, "candidates", "opacity"} | _asked(suite, judges) | ({"truth"} if suite.truth else set())
 
 
 def truth_of_run(run: Path) -> Truth | None:
@@ -127,14 +150,24 @@ def scorer_of(suite: Suite, judges: Judges, truth: Truth | None, device: str = "
     """The judges at work on a device: cpu, cuda or auto."""
     place, judges = device_of(device), required(judges)
     assert judges.clip is not None
-    clip = load_clip(judges.clip, place)
-    second = _second(judges.second, place) if judges.second else None
-    reward = ImageReward.load(judges.reward, place) if judges.reward else None
-    iqa: Encodes | Literal["clip"] | None = "clip"
-    if judges.iqa != judges.clip:
-        iqa = load_rn50(judges.iqa, place) if judges.iqa else None
-    asked = judges.second not in (None, suite.judges.second)
-    return Scorer(clip, suite.prompts, truth, second, reward, iqa, directions=suite.truth is None, scores=asked)
+    working: dict[str, Any] = {"clip": load_clip(judges.clip, place)}
+    if judges.iqa:
+        working["iqa"] = working["clip"] if judges.iqa == judges.clip else load_rn50(judges.iqa, place)
+    if judges.second:
+        working["clip2"] = _second(judges.second, place)
+    if judges.reward:
+        working["reward"] = ImageReward.load(judges.reward, place)
+    return Scorer(working, suite.prompts, truth, _asked(suite, judges))
+
+
+def _served(judges: Judges) -> dict[str, Path | str | None]:
+    """The judges by the need of a metric that they serve."""
+    return {"clip": judges.clip, "iqa": judges.iqa, "clip2": judges.second, "reward": judges.reward}
+
+
+def _asked(suite: Suite, judges: Judges) -> set[str]:
+    """Needs that no model serves: objects that are not known are asked for their fronts and backs in words."""
+    return ({"asked"} if judges.asked else set()) | ({"directions"} if suite.truth is None else set())
 
 
 def _second(name: Path | str, device: str) -> Encodes:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
+from typing import ClassVar
 
 import psutil
 import torch
@@ -19,18 +20,27 @@ from errors import UserError
 from files import ROOT
 
 GIGABYTES_A_JOB = 1.5  # torch, diffusers, a scene and the world's models in one process
+DEVICES = "auto, cpu, cuda, or some of its devices as in cuda:0,cuda:3"
 INTERVAL = 0.1  # seconds between two looks at the process
 
 
 class Peak:
-    """A context that watches memory; `bytes` is the largest seen so far."""
+    """A context that watches memory; `bytes` is the largest seen so far. Where several are open in the process, what
+    each sees is of them all: `scenes` is how many there were at most, and `kind` says so. `scenes` before: of the part
+    of a job that was done earlier."""
 
-    def __init__(self, device: str):
+    opened: ClassVar[set[Peak]] = set()
+
+    def __init__(self, device: str, scenes: int = 1):
         self.cuda = torch.device(device).type == "cuda"
-        self.kind = "CUDA peak" if self.cuda else "process peak"
         self.device = torch.cuda.get_device_name(device) if self.cuda else platform.processor() or platform.machine()
+        self.scenes = scenes
         self._device, self._process, self._seen = device, psutil.Process(), 0
         self._end = threading.Event()
+
+    @property
+    def kind(self) -> str:
+        return ("CUDA peak" if self.cuda else "process peak") + (f", {self.scenes} scenes" if self.scenes > 1 else "")
 
     @property
     def bytes(self) -> int:
@@ -40,13 +50,17 @@ class Peak:
         return self._seen
 
     def __enter__(self) -> Peak:
-        if self.cuda:
-            torch.cuda.reset_peak_memory_stats(self._device)
-        else:
+        if not self.cuda:
             threading.Thread(target=self._watch, daemon=True).start()
+        elif not self.opened:
+            torch.cuda.reset_peak_memory_stats(self._device)  # it is one for the process: others' would be lost
+        self.opened.add(self)
+        for peak in self.opened:
+            peak.scenes = max(peak.scenes, len(self.opened))
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.opened.discard(self)
         self._end.set()
 
     def _watch(self) -> None:
@@ -54,29 +68,52 @@ class Peak:
             self.bytes  # noqa: B018 - looking is what counts
 
 
-def device_of(name: str) -> str:
+def devices_of(name: str) -> list[str]:
+    """The devices that jobs go to by turns: of `auto` and `cuda` all GPUs that there are, of `cuda:0,cuda:3` those; or
+    the CPU, alone. Raises UserError for what is not here."""
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    found = [device for part in name.split(",") for device in _devices(part.strip())]
+    if len(set(found)) < len(found) or ("cpu" in found and len(found) > 1):
+        raise UserError(f"The device {name!r} is not supported: give the CPU alone, or each GPU once.")
+    return found
+
+
+def _devices(name: str) -> list[str]:
+    """Of one name, all that it means."""
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise UserError(f"There is no device {name!r}: use auto, cpu or cuda.") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError("There is no CUDA device here: use --device cpu.")
+        raise UserError(f"There is no device {name!r}: use {DEVICES}.") from error
     if device.type not in ("cpu", "cuda"):
-        raise UserError(f"The device {name!r} is not supported: use auto, cpu or cuda.")
-    return str(device)
+        raise UserError(f"The device {name!r} is not supported: use {DEVICES}.")
+    if device.type == "cpu":
+        return ["cpu"]
+    if not torch.cuda.is_available():
+        raise UserError("There is no CUDA device here: use --device cpu.")
+    count = torch.cuda.device_count()
+    if device.index is None:
+        return [f"cuda:{k}" for k in range(count)]
+    if device.index >= count:
+        raise UserError(f"There is no device {name!r}: the last one here is cuda:{count - 1}.")
+    return [str(device)]
+
+
+def device_of(name: str) -> str:
+    """The device of work that uses one: the first of `devices_of`. `auto` and `cuda` stay the choice of CUDA's."""
+    first = devices_of(name)[0]
+    return "cuda" if name in ("auto", "cuda") and first != "cpu" else first
 
 
 def slots_of(jobs: str, device: str, missing: int, folders: Iterable[str | None] = ()) -> int:
-    """Processes: `auto` is one a core (as far as memory goes) on a CPU, where each has one thread; one on a GPU.
+    """Processes: `auto` is one a core (as far as memory goes) on a CPU, where each has one thread; one a GPU.
     `folders` hold the weights that each of them reads."""
     if jobs != "auto":
         if not jobs.isdecimal() or int(jobs) < 1:
             raise UserError(f"--jobs takes a number of processes or auto, not {jobs!r}.")
         return min(int(jobs), max(missing, 1))
     if device != "cpu":
-        return 1
+        return max(min(len(devices_of(device)), missing), 1)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     room = int(psutil.virtual_memory().available / 2**30 / (GIGABYTES_A_JOB + gigabytes(folders)))
     return max(min(cores, room, missing), 1)

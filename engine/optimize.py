@@ -8,12 +8,13 @@ from typing import Any, Protocol
 
 import torch
 
+from engine.executors.base import Event, Said, Step
 from engine.job import Job, Setup
 from engine.machine import Peak
 from engine.store import Store
 from engine.training import NonFinite, Training
 from engine.views import evaluate, write_result
-from errors import first_line
+from errors import RuleError, cause, first_line, is_out_of_memory
 from priors.base import Prior
 
 NEWS = 0.2  # seconds between two messages
@@ -25,7 +26,7 @@ class Watcher(Protocol):
     @property
     def cut(self) -> bool: ...
 
-    def send(self, kind: str, body: Any) -> None: ...
+    def send(self, event: Event) -> None: ...
 
 
 class Stopped(Exception):
@@ -45,19 +46,15 @@ def run(
 
     A non-finite gradient and too little memory end it with that status, the step and the cause. Raises Stopped.
     """
-    training = Training(job, prior, setup.device)
-    checkpoint = store.load_checkpoint()
-    if checkpoint:
-        training.restore(*checkpoint)
-    store.keep_log(training.step)
+    training, lost, companions = begun(job, prior, store, setup, watcher)
     record: dict[str, Any] = {"status": "finished", "cause": None}
-    with Peak(setup.device) as peak:
+    with Peak(setup.device, companions) as peak:
         try:
             _optimize(training, store, setup, watcher, peak, clock)
             views = evaluate(training)
         except NonFinite as error:
             record, views = {"status": "non-finite", "cause": str(error)}, None
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        except Exception as error:
             if not is_out_of_memory(error):
                 raise
             record, views = {"status": "out-of-memory", "cause": first_line(error)}, None
@@ -74,17 +71,41 @@ def run(
         "threads": torch.get_num_threads(),
         "together": setup.together,
     }
+    if lost:
+        record["checkpoint"] = lost
     store.finish(record, lambda folder: write_result(folder, training.scene, views, job.recipe.orbit))
     return record
+
+
+def begun(job: Job, prior: Prior, store: Store, setup: Setup, watcher: Watcher) -> tuple[Training, str | None, int]:
+    """A job's training, where its checkpoint left it; why that could not be read, where it begins anew; and how many
+    scenes shared the process at most.
+
+    Raises RuleError where a rule's own state cannot be restored."""
+    training, lost, companions = Training(job, prior, setup.device), None, 1
+    try:
+        if checkpoint := store.load_checkpoint():
+            tensors, facts = checkpoint
+            companions = facts.pop("companions", 1)
+            training.restore(tensors, facts)
+    except Exception as error:
+        if isinstance(error, RuleError) or is_out_of_memory(error):
+            raise
+        store.drop_checkpoint()
+        training, companions = Training(job, prior, setup.device), 1
+        lost = f"its checkpoint could not be read ({cause(error)}), so that it began anew"
+        watcher.send(Said(job.path, lost))
+    store.keep_log(training.step)
+    return training, lost, companions
 
 
 def _optimize(
     training: Training, store: Store, setup: Setup, watcher: Watcher, peak: Peak, clock: Callable[[], float]
 ) -> None:
-    steps, rows = training.job.recipe.steps, []
+    path, steps, rows = training.job.path, training.job.recipe.steps, []
     before, saved = clock(), time.monotonic()
     told = saved
-    watcher.send("step", (training.step, ""))
+    watcher.send(Step(path, training.step))
     while training.step < steps:
         try:
             rows.append(training.advance())
@@ -94,18 +115,13 @@ def _optimize(
         now, used = time.monotonic(), clock()
         training.seconds, before = training.seconds + used - before, used
         if now - told > NEWS or training.step == steps:
-            watcher.send("step", (training.step, f"  opacity {rows[-1]['opacity']:.2f}"))
+            watcher.send(Step(path, training.step, f"  opacity {rows[-1]['opacity']:.2f}"))
             told = now
         stop = watcher.cut
         if stop or now - saved > setup.checkpoint_seconds or training.step == steps:
             training.peak = max(training.peak, peak.bytes)
             store.log(rows)
-            store.save_checkpoint(training.tensors(), training.facts())
+            store.save_checkpoint(training.tensors(), training.facts() | {"companions": peak.scenes})
             rows, saved = [], time.monotonic()
         if stop:
             raise Stopped
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """CUDA has an exception for it; the CPU's allocator raises a RuntimeError that says so."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)

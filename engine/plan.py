@@ -9,7 +9,7 @@ from typing import Any
 
 from engine import calibrate
 from engine.job import Job, Setup
-from engine.machine import commit, device_of, slots_of, version_of
+from engine.machine import commit, device_of, devices_of, slots_of, version_of
 from engine.prior import forget, identity, variants
 from engine.recipes import budget
 from engine.recipes.base import Recipe
@@ -61,9 +61,9 @@ def plan(request: Request, console: Console, rows: list[Variant] | None = None) 
         recipes = [within(request.budget, r, console) for r in recipes]
     jobs = [Job(r, prompt, seed) for seed in request.seeds for prompt in request.prompts for r in recipes]
     missing = [job for job in jobs if not is_done(run, job, weights_of(job.recipe, checksum), request.overwrite)]
-    setup = Setup(prior, device=device, threads=1, together=request.together)
+    setup = Setup(prior, device=",".join(devices_of(request.device)), threads=1, together=request.together)
     configs = {job.path: config(job, prior, checksum, setup) for job in missing}
-    slots = slots_of(request.jobs, device, -(-len(missing) // request.together), (prior, phi))
+    slots = slots_of(request.jobs, setup.device, -(-len(missing) // request.together), (prior, phi))
     return Plan(run, jobs, missing, configs, setup, slots, checksum)
 
 

@@ -13,18 +13,20 @@ import contextlib
 import json
 import os
 import shutil
-import tempfile
+import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.job import Job
 from errors import UserError
-from files import read_json, read_text, replaced, write_json, write_text
+from files import read_json, replaced, write_json, write_text
 
 try:
     import fcntl
@@ -32,6 +34,7 @@ except ImportError:  # no such locks on Windows, where two commands on one run m
     fcntl = None  # type: ignore[assignment]
 
 FINAL = ("finished", "non-finite", "out-of-memory")  # results; a job that "crashed" is tried again
+LOOK = 0.1  # seconds between two looks at a folder that another process holds
 
 
 class Store:
@@ -50,9 +53,19 @@ class Store:
         return _read(self.final / "config.json").get("key") if self.final.exists() else None
 
     @contextlib.contextmanager
-    def opened(self, config: dict[str, Any]) -> Iterator[None]:
-        """The working folder, held against other processes; emptied where it belongs to a job of another key."""
-        with self._locked():
+    def opened(
+        self, config: dict[str, Any], wait: Callable[[], None] = lambda: time.sleep(LOOK)
+    ) -> Iterator[dict[str, Any] | None]:
+        """The working folder, held against other processes; emptied where it belongs to a job of another key. `wait` is
+        called, again and again, while another has it.
+
+        Gives the record where another has finished the same job meanwhile, so that nothing is left to do; else None."""
+        with self._locked(wait):
+            record = self._finished(config["key"])
+            if record is not None:
+                yield record
+                self._clear()
+                return
             for aside in (*self.work.glob("finished-*"), *self.work.glob("old-*")):
                 shutil.rmtree(aside)  # of a process that was killed
             before = self.work / "config.json"
@@ -60,20 +73,34 @@ class Store:
                 for name in ("log.jsonl", "checkpoint.safetensors"):
                     (self.work / name).unlink(missing_ok=True)
             write_json(before, config)
-            yield
+            yield None
+
+    def _finished(self, key: str) -> dict[str, Any] | None:
+        """The record of a result with that key; a damaged one is none, and is replaced."""
+        try:
+            record = self.record()
+            return record if record and record.get("status") in FINAL and self.key() == key else None
+        except UserError:
+            return None
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self, wait: Callable[[], None]) -> Iterator[None]:
         """The system frees the lock with the process that held it, however that ends."""
+        while (lock := self._lock()) is None:
+            wait()
+        with lock:
+            yield
+
+    def _lock(self) -> TextIO | None:
+        """The lock, where it is ours now; None where another has it, or finished and removed the folder meanwhile."""
         path = self.work / "lock"
-        while True:
+        with contextlib.ExitStack() as stack, contextlib.suppress(FileNotFoundError):
             self.work.mkdir(parents=True, exist_ok=True)
-            with path.open("w") as lock:
-                if fcntl:
-                    fcntl.flock(lock, fcntl.LOCK_EX)
-                if path.exists() and path.stat().st_ino == os.fstat(lock.fileno()).st_ino:
-                    yield
-                    return  # else the holder finished and removed the folder meanwhile
+            lock = stack.enter_context(path.open("w"))
+            if _taken(lock) and path.stat().st_ino == os.fstat(lock.fileno()).st_ino:
+                stack.pop_all()  # it stays open
+                return lock
+        return None
 
     def save_checkpoint(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         write_tensors(self.work / "checkpoint.safetensors", tensors, facts)
@@ -82,10 +109,13 @@ class Store:
         path = self.work / "checkpoint.safetensors"
         return read_tensors(path) if path.exists() else None
 
+    def drop_checkpoint(self) -> None:
+        (self.work / "checkpoint.safetensors").unlink(missing_ok=True)
+
     def keep_log(self, step: int) -> None:
         """Forget what was logged after the checkpoint."""
         path = self.work / "log.jsonl"
-        lines = read_text(path).splitlines() if path.exists() else []
+        lines = path.read_text("utf-8", errors="replace").splitlines() if path.exists() else []
         kept = [line for line in lines if _step(line) < step]
         write_text(path, "".join(line + "\n" for line in kept))
 
@@ -96,49 +126,85 @@ class Store:
     def finish(self, record: dict[str, Any], fill: Callable[[Path], None] | None = None) -> None:
         """Put the finished folder in place: config, log and record, and what `fill` writes into it."""
         self.final.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix="finished-", dir=self.work))
+        aside = self._aside("finished-new")
         for name in ("config.json", "log.jsonl"):
             if (self.work / name).exists():
                 shutil.copy2(self.work / name, aside / name)
         if fill:
             fill(aside)
         write_json(aside / "record.json", record)
-        aside.chmod(0o755)
         self.discard()
         aside.rename(self.final)
         if record["status"] in FINAL:
-            shutil.rmtree(self.work)
-            self._prune()
+            self._clear()
+
+    def give_up(self, config: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
+        """Put a record in place for a job that came to no end of its own; returns the job's record. Where another
+        command has the job by now, or the folder cannot be written to, nothing is, and the job counts as not done."""
+
+        def leave() -> None:
+            raise BlockingIOError
+
+        try:
+            with self.opened(config, leave) as found:
+                if found is None:
+                    self.finish(record)
+            return found or record
+        except OSError:
+            return record
 
     def discard(self) -> None:
         """Remove the finished folder, if there is one: aside first, so that it is never half there."""
         if self.final.exists():
             self.work.mkdir(parents=True, exist_ok=True)
-            old = Path(tempfile.mkdtemp(prefix="old-", dir=self.work))
+            old = self._aside("old-result")
             self.final.rename(old / "job")
             shutil.rmtree(old)
 
-    def _prune(self) -> None:
-        """Remove the empty parents of the working folder."""
+    def _aside(self, name: str) -> Path:
+        """A new folder beside the checkpoint, with the modes that folders get."""
+        folder = self.work / name
+        shutil.rmtree(folder, ignore_errors=True)  # of a result that could not be written whole
+        folder.mkdir()
+        return folder
+
+    def _clear(self) -> None:
+        """Remove the working folder, and its parents where they are empty."""
+        shutil.rmtree(self.work, ignore_errors=True)
         for folder in list(self.work.parents)[:3]:
             with contextlib.suppress(OSError):
                 folder.rmdir()
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any] | None = None) -> None:
-    """A safetensors file, with a dict of facts as JSON in its header."""
+    """A safetensors file, with a dict of facts as JSON in its header, and a sum by which damage is known."""
     owned = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    replaced(path, lambda aside: save_file(owned, aside, metadata={"facts": json.dumps(facts or {})}))
+    said = json.dumps(facts or {})
+    header = {"facts": said, "crc32": checked_sum(owned, said)}
+    replaced(path, lambda aside: save_file(owned, aside, metadata=header))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Raises UserError where the file is damaged."""
+    """Raises UserError where the file is damaged, be it by a bit."""
     try:
         with safe_open(path, "pt") as file:
-            facts = json.loads((file.metadata() or {}).get("facts", "{}"))
-            return {name: file.get_tensor(name).clone() for name in file.keys()}, facts  # noqa: SIM118
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        said = header.get("facts", "{}")
+        if header.get("crc32", "") != checked_sum(tensors, said):
+            raise damaged(path)
+        return tensors, json.loads(said)
     except (OSError, ValueError, SafetensorError) as error:
         raise damaged(path) from error
+
+
+def checked_sum(tensors: dict[str, Tensor], facts: str) -> str:
+    """CRC-32 of names, contents and facts: a gigabyte takes a second."""
+    total = zlib.crc32(facts.encode())
+    for name, tensor in sorted(tensors.items()):
+        total = zlib.crc32(name.encode(), total)
+        total = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, total)
+    return f"{total:08x}"
 
 
 def damaged(path: Path) -> UserError:
@@ -163,6 +229,16 @@ def _same(path: Path, config: dict[str, Any]) -> bool:
 def _step(line: str) -> float:
     """The step of a log line; a torn last line belongs to no step that is kept."""
     try:
-        return json.loads(line)["step"]
-    except (ValueError, KeyError):
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
         return float("inf")
+
+
+def _taken(lock: TextIO) -> bool:
+    """Whether the lock is ours now."""
+    try:
+        if fcntl:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False

@@ -1,10 +1,11 @@
-"""Several scenes side by side in one process, one call of the network for all of them.
+"""Several scenes side by side in one process, and on a GPU one call of the network for all of them.
 
 Each scene is a thread of its own, and exactly one runs at a time: until it asks for the network, or ends. Where all
 that live are waiting, their rows travel in one call, and each goes on with its own. So rules and the loop stay as
 they are, rules with other numbers of calls mix, and the order of everything is the same at every run.
 
-A row of a larger batch is rounded differently (1e-6 of it); what else a scene computes, it computes alone.
+A row of a larger batch is rounded differently (1e-6 of it). On a CPU, where a batch gains nothing, each scene has a
+call of its own, and is to the bit the scene it would be alone; on a GPU it is so only up to rounding.
 """
 
 from __future__ import annotations
@@ -32,18 +33,22 @@ class Scene:
         self.answer: Tensor | BaseException | None = None
         self.result: Any = None
         self.error: BaseException | None = None
-        self.ended, self.alone, self.spent, self._since = False, False, 0.0, 0.0
+        self.ended, self.alone, self.resting = False, False, False
+        self.spent, self._since = 0.0, 0.0
         self._go, self._back = threading.Semaphore(0), threading.Semaphore(0)
         self._thread = threading.Thread(target=self._live, name=f"scene {name}", daemon=True)
 
     def resume(self) -> None:
         """Let the scene run until it waits for the network or has ended."""
         self._since = time.monotonic()
-        if self._thread.ident is None:
-            self._thread.start()
-        else:
-            self._go.release()
-        self._back.acquire()
+        try:
+            if self._thread.ident is None:
+                self._thread.start()
+            else:
+                self._go.release()
+            self._back.acquire()
+        except RuntimeError as error:  # can't start new thread
+            self.error, self.ended = error, True
         self.spent += time.monotonic() - self._since
 
     def clock(self) -> float:
@@ -55,17 +60,31 @@ class Scene:
         if self.alone or (torch.is_grad_enabled() and any(v.requires_grad for v in request)):
             return prior.network(*request)
         self.request = (prior, request)
-        self._back.release()
-        self._go.acquire()
+        self._wait()
         answer, self.answer = self.answer, None
         if isinstance(answer, BaseException):
             raise answer
         assert answer is not None
         return answer
 
+    def rest(self, seconds: float) -> None:
+        """Let the other scenes go on meanwhile."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            if self.alone:
+                time.sleep(left)
+            else:
+                self.resting = True
+                self._wait()
+                self.resting = False
+
+    def _wait(self) -> None:
+        self._back.release()
+        self._go.acquire()
+
     def _live(self) -> None:
-        torch.set_num_threads(self._threads)
         try:
+            torch.set_num_threads(self._threads)
             self.result = self._task(self)
         except BaseException as error:
             self.error = error
@@ -102,6 +121,8 @@ class Seat(Prior):
 class Together:
     """The scenes that live. `add` them, and call `round` until none does."""
 
+    TICK = 0.01  # seconds to wait where all are resting
+
     def __init__(self, threads: int | None = None):
         self.live: list[Scene] = []
         self._threads = threads or torch.get_num_threads()
@@ -111,16 +132,26 @@ class Together:
         self.live.append(Scene(name, task, self._threads))
 
     def round(self) -> list[Scene]:
-        """Let each scene run to its next call, and make all calls in one; returns the scenes that ended."""
+        """Let each scene run to its next call, and make the calls; returns the scenes that ended."""
         for scene in self.live:
             scene.alone = len(self.live) == 1
             scene.resume()
         ended = [scene for scene in self.live if scene.ended]
         self.live = [scene for scene in self.live if not scene.ended]
+        if self.live and all(scene.resting for scene in self.live):
+            time.sleep(self.TICK)
         waiting = [scene for scene in self.live if scene.request is not None]
         for prior in {id(s.request[0]): s.request[0] for s in waiting if s.request}.values():
-            _serve(prior, [s for s in waiting if s.request and s.request[0] is prior])
+            asking = [s for s in waiting if s.request and s.request[0] is prior]
+            for scenes in [asking] if shared(asking) else [[scene] for scene in asking]:
+                _serve(prior, scenes)
         return ended
+
+
+def shared(asking: list[Scene]) -> bool:
+    """Whether the scenes' rows travel in one call: on a CPU a larger batch is no faster,
+    and would give other roundings, that is, another scene under the same key."""
+    return all(scene.request is not None and scene.request[1][0].device.type != "cpu" for scene in asking)
 
 
 @torch.no_grad()

@@ -21,16 +21,21 @@ from torch import Tensor
 
 from engine.job import Job
 from engine.recipes.base import NEED_NORMALS, REGULARIZERS, Recipe
+from engine.recipes.outside import Outside
 from methods.base import Guidance, Views
 from priors.base import Prior
 from priors.text import make_text
 from scene.cameras import Cameras, Render
+from state import flatten, unflatten
 
 OPTIMIZERS: dict[str, Callable[[list[dict]], torch.optim.Optimizer]] = {
     "adam": partial(torch.optim.Adam, betas=(0.9, 0.99), eps=1e-15),
     "adamax": torch.optim.Adamax,
     "adamw": partial(torch.optim.AdamW, betas=(0.9, 0.99), eps=1e-15),
 }
+
+
+COUNTS = ("step", "nfe", "rows", "seconds", "peak")
 
 
 class NonFinite(Exception):
@@ -47,7 +52,8 @@ class Training:
         self.scene = recipe.scene.build(self.rng).to(device)
         self.optimizer = OPTIMIZERS[recipe.optimizer](self.scene.parameter_groups(recipe.lr))
         self.text = make_text(prior, job.prompt.text, recipe.method.negative)
-        self.state = recipe.method.start(prior)
+        rule = recipe.method  # one from a file may draw from generators that all share: they start from the seed
+        self.state = rule.start(prior, job.seed) if isinstance(rule, Outside) else rule.start(prior)
         self.step, self.nfe, self.rows, self.seconds, self.peak = 0, 0, 0, 0.0, 0
 
     @property
@@ -56,35 +62,31 @@ class Training:
         return self.job.recipe.scene.latent
 
     def tensors(self) -> dict[str, Tensor]:
-        adam = self.optimizer.state_dict()["state"]
-        parts = {
-            "scene": self.scene.state_dict(),
-            "adam": {f"{i}.{name}": torch.as_tensor(v) for i, s in adam.items() for name, v in s.items()},
-            "method": self.state.state_dict() if self.state is not None else {},
-            "rng": {"state": self.rng.get_state()},
-        }
-        return {f"{part}/{name}": tensor for part, group in parts.items() for name, tensor in group.items()}
+        """Of a checkpoint, by path: `scene/...`, `adam/...`, `method/...`, `rng`."""
+        return flatten(self._kept())[0]
 
     def facts(self) -> dict[str, Any]:
-        names = ("step", "nfe", "rows", "seconds", "peak")
-        return {name: getattr(self, name) for name in names}
+        """The plain values of a checkpoint, by path; `step` and the other counts by name."""
+        return flatten(self._kept())[1]
 
     def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        groups: dict[str, dict[str, Tensor]] = {"scene": {}, "adam": {}, "method": {}, "rng": {}}
-        for key, tensor in tensors.items():
-            part, name = key.split("/", 1)
-            groups[part][name] = tensor
-        self.scene.restore(groups["scene"])
-        adam: dict[int, dict[str, Tensor]] = {}
-        for key, tensor in groups["adam"].items():
-            i, name = key.split(".", 1)
-            adam.setdefault(int(i), {})[name] = tensor
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": adam})
+        kept = unflatten(tensors, facts)
+        self.scene.restore(kept["scene"])
+        self.optimizer.load_state_dict(kept["adam"])
         if self.state is not None:
-            self.state.load_state_dict(groups["method"])
-        self.rng.set_state(groups["rng"]["state"])
-        for name, value in facts.items():
-            setattr(self, name, value)
+            self.state.load_state_dict(kept["method"])
+        self.rng.set_state(kept["rng"])
+        for name in COUNTS:
+            setattr(self, name, kept[name])
+
+    def _kept(self) -> dict[str, Any]:
+        return {
+            "scene": self.scene.state_dict(),
+            "adam": self.optimizer.state_dict(),
+            "method": self.state.state_dict() if self.state is not None else {},
+            "rng": self.rng.get_state(),
+            **{name: getattr(self, name) for name in COUNTS},
+        }
 
     def advance(self) -> dict[str, float]:
         """One step of optimisation; returns its log. Raises NonFinite, for a gradient before the scene is touched."""

@@ -1,26 +1,33 @@
 """The process that does jobs, one after another or several together, sends news of each step, and stops at a step's end
 when told to.
 
-Every message carries the path of its job, but for the end of all. After each job that ends, the parent says what takes
-its place: a list, empty where nothing does.
+What travels is engine.executors.base's. After each job that ends, the parent says what takes its seat: a list, empty
+where nothing does.
 """
 
 from __future__ import annotations
 
 import errno
 import signal
+import sys
 import traceback
-from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from errors import RuleError, UserError, cause
+import torch
 
-if TYPE_CHECKING:
-    from engine.job import Job, Setup
-    from engine.together import Scene
+from engine import optimize
+from engine import prior as priors
+from engine.executors.base import Ended, Event, Fatal, Started, Step, Work
+from engine.job import Setup
+from engine.store import Store
+from engine.together import Scene, Seat, Together
+from errors import RuleError, UserError, cause, first_line, is_out_of_memory
+
+TOO_LITTLE_MEMORY = errno.ENOMEM  # the code with which a process ends that has not enough of it to do anything
+LOOK = 0.2  # seconds between two looks at a folder that another command holds
 
 
 class Line:
@@ -29,34 +36,19 @@ class Line:
     def __init__(self, pipe: Connection):
         self.pipe, self.cut = pipe, False
 
-    def send(self, kind: str, path: Path | None, body: Any) -> None:
+    def send(self, event: Event) -> None:
         try:
-            self.pipe.send((kind, path, body))
+            self.pipe.send(event)
         except OSError:
             self.cut = True
 
-    def receive(self) -> list[tuple[Job, dict[str, Any]]]:
+    def receive(self) -> list[Work]:
         """The jobs to begin now; none where the parent has gone."""
         try:
             return self.pipe.recv()
         except (EOFError, OSError):
             self.cut = True
             return []
-
-
-@dataclass
-class JobLine:
-    """The line as one job sees it."""
-
-    line: Line
-    path: Path
-
-    @property
-    def cut(self) -> bool:
-        return self.line.cut
-
-    def send(self, kind: str, body: Any) -> None:
-        self.line.send(kind, self.path, body)
 
 
 def main(pipe: Connection, run: Path, setup: Setup) -> None:
@@ -67,64 +59,82 @@ def main(pipe: Connection, run: Path, setup: Setup) -> None:
     try:
         _work(line, run, setup)
     except UserError as error:
-        line.send("fatal", None, str(error))
+        line.send(Fatal(str(error)))
     except Exception as error:
-        sentence = full(run) if is_full(error) else f"The worker failed to start: {cause(error)}."
-        line.send("fatal", None, sentence)
+        if is_out_of_memory(error):
+            sys.exit(TOO_LITTLE_MEMORY)
+        line.send(Fatal(full(run) if is_full(error) else f"The worker failed to start: {cause(error)}."))
 
 
 def _work(line: Line, run: Path, setup: Setup) -> None:
-    import torch
-
-    from engine.together import Together
-
     torch.set_num_threads(setup.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    if torch.device(setup.device).type == "cuda":
+        torch.cuda.set_device(setup.device)  # CUDA graphs are captured on the current one
     scenes, fatal = Together(setup.threads), None
+    works: dict[Path, Work] = {}
 
     def begin() -> None:
-        for job, config in line.receive():
-            scenes.add(job.path, partial(_do, job, config, run, setup, JobLine(line, job.path)))
+        for work in line.receive():
+            path = work[0].path
+            works[path] = work
+            scenes.add(path, partial(do, work, run, setup, line))
 
     begin()
     while scenes.live:
         for scene in scenes.round():
-            if scene.error is not None:
-                fatal, line.cut = scene.error, True  # the others write their checkpoints first
-            elif scene.result is not None:
-                line.send("done", scene.name, scene.result)
+            (job, config), record, error = works.pop(scene.name), scene.result, scene.error
+            if isinstance(error, UserError) or (error is not None and is_full(error)):
+                fatal, line.cut = error, True  # the others write their checkpoints first
+            elif error is not None:  # it did not even begin
+                record = Store(run, job).give_up(config, record_of(error))
+            if record is not None:
+                line.send(Ended(scene.name, record))
                 if not line.cut:
                     begin()
     if fatal is not None:
         raise fatal
 
 
-def _do(job: Job, config: dict[str, Any], run: Path, setup: Setup, line: JobLine, scene: Scene) -> dict | None:
+def do(work: Work, run: Path, setup: Setup, line: optimize.Watcher, scene: Scene) -> dict[str, Any] | None:
     """The record of a job done as one of the scenes; None where it was stopped. Raises what ends all jobs."""
-    from engine import optimize
-    from engine.prior import open_prior
-    from engine.store import Store
-    from engine.together import Seat
-
+    job, config = work
     store = Store(run, job)
-    with store.opened(config):
-        try:
-            prior = Seat(open_prior(setup.prior, setup.device, job.recipe.half), scene)  # opened the first time
-            return optimize.run(job, prior, store, setup, line, scene.clock)
-        except optimize.Stopped:
-            return None
-        except UserError:
-            raise
-        except Exception as error:
-            if is_full(error):
+
+    def wait() -> None:
+        line.send(Step(job.path, 0, "  another command has it"))
+        if line.cut:
+            raise optimize.Stopped
+        scene.rest(LOOK)
+
+    try:
+        with store.opened(config, wait) as found:
+            if found is not None:
+                return found
+            line.send(Started(job.path))
+            try:
+                prior = Seat(
+                    priors.open_prior(setup.prior, setup.device, job.recipe.half), scene
+                )  # opened the first time
+                return optimize.run(job, prior, store, setup, line, scene.clock)
+            except (optimize.Stopped, UserError):
                 raise
-            record = {
-                "status": "crashed",
-                "cause": str(error) if isinstance(error, RuleError) else cause(error),
-                "traceback": traceback.format_exc(),
-            }
-            store.finish(record)
-            return record
+            except Exception as error:
+                if is_full(error):
+                    raise
+                record = record_of(error)
+                store.finish(record)
+                return record
+    except optimize.Stopped:
+        return None
+
+
+def record_of(error: BaseException) -> dict[str, Any]:
+    """Of a job that an error ended."""
+    if is_out_of_memory(error):
+        return {"status": "out-of-memory", "cause": first_line(error)}
+    said = str(error) if isinstance(error, RuleError) else cause(error)
+    return {"status": "crashed", "cause": said, "traceback": "".join(traceback.format_exception(error))}
 
 
 def is_full(error: BaseException) -> bool:

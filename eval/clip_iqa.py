@@ -8,6 +8,8 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
+from eval.metric import Metric, Seen
+
 ANTONYMS = {
     "quality": ("Good photo.", "Bad photo."),
     "sharpness": ("Sharp photo.", "Blurry photo."),
@@ -21,3 +23,21 @@ def clip_iqa(image: Float[Tensor, "V D"], anchors: Float[Tensor, "six D"]) -> di
     logits = 100 * image @ anchors.mT
     p = logits.unflatten(-1, (-1, 2)).softmax(-1)[..., 0]
     return {name: 100 * p[:, k] for k, name in enumerate(ANTONYMS)}
+
+
+def _of(seen: Seen) -> dict[str, Float[Tensor, " V"]]:
+    return clip_iqa(seen.image("iqa"), seen.texts(tuple(SENTENCES), "iqa"))
+
+
+QUALITY = Metric(
+    "iqa_quality", "IQA quality", "%", "up", 1, 5.0, needs=("iqa",), group="paper",
+    function=lambda seen: seen.once(_of)["quality"],
+)  # fmt: skip
+SHARPNESS = Metric(
+    "iqa_sharpness", "IQA sharp", "%", "up", 1, 5.0, needs=("iqa",), group="paper",
+    function=lambda seen: seen.once(_of)["sharpness"],
+)  # fmt: skip
+REAL = Metric(
+    "iqa_real", "IQA real", "%", "up", 1, 5.0, needs=("iqa",), group="paper",
+    function=lambda seen: seen.once(_of)["real"],
+)  # fmt: skip

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from jaxtyping import Float
 from torch import Tensor
 
-from eval.encoders import Encoder, Plain, eight_bits
+from eval.metric import Metric
 
 
 def clip_score(image: Float[Tensor, "V D"], text: Float[Tensor, " D"]) -> Float[Tensor, " V"]:
@@ -15,10 +13,11 @@ def clip_score(image: Float[Tensor, "V D"], text: Float[Tensor, " D"]) -> Float[
     return (100 * image @ text).clamp(min=0)
 
 
-def by_torchmetrics(encoder: Encoder, images: Float[Tensor, "V 3 H W"], prompt: str) -> float:
-    """The mean over views as torchmetrics' own class computes it on the same encoder: slower, for comparison."""
-    from torchmetrics.multimodal.clip_score import CLIPScore
-
-    model: Any = Plain(encoder.model)
-    metric = CLIPScore(model_name_or_path=lambda: (model, encoder.processor))
-    return float(metric(eight_bits(images), [prompt] * len(images)))
+CLIP_SCORE = Metric(
+    "clip_score", "CLIP score", "", "up", 2, 1.0, needs=("clip",), group="paper",
+    function=lambda seen: clip_score(seen.image("clip"), seen.text("clip")),
+)  # fmt: skip
+CLIP_SCORE_2 = Metric(
+    "clip_score_2", "CLIP score 2", "", "up", 2, 1.0, needs=("clip2", "asked"),
+    function=lambda seen: clip_score(seen.image("clip2"), seen.text("clip2")),
+)  # fmt: skip

@@ -14,6 +14,8 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
+from eval.metric import Metric, Seen
+
 EMPTY = 0.01
 DIVERGED = ("empty", "non-finite", "out-of-memory")
 
@@ -27,3 +29,12 @@ def classify(record: dict[str, Any], opacity: Float[Tensor, "V 1 H W"] | None) -
     if status != "finished":
         return "failed"
     return "empty" if opacity is not None and opacity.mean() < EMPTY else "ok"
+
+
+def coverage(seen: Seen) -> Float[Tensor, " V"]:
+    """The mean opacity of each view."""
+    assert seen.opacity is not None
+    return seen.opacity.mean((1, 2, 3))
+
+
+OPACITY = Metric("opacity", "Opacity", "", None, 2, needs=("opacity",), function=coverage, group="hidden")

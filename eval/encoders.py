@@ -76,25 +76,6 @@ class Encoder:
         return max(len(self.processor.tokenizer(text, verbose=False)["input_ids"]) - self.longest, 0)
 
 
-class Plain:
-    """A CLIPModel whose features are tensors, as they were before transformers 5: what torchmetrics' classes expect."""
-
-    def __init__(self, model: Any):
-        self.model, self.config = model, model.config
-
-    def to(self, device: torch.device | str) -> Plain:
-        self.model.to(device)
-        return self
-
-    @torch.inference_mode()
-    def get_image_features(self, pixel_values: Tensor) -> Tensor:
-        return pooled(self.model.get_image_features(pixel_values))
-
-    @torch.inference_mode()
-    def get_text_features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        return pooled(self.model.get_text_features(input_ids, attention_mask))
-
-
 def load_clip(folder: str | Path, device: torch.device | str = "cpu") -> Encoder:
     """The encoder in a local folder of transformers' format (the world's tiny CLIP, ViT-B/32).
 

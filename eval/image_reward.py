@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from errors import UserError, first_line
 from eval import published_reward as published
 from eval.encoders import BATCH, checksum, eight_bits, half
+from eval.metric import Metric
 from files import read_json
 from priors.folder import amiss, compared
 
@@ -140,3 +141,9 @@ def head(widths: list[int], dropout: list[float]) -> nn.Sequential:
         layers.append(nn.Linear(inputs, outputs))
         layers += [nn.Dropout(dropout[k])] if k < len(dropout) else []
     return nn.Sequential(*layers)
+
+
+IMAGE_REWARD = Metric(
+    "image_reward", "ImageReward", "", "up", 2, 0.2, needs=("reward",), group="paper",
+    function=lambda seen: seen.judges["reward"].score(seen.rgb, seen.prompt),
+)  # fmt: skip

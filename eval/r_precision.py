@@ -8,6 +8,8 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
+from eval.metric import Metric
+
 
 def r_precision(image: Float[Tensor, "V D"], texts: Float[Tensor, "N D"], own: int) -> Float[Tensor, " V"]:
     """100 for a view whose most similar of the suite's N texts is number `own`, else 0, from unit features.
@@ -17,3 +19,13 @@ def r_precision(image: Float[Tensor, "V D"], texts: Float[Tensor, "N D"], own: i
     others = similarity.clone()
     others[:, own] = -float("inf")
     return 100.0 * (similarity[:, own] > others.amax(-1)).float()
+
+
+R_PRECISION = Metric(
+    "r_precision", "R-Precision", "%", "up", 1, 10.0, needs=("clip", "candidates"),
+    function=lambda seen: r_precision(seen.image("clip"), seen.candidates("clip"), seen.number),
+)  # fmt: skip
+R_PRECISION_2 = Metric(
+    "r_precision_2", "R-Precision 2", "%", "up", 1, 10.0, needs=("clip2", "candidates"),
+    function=lambda seen: r_precision(seen.image("clip2"), seen.candidates("clip2"), seen.number),
+)  # fmt: skip

@@ -1,202 +1,225 @@
-"""From the pictures of a job to its scores.csv: a row a view, all metrics, and with what they were measured.
+"""From the pictures of a job to its scores.csv, a row a view and a column a metric, and scores.json, which says of each
+column what it was measured with.
 
-A job that left no pictures (non-finite, out of memory) is scored as its background, so that a table over all jobs can
-be made of the same files; tables over survivors leave it out.
+Only metrics whose stamp changed are computed again. A job that left no pictures (non-finite, out of memory) is scored
+as its background, so that a table over all jobs can be made of the same files; tables over survivors leave it out.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 import files
-from errors import UserError
-from eval import truth as known
-from eval import views
-from eval.clip_iqa import SENTENCES, clip_iqa
-from eval.clip_score import clip_score
+from errors import UserError, first_line
+from eval import metrics, views
 from eval.divergence import DIVERGED, classify
-from eval.encoders import Encoder, Encodes
-from eval.image_reward import ImageReward
-from eval.r_precision import r_precision
-from eval.view_preference import WORDS, view_preference
+from eval.encoders import HALVED
+from eval.metric import Metric, Seen, code_of
+from eval.truth import Truth
 from prompts import Prompt
 from scene.background import GREY
 
-SCORES = "scores.csv"
+SCORES, STAMPS = "scores.csv", "scores.json"
 VIEWS = 50  # of a job whose record does not say
-# columns that say with what a file was made
-STAMP = ("encoder", "candidates", "truth", "encoder_iqa", "encoder_2", "reward")
+# what a need is called in references and tables
+JUDGES = {"clip": "encoder", "iqa": "encoder_iqa", "clip2": "encoder_2", "reward": "reward"}
+Stamp = dict[str, Any]
 
-Truth = Callable[[str], tuple[Tensor, Tensor]]
+
+class Scored(NamedTuple):
+    """Folders that were scored now, and those that could not be, each with the reason in a sentence."""
+
+    fresh: list[Path]
+    bad: dict[Path, str]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A job's scores: a value a view for each metric, with its stamp. `about` says for readers who judged."""
+
+    columns: dict[str, list[float]]
+    stamps: dict[str, Stamp]
+    about: dict[str, str]
 
 
 class Scorer:
     """Scores views. The suite's texts and CLIP-IQA's sentences are encoded once.
 
-    `prompts` are the candidates of R-Precision: all of the suite's. `truth`, for a suite whose objects are known, takes
-    a prompt's text to the true views of its K variants at the job's azimuths: rgb (K,V,3,H,W), premultiplied, on black,
-    and opacity.
-    `iqa` is the encoder of CLIP-IQA: the first itself where it is "clip"; without one its columns are left out.
-    `second` is another CLIP, for R-Precision and, where `scores` says so, for a second CLIP score.
-    `directions`, for objects that are not known: whether prompts are asked for their fronts and backs too.
+    `judges` by the need they serve (`eval.metric`): what is not there is left out, with its metrics; the same encoder
+    may serve several. `prompts` are the candidates of R-Precision: all of the suite's. `asked`: needs that no model
+    serves, "asked" and "directions".
     """
 
     def __init__(
         self,
-        encoder: Encoder,
+        judges: Mapping[str, Any],
         prompts: Iterable[Prompt],
         truth: Truth | None = None,
-        second: Encodes | None = None,
-        reward: ImageReward | None = None,
-        iqa: Encodes | Literal["clip"] | None = "clip",
-        directions: bool = False,
-        scores: bool = False,
+        asked: Iterable[str] = (),
     ):
-        self.encoder, self.prompts, self.truth = encoder, tuple(prompts), truth
-        self.second, self.reward = second, reward
-        self.scores = scores
-        self.iqa = encoder if iqa == "clip" else iqa
-        texts = [p.text for p in self.prompts]
-        self._texts, self._texts_2 = encoder.texts(texts), second.texts(texts) if second else None
-        self._anchors = self.iqa.texts(SENTENCES) if self.iqa else None
-        self._directions = encoder.texts([t + word for t in texts for word in WORDS]) if directions else None
+        self.judges, self.prompts, self.truth = dict(judges), tuple(prompts), truth
+        self.asked = frozenset(asked)
+        self._texts = tuple(p.text for p in self.prompts)
         self._number = {p.id: n for n, p in enumerate(self.prompts)}
-
-    @property
-    def asks_for_views(self) -> bool:
-        return self._directions is not None
+        self._read: dict[Any, Tensor] = {}
 
     @property
     def cut(self) -> dict[str, int]:
         """The tokens by which prompts, by id, exceed the encoder's longest text: those are not scored."""
-        return {p.id: n for p in self.prompts if (n := self.encoder.cut(p.text))}
+        return {p.id: n for p in self.prompts if (n := self.judges["clip"].cut(p.text))}
 
-    def __call__(self, pictures: views.Pictures, prompt_id: str) -> dict[str, Float[Tensor, " V"]]:
-        """The columns of the metrics. Raises UserError for a prompt that is not the suite's."""
+    @property
+    def about(self) -> dict[str, str]:
+        """The judges' checksums, and the numbers of the candidates."""
+        judged = {JUDGES.get(name, name): judge.checksum[:16] for name, judge in self.judges.items()}
+        return judged | {"candidates": " ".join(p.id[:2] for p in self.prompts)}
+
+    def stamps(self, prompt_id: str, pictures: str, opacity: bool) -> dict[str, Stamp]:
+        """The stamp of each metric that can be measured: all that its numbers depend on. `pictures` is a checksum, or
+        says what stands for them. Raises UserError for a prompt that is not the suite's."""
+        text = self._texts[self.number(prompt_id)]
+        facts = {name: _judge(judge) for name, judge in self.judges.items()} | dict.fromkeys(self.asked, "yes")
+        facts["candidates"] = sha256("\n".join(self._texts).encode()).hexdigest()[:16]
+        if opacity:
+            facts["opacity"] = "known"
+        if self.truth:
+            facts["truth"] = self.truth.fingerprint(text)
+            facts |= {"variants": str(self.truth.variants)} if self.truth.variants > 1 else {}
+        return {
+            m.key: {"version": m.version, "code": m.code, "prompt": text, "pictures": pictures}
+            | {need: facts[need] for need in m.needs}
+            for m in metrics.METRICS
+            if facts.keys() >= set(m.needs)
+        }
+
+    def __call__(
+        self, pictures: views.Pictures, prompt_id: str, wanted: Iterable[Metric]
+    ) -> dict[str, Float[Tensor, " V"]]:
+        """The columns of metrics. Raises UserError for a prompt that is not the suite's."""
+        seen = Seen(pictures, self._texts, self.number(prompt_id), self.judges, self.truth, self._read)
+        return {metric.key: metric.function(seen) for metric in wanted}
+
+    def number(self, prompt_id: str) -> int:
+        """The prompt's place in the suite."""
         if prompt_id not in self._number:
             raise UserError(
                 f"There is no prompt {prompt_id!r} in the suite scored: give the suite that the run was made with."
             )
-        own, image = self._number[prompt_id], self.encoder.images(pictures.rgb)
-        scores = {"clip_score": clip_score(image, self._texts[own])}
-        if self.iqa and self._anchors is not None:
-            looked = image if self.iqa is self.encoder else self.iqa.images(pictures.rgb)
-            scores |= {f"iqa_{name}": p for name, p in clip_iqa(looked, self._anchors).items()}
-        if self.reward:
-            scores["image_reward"] = self.reward.score(pictures.rgb, self.prompts[own].text)
-        scores["r_precision"] = r_precision(image, self._texts, own)
-        if self.second and self._texts_2 is not None:
-            looked = self.second.images(pictures.rgb)
-            scores["r_precision_2"] = r_precision(looked, self._texts_2, own)
-            if self.scores:
-                scores["clip_score_2"] = clip_score(looked, self._texts_2[own])
-        if self._directions is not None:
-            scores["view_preference"] = view_preference(image, *self._directions[2 * own : 2 * own + 2])
-        if pictures.opacity is not None:
-            scores["opacity"] = pictures.opacity.mean((1, 2, 3))
-            if self.truth:
-                scores |= self._against_truth(pictures, self.prompts[own].text)
-        return scores
-
-    def _against_truth(self, pictures: views.Pictures, text: str) -> dict[str, Tensor]:
-        assert self.truth is not None
-        assert pictures.opacity is not None
-        rgb, opacity = (x.float().cpu() for x in self.truth(text))
-        if rgb.shape[1:] != pictures.rgb.shape:
-            raise UserError(
-                f"The true views of {text!r} have shape {tuple(rgb.shape[1:])}, the job's {tuple(pictures.rgb.shape)}."
-            )
-        return known.measure(pictures.rgb, pictures.opacity, known.over(rgb, opacity, GREY), opacity)
-
-    def blank(self, n: int, size: int) -> views.Pictures:
-        """n views of nothing, for a job that left none."""
-        return views.Pictures(torch.full((n, 3, size, size), GREY), torch.zeros(n, 1, size, size))
+        return self._number[prompt_id]
 
 
-def score_run(run: Path, scorer: Scorer, each: Callable[[Path, bool], None] | None = None) -> list[Path]:
-    """Score every job of a run that has not been scored with this encoder; returns the folders scored now.
+def score_run(run: Path, scorer: Scorer, each: Callable[[Path, bool], None] | None = None) -> Scored:
+    """Score every job of a run as far as it has not been scored so. One that cannot be scored loses what scores it had,
+    and the others go on.
 
-    `each` is told of every folder and whether it was scored now."""
-    scored = []
-    for folder in views.jobs(run):
-        fresh = score_job(folder, scorer)
-        scored += [folder] if fresh else []
+    `each` is told of every folder and whether it was scored now. Raises UserError where no job can be scored."""
+    folders, fresh, bad = views.jobs(run), [], {}
+    for folder in folders:
+        try:
+            new = score_job(folder, scorer)
+        except UserError as error:
+            bad[folder] = str(error)
+            _forget(folder)
+            continue
+        fresh += [folder] if new else []
         if each:
-            each(folder, fresh)
-    return scored
+            each(folder, new)
+    if len(bad) == len(folders):
+        raise UserError(bad[folders[0]])
+    stray = "The views in {} are not scored: expected <method>/<prompt-id>/<seed>/rgb_000.png."
+    return Scored(fresh, bad | {folder: stray.format(folder) for folder in views.strays(run)})
 
 
 def score_job(folder: Path, scorer: Scorer) -> bool:
-    """Write the job's scores.csv, unless it is there with the same encoder, suite and truth; returns whether it did.
+    """Write those of the job's scores that are not there with the same stamp; returns whether any were written.
 
     A failed job has no scores. Raises UserError for damaged views, a damaged record, and a prompt that is not the
     suite's."""
     record, recipe = read_json(folder / "record.json"), read_json(folder / "config.json").get("recipe", {})
-    if views.has_pictures(folder):
-        pictures = None  # read only if needed
-    elif classify(record, None) in DIVERGED:
-        orbit = recipe.get("orbit", {})
-        pictures = scorer.blank(orbit.get("views", VIEWS), orbit.get("resolution", 64))
-    elif classify(record, None) == "failed":
+    orbit, prompt_id = recipe.get("orbit", {}), folder.parent.name
+    blank = None
+    if classify(record, None) == "failed":
         return False
-    else:
-        raise UserError(f"The views of {folder} are missing: delete the folder and run the same command again.")
-    stamp = _stamp(scorer)
-    if _scored_with(folder / SCORES) == stamp:
+    if not views.has_pictures(folder) and classify(record, None) in DIVERGED:
+        blank = _blank(orbit.get("views", VIEWS), orbit.get("resolution", 64))
+    elif not views.has_pictures(folder) and record:
+        raise UserError(f"The views of {folder} are missing: {views.mend(folder)}.")
+    pictures = views.checksum(folder) if blank is None else f"none, {' x '.join(map(str, blank.rgb.shape))}"
+    stamps = scorer.stamps(prompt_id, pictures, blank is not None or views.knows_opacity(folder))
+    before = scores_of(folder)
+    stale = [m for m in metrics.METRICS if m.key in stamps and before.stamps.get(m.key) != stamps[m.key]]
+    if not stale and before.stamps.keys() == stamps.keys() and before.about == scorer.about:
         return False
-    pictures = pictures or views.read(folder)
-    write(folder / SCORES, scorer(pictures, folder.parent.name), stamp)
+    new = scorer(blank or views.read(folder), prompt_id, stale) if stale else {}
+    columns = {key: new[key].tolist() if key in new else before.columns[key] for key in stamps}
+    write(folder, Scores(columns, stamps, scorer.about))
     return True
 
 
-def write(path: Path, scores: dict[str, Tensor], stamp: dict[str, str]) -> None:
-    """A CSV with a row a view, written aside and renamed."""
-    n = len(scores["clip_score"])
+def write(folder: Path, scores: Scores) -> None:
+    """scores.csv and scores.json of a job. A kill between the two leaves stamps that are not the scores' own, and does
+    no harm: they hold for the file of their checksum alone."""
     stream = io.StringIO()
     table = csv.writer(stream, lineterminator="\n")
-    table.writerow(["view", "azimuth", *scores, *stamp])
+    table.writerow(["view", "azimuth", *scores.columns])
+    n = len(next(iter(scores.columns.values())))
     for v in range(n):
-        values = [_number(float(column[v])) for column in scores.values()]
-        table.writerow([v, _number(360 * v / n), *values, *stamp.values()])
-    files.write_text(path, stream.getvalue())
+        table.writerow([v, _number(360 * v / n), *(_number(column[v]) for column in scores.columns.values())])
+    try:
+        path = files.write_text(folder / SCORES, stream.getvalue())
+        told = {"about": scores.about, "stamps": scores.stamps, "scores": files.sha256(path)[:16]}
+        files.write_json(folder / STAMPS, told)
+    except OSError as error:
+        raise UserError(f"The scores of {folder} cannot be written: {first_line(error)}.") from error
+
+
+def scores_of(folder: Path) -> Scores:
+    """A job's scores as far as their stamps can be trusted; nothing where a file is missing, damaged or edited."""
+    try:
+        told = files.read_json(folder / STAMPS)
+        with (folder / SCORES).open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+        if told["scores"] != files.sha256(folder / SCORES)[:16]:
+            return Scores({}, {}, {})
+        columns = {key: [float(row[key] or "nan") for row in rows] for key in told["stamps"]}
+        return Scores(columns, told["stamps"], told["about"])
+    except (UserError, OSError, ValueError, KeyError, TypeError):
+        return Scores({}, {}, {})
+
+
+def _forget(folder: Path) -> None:
+    """Scores that are of other pictures than those there, or nobody knows of what."""
+    with contextlib.suppress(OSError):  # a folder that cannot be written to keeps what it has
+        for name in (SCORES, STAMPS):
+            (folder / name).unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """A job's JSON; {} where there is none, as in folders made elsewhere. Raises UserError where it is damaged."""
-    if not path.exists():
-        return {}
-    return files.read_json(path, f"delete {path.parent} and run the same command again")
+    return files.read_json(path, views.mend(path.parent)) if path.exists() else {}
 
 
-def _stamp(scorer: Scorer) -> dict[str, str]:
-    """What scores depend on besides the pictures: equal stamps, equal scores."""
-    stamp = {
-        "encoder": scorer.encoder.checksum[:16],
-        "candidates": " ".join(p.id[:2] for p in scorer.prompts),
-        "truth": "known" if scorer.truth else "views" if scorer.asks_for_views else "unknown",
-    }
-    if scorer.iqa is not scorer.encoder:
-        stamp["encoder_iqa"] = scorer.iqa.checksum[:16] if scorer.iqa else "none"
-    others: dict[str, Encodes | ImageReward | None] = {"encoder_2": scorer.second, "reward": scorer.reward}
-    return stamp | {name: model.checksum[:16] for name, model in others.items() if model}
+def _judge(judge: Any) -> str:
+    """What a judge's numbers depend on: its weights, its code, and whether it computes in half precision."""
+    device = torch.device(getattr(judge, "device", None) or judge.model.device)
+    return f"{judge.checksum[:16]} {code_of(type(judge))}" + (" half" if device.type in HALVED else "")
 
 
-def _scored_with(path: Path) -> dict[str, str]:
-    """The stamp of a file of scores; {} for none, or one without."""
-    if not path.exists():
-        return {}
-    with path.open(newline="", encoding="utf-8") as stream:
-        first = next(csv.DictReader(stream), {})
-    return {name: first[name] for name in STAMP if first.get(name)}
+def _blank(n: int, size: int) -> views.Pictures:
+    """n views of nothing, for a job that left none."""
+    return views.Pictures(torch.full((n, 3, size, size), GREY), torch.zeros(n, 1, size, size))
 
 
 def _number(value: float) -> str:

@@ -1,27 +1,35 @@
 """Means and how far to trust them, where views of one object are no independent samples: prompts are.
 
 Alphabet: x (N,) values; cluster (N,) the prompt of each; G clusters; m the mean.
+
+An interval is m ± t(G - 1) stderr: Student's quantile knows that few prompts tell little of their own spread, the
+normal's does not. Over four prompts it covers .95 where prompts are normal, .97 where they are differences of two
+methods that are skewed alike, and .93 where they are skewed themselves by 1 (1.96 errors: .86, .88, .83); but .88 where
+they are exponential: long tails are not seen in four numbers. Of fewer than FEWEST prompts there is none.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from jaxtyping import Float, Shaped
 from numpy import ndarray
 
-DRAWS = 10_000  # of the bootstrap
+FEWEST = 3  # prompts of an interval
+POINTS = 100_001  # of the integral that Student's quantile is read from
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Of n values: `std` over prompts x views, as the paper prints it; `stderr`, the mean's, clustered by prompt."""
+    """Of n values: `std` over prompts x views, as the paper prints it; `stderr` the mean's, of `clusters` prompts."""
 
     mean: float
     std: float
     stderr: float
     n: int
+    clusters: int
 
 
 @dataclass(frozen=True)
@@ -43,9 +51,9 @@ def summarise(x: Float[ndarray, " N"], cluster: Shaped[ndarray, " N"]) -> Summar
     here = ~np.isnan(x)
     x, cluster = x[here], cluster[here]
     if not len(x):
-        return Summary(np.nan, np.nan, np.nan, 0)
+        return Summary(np.nan, np.nan, np.nan, 0, 0)
     std = float(x.std(ddof=1)) if len(x) > 1 else np.nan
-    return Summary(float(x.mean()), std, clustered_stderr(x, cluster), len(x))
+    return Summary(float(x.mean()), std, clustered_stderr(x, cluster), len(x), len(np.unique(cluster)))
 
 
 def clustered_stderr(x: Float[ndarray, " N"], cluster: Shaped[ndarray, " N"]) -> float:
@@ -57,29 +65,29 @@ def clustered_stderr(x: Float[ndarray, " N"], cluster: Shaped[ndarray, " N"]) ->
     return float(np.sqrt(g / (g - 1) * (sums**2).sum()) / len(x)) if g > 1 else float("nan")
 
 
-def paired_difference(
-    a: Float[ndarray, " N"],
-    b: Float[ndarray, " N"],
-    cluster: Shaped[ndarray, " N"],
-    confidence: float = 0.95,
-    seed: int = 0,
-) -> Difference:
-    """How much a exceeds b on the same N (prompt, seed, view)s, with a cluster bootstrap's percentile interval.
+@cache
+def reach(clusters: int, confidence: float = 0.95) -> float:
+    """How many standard errors an interval reaches to either side, with `clusters` - 1 degrees of freedom; NaN where
+    those are too few for one.
 
-    Pairing removes what is hard about a prompt; resampling whole prompts keeps their views together. Pairs with a NaN
-    are left out. With few prompts (under ten) such intervals are somewhat too short."""
-    d = np.asarray(a, float) - np.asarray(b, float)
-    here = ~np.isnan(d)
-    d, cluster = d[here], np.asarray(cluster)[here]
-    if not len(d):
-        return Difference(np.nan, np.nan, np.nan, np.nan, confidence, 0, 0)
-    sums, sizes = _by_cluster(d, cluster)
-    rng = np.random.default_rng(seed)
-    draws = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=DRAWS)
-    means = (draws @ sums) / (draws @ sizes)
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2]) if len(sums) > 1 else (np.nan, np.nan)
-    stderr = clustered_stderr(d, cluster)
-    return Difference(float(d.mean()), stderr, float(low), float(high), confidence, len(d), len(sums))
+    With T = sqrt(d) tan(a) the density of Student's t is cos(a)^(d-1) over a in [-pi/2, pi/2], up to a factor."""
+    if clusters < FEWEST:
+        return float("nan")
+    degrees, angle = clusters - 1, np.linspace(0, np.pi / 2, POINTS)
+    density = np.cos(angle) ** (degrees - 1)
+    share = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])
+    return float(np.sqrt(degrees) * np.tan(np.interp(confidence, share / share[-1], angle)))
+
+
+def paired_difference(
+    a: Float[ndarray, " N"], b: Float[ndarray, " N"], cluster: Shaped[ndarray, " N"], confidence: float = 0.95
+) -> Difference:
+    """How much a exceeds b on the same N (prompt, seed, view)s, with an interval clustered by prompt.
+
+    Pairing removes what is hard about a prompt; clustering keeps its views together. Pairs with a NaN are left out."""
+    s = summarise(np.asarray(a, float) - np.asarray(b, float), cluster)
+    wide = reach(s.clusters, confidence) * s.stderr
+    return Difference(s.mean, s.stderr, s.mean - wide, s.mean + wide, confidence, s.n, s.clusters)
 
 
 def _by_cluster(x: Float[ndarray, " N"], cluster: Shaped[ndarray, " N"]) -> tuple[ndarray, ndarray]:

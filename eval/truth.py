@@ -2,20 +2,41 @@
 
 Alphabet: V views of a job at azimuths 360 v / V, and as many true ones of each of K variants of the object, at the
 same elevation and distance; a, b silhouettes, opacity > .5. All images lie on one background. The object may stand
-turned: the shift s of the orbit that fits best is searched, so that view v of the job is compared with view v + s of
-the truth, and reported as a yaw. Of several variants, the one that most views are nearest to is the truth.
+turned: the shift s of the orbit that fits best is searched, so that view v of the job is compared with its mate, view
+v + s of the truth, and reported as a yaw. Of several variants, the one that most views are nearest to is the truth.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from errors import UserError
+from eval.metric import Metric, Seen
+from scene.background import GREY
+
 SOLID = 0.5  # opacity of a silhouette
 NEUTRAL = 3.0  # mean CIELAB chroma below which an object has no colour to compare
 FLAT = 1e-4  # mean Laplacian below which a picture has no detail to compare
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The objects of a suite that are known. `views` takes a prompt's text to the true views of its variants at the
+    azimuths of a run's jobs: rgb (K,V,3,H,W), premultiplied, on black, and opacity (K,V,1,H,W). `fingerprint` takes it
+    to a text that changes when the views do, without making them."""
+
+    views: Callable[[str], tuple[Tensor, Tensor]]
+    fingerprint: Callable[[str], str]
+    variants: int = 1
+
+    def __call__(self, text: str) -> tuple[Tensor, Tensor]:
+        return self.views(text)
 
 
 def measure(
@@ -25,8 +46,9 @@ def measure(
     true_opacity: Float[Tensor, "K V 1 H W"],
 ) -> dict[str, Float[Tensor, " V"]]:
     """All measures of a job; NaN where a ratio has no meaning. `yaw`: by how many degrees, in [-180, 180), the object
-    stands turned from the truth, counter-clockwise seen from above. `agreement`, where K > 1: 100 where a view is
-    nearest to the variant that most views are nearest to, 0 elsewhere."""
+    stands turned from the truth, counter-clockwise seen from above. `psnr` is that to the nearest of all true views, to
+    which a front on all sides is perfect; `psnr_paired` that to a view's mate. `agreement`, where K > 1: 100 where a
+    view is nearest to the variant that most views are nearest to, 0 elsewhere."""
     psnr = psnr_matrix(rgb, true_rgb.flatten(0, 1))
     variant = psnr.argmax(1) // len(rgb)
     several, main = len(true_rgb) > 1, int(variant.mode().values)
@@ -40,6 +62,7 @@ def measure(
         "yaw": torch.full((len(rgb),), yaw),
         "iou": overlap[torch.arange(len(rgb)), mate],
         "psnr": psnr.amax(1),
+        "psnr_paired": psnr[torch.arange(len(rgb)), main * len(rgb) + mate],
         "sharpness": detail(rgb) / _or_nan(detail(true_rgb), FLAT)[mate],
         "chroma": chroma(rgb, a) / _or_nan(chroma(true_rgb, b), NEUTRAL)[mate],
         "clipped": clipped(rgb, a),
@@ -110,3 +133,26 @@ def _mean_in(values: Float[Tensor, "V 1 H W"], inside: Bool[Tensor, "V 1 H W"]) 
 
 def _or_nan(values: Tensor, least: float) -> Tensor:
     return torch.where(values < least, torch.nan, values)
+
+
+def _of(seen: Seen) -> dict[str, Float[Tensor, " V"]]:
+    rgb, opacity = (x.float().cpu() for x in seen.truth())
+    if rgb.shape[1:] != seen.rgb.shape:
+        true, own = tuple(rgb.shape[1:]), tuple(seen.rgb.shape)
+        raise UserError(f"The true views of {seen.prompt!r} have shape {true}, the job's {own}.")
+    assert seen.opacity is not None
+    return measure(seen.rgb, seen.opacity, over(rgb, opacity, GREY), opacity)
+
+
+KNOWN = ("opacity", "truth")
+IOU = Metric("iou", "IoU", "", "up", 2, 0.05, KNOWN, lambda seen: seen.once(_of)["iou"])
+PSNR = Metric("psnr_paired", "PSNR", "dB", "up", 1, 1.0, KNOWN, lambda seen: seen.once(_of)["psnr_paired"])
+PSNR_NEAREST = Metric("psnr", "PSNR nearest", "dB", "up", 1, 1.0, KNOWN, lambda seen: seen.once(_of)["psnr"])
+SHARPNESS = Metric("sharpness", "Sharpness", "", "one", 2, 0.15, KNOWN, lambda seen: seen.once(_of)["sharpness"])
+CHROMA = Metric("chroma", "Chroma", "", "one", 2, 0.15, KNOWN, lambda seen: seen.once(_of)["chroma"])
+CLIPPED = Metric("clipped", "Clipped", "%", "down", 1, 5.0, KNOWN, lambda seen: seen.once(_of)["clipped"])
+FOG = Metric("fog", "Fog", "%", "down", 1, 2.0, KNOWN, lambda seen: seen.once(_of)["fog"])
+AGREEMENT = Metric(
+    "agreement", "Agreement", "%", "up", 1, 10.0, (*KNOWN, "variants"), lambda seen: seen.once(_of)["agreement"]
+)
+YAW = Metric("yaw", "Yaw", "°", None, 0, 0.0, KNOWN, lambda seen: seen.once(_of)["yaw"], group="hidden")

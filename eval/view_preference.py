@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from eval.metric import Metric, Seen
 from priors.text import COARSE, view_index
 from scene.cameras import orbit
 
@@ -25,3 +26,13 @@ def view_preference(
     preferred = 100.0 * (image @ front > image @ back).float()
     behind = view_index(orbit(len(image))) == DIRECTIONS.index("back")
     return torch.where(behind, preferred, torch.nan)
+
+
+def _of(seen: Seen) -> Float[Tensor, " V"]:
+    front, back = seen.texts(tuple(seen.prompt + word for word in WORDS), "clip")
+    return view_preference(seen.image("clip"), front, back)
+
+
+VIEW_PREFERENCE = Metric(
+    "view_preference", "View preference", "%", "down", 1, 10.0, needs=("clip", "directions"), function=_of
+)

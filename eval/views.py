@@ -2,13 +2,15 @@
 
 <method>/<prompt-id>/<seed>/views/{rgb,opacity}_000.png ...    with config.json, record.json
 <method>/<prompt-id>/<seed>/rgb_000.png ...                    made elsewhere: one turn, the first view at the front
+
+Numbers are read as numbers, with or without zeros in front, from 0 or from 1; PNG or JPEG.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,13 +19,14 @@ from PIL import Image
 from torch import Tensor
 
 from errors import UserError
-from files import read_json
+from files import digest, read_json
 
 ORBIT = "orbit.json"  # beside the views
+KINDS = (".png", ".jpg", ".jpeg")
+VIEW = re.compile(r"(rgb|opacity)_(\d+)", re.ASCII)
 
 
-@dataclass(frozen=True)
-class Pictures:
+class Pictures(NamedTuple):
     """V views at azimuths 360 v / V. `opacity` is None where it is not known."""
 
     rgb: Float[Tensor, "V 3 H W"]
@@ -31,11 +34,12 @@ class Pictures:
 
 
 def jobs(run: Path) -> list[Path]:
-    """The job folders of a run, sorted. Raises UserError where there are none."""
+    """The job folders of a run, sorted: those with a record, or with pictures of whatever name. Raises UserError where
+    there are none."""
     if not run.is_dir():
         raise UserError(f"There is no run in {run}: the folder does not exist.")
     folders = [f for f in sorted(run.glob("[!.]*/[!.]*/[!.]*")) if f.is_dir()]
-    found = [f for f in folders if (f / "record.json").exists() or has_pictures(f)]
+    found = [f for f in folders if (f / "record.json").exists() or any(map(_is_picture, _folder(f).iterdir()))]
     if not found:
         raise UserError(
             f"There are no jobs in {run}: expected <method>/<prompt-id>/<seed>/ with record.json or rgb_000.png."
@@ -54,32 +58,63 @@ def orbit_of(job: Path) -> dict[str, Any]:
     return read_json(settings).get("recipe", {}).get("orbit", {}) if settings.exists() else {}
 
 
+def strays(run: Path) -> list[Path]:
+    """Folders of a run that hold views, but are no <method>/<prompt-id>/<seed>/ (or its views/)."""
+    depths = ("[!.]*", "[!.]*/[!.]*", "[!.]*/[!.]*/[!.]*/[!.]*")
+    folders = {file.parent for depth in depths for file in run.glob(f"{depth}/rgb_*") if _is_picture(file)}
+    return sorted(f for f in folders if not (f.name == "views" and f.parent.parent.parent.parent == run))
+
+
 def has_pictures(job: Path) -> bool:
-    return (_folder(job) / "rgb_000.png").exists()
+    return bool(_numbered(_folder(job), "rgb"))
+
+
+def checksum(job: Path) -> str:
+    """Of a job's pictures, 16 hex digits: other pictures, other scores."""
+    return digest(file for kind in ("rgb", "opacity") for _, file in _numbered(_folder(job), kind))[:16]
+
+
+def knows_opacity(job: Path) -> bool:
+    return bool(_numbered(_folder(job), "opacity"))
 
 
 def read(job: Path) -> Pictures:
     """The views of a job, in order. Raises UserError for none, a gap, a damaged one, or sizes that differ."""
     folder = _folder(job)
-    files = sorted(folder.glob("rgb_*.png"))
+    files = _numbered(folder, "rgb")
     if not files:
         raise UserError(f"There are no views in {folder}: expected rgb_000.png and so on.")
-    for v, file in enumerate(files):
-        if file.name != f"rgb_{v:03d}.png":
-            raise UserError(
-                f"The view rgb_{v:03d}.png is missing in {folder}: its views must be numbered without a gap."
-            )
-    opacities = [file.with_name(file.name.replace("rgb_", "opacity_")) for file in files]
-    known = opacities[0].exists()
-    return Pictures(_stack(files, "RGB"), _stack(opacities, "L") if known else None)
+    first = min(files[0][0], 1)  # people count from 0 or from 1
+    for v, (number, file) in enumerate(files, first):
+        if number < v:
+            raise UserError(f"The view {file} is there twice: its number is that of another.")
+        if number > v:
+            name = f"rgb_{v:0{len(file.stem) - len('rgb_')}d}{file.suffix}"
+            raise UserError(f"The view {name} is missing in {folder}: its views must be numbered without a gap.")
+    rgb = [file for _, file in files]
+    opacity = dict(_numbered(folder, "opacity"))
+    if not opacity:
+        return Pictures(_stack(rgb, "RGB", job), None)
+    named = [(n, file.with_name(f"opacity{file.stem[3:]}.png")) for n, file in files]
+    return Pictures(_stack(rgb, "RGB", job), _stack([opacity.get(n, expected) for n, expected in named], "L", job))
 
 
 def _folder(job: Path) -> Path:
     return job / "views" if (job / "views").is_dir() else job
 
 
-def _stack(files: list[Path], mode: str) -> Tensor:
-    pictures = [_picture(file, mode) for file in files]
+def _is_picture(file: Path) -> bool:
+    return file.suffix.lower() in KINDS
+
+
+def _numbered(folder: Path, kind: str) -> list[tuple[int, Path]]:
+    """The pictures of a kind with their numbers, in order of these."""
+    found = [(VIEW.fullmatch(file.stem), file) for file in folder.iterdir() if _is_picture(file)]
+    return sorted((int(name[2]), file) for name, file in found if name and name[1] == kind)
+
+
+def _stack(files: list[Path], mode: str, job: Path) -> Tensor:
+    pictures = [_picture(file, mode, job) for file in files]
     for file, picture in zip(files, pictures, strict=True):
         if picture.shape != pictures[0].shape:
             size, first = (f"{p.shape[2]}x{p.shape[1]}" for p in (picture, pictures[0]))
@@ -87,17 +122,23 @@ def _stack(files: list[Path], mode: str) -> Tensor:
     return torch.stack(pictures)
 
 
-def _picture(file: Path, mode: str) -> Tensor:
+def _picture(file: Path, mode: str, job: Path) -> Tensor:
     """(C,H,W) in [0, 1]. A transparent picture has no background to score, and is refused."""
     try:
         with Image.open(file) as image:
-            if image.mode not in ("RGB", "L"):
+            seen = image.convert("RGBA") if image.mode in ("P", "RGBA", "LA", "PA") else image
+            opaque = seen.mode == "RGBA" and np.array(seen)[..., 3].min() == 255
+            if seen.mode not in ("RGB", "L") and not opaque:
                 raise UserError(f"The view {file} is of mode {image.mode}: save it as 8-bit RGB over its background.")
-            pixels = np.array(image.convert(mode))
+            pixels = np.array(seen.convert(mode))
     except FileNotFoundError as error:
-        raise UserError(f"The view {file} is missing: run the job again.") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(
-            f"The view {file} is damaged: delete its job's folder and run the same command again."
-        ) from error
+        raise UserError(f"The view {file} is missing: {mend(job)}.") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(f"The view {file} is damaged: {mend(job)}.") from error
     return torch.from_numpy(pixels).reshape(*pixels.shape[:2], -1).permute(2, 0, 1).float() / 255
+
+
+def mend(job: Path) -> str:
+    """What brings a job's files back; what this program did not make is not to be deleted."""
+    ours = (job / "config.json").exists()
+    return f"delete {job} and run the same command again" if ours else "put it there again"

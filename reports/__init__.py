@@ -1,37 +1,39 @@
 """From scored jobs to tables and figures: `load` reads a run into frames, the rest reads frames.
 
-A run holds `<method>/<prompt-id>/<seed>/{config.json, record.json, scores.csv}`; folders made elsewhere have pictures
-and scores.csv alone. Every number of a table can be recomputed from these files.
+A run holds `<method>/<prompt-id>/<seed>/{config.json, record.json, scores.csv, scores.json}`; folders made elsewhere
+have pictures and scores alone. Every number of a table can be recomputed from these files.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from errors import UserError
-from eval.cost import cost
 from eval.divergence import EMPTY, classify
-from eval.score import SCORES, read_json
-from eval.views import jobs
+from eval.score import JUDGES, SCORES, STAMPS, read_json
+from eval.views import jobs, orbit_of
+from files import read_json as whole
 from prompts import paper43
-from reports.columns import MEASURES
+from reports.columns import cost, measured
 
 TEXTS = {prompt.id: prompt.text for prompt in paper43()}  # for folders made elsewhere
 KEYS = ["method", "prompt_id", "seed"]
-JUDGES = ("encoder", "candidates", "encoder_iqa", "encoder_2", "reward")  # with what a view was scored: checksums,
-# numbers of prompts
+BEFORE = (*JUDGES.values(), "candidates", "truth")  # columns of a scores.csv from before scores.json said so
 
 
 class Frames(NamedTuple):
     """A run in pandas.
 
     `long`: method, prompt_id, seed, status, view, azimuth, metric, value; a row a value.
-    `wide`: method, prompt_id, seed, status, view, azimuth, JUDGES as far as known, and a column a metric; a row a view.
+    `wide`: method, prompt_id, seed, status, view, azimuth, and a column a metric; a row a view.
     `jobs`: method, prompt_id, prompt, seed, status, cause, scored, steps, views, resolution, view_resolution, suite,
-    track, prior (its checksum), prior_name, device, memory and cost; a row a job.
+    track, settings (a checksum), prior (its checksum), prior_name, commit, device, memory, together, cost, candidates
+    (numbers of the prompts that R-Precision ranks) and judges (a dict of checksums); a row a job.
     """
 
     long: pd.DataFrame
@@ -40,19 +42,20 @@ class Frames(NamedTuple):
 
 
 def load(run: str | Path) -> Frames:
-    """The frames of a run's jobs. Raises UserError for a run without jobs and for damaged files."""
+    """The frames of a run's jobs; one whose record is damaged has failed. Raises UserError for a run without jobs and
+    for damaged scores."""
     run = Path(run)
     views, rows = [], []
     for folder in jobs(run):
-        scores = read_scores(folder / SCORES)
-        row = _job(folder, scores)
+        scores, about = read_scores(folder / SCORES), about_scores(folder)
+        row = _job(folder, scores) | {"candidates": about.pop("candidates", None), "judges": about}
         rows.append(row)
         if scores is not None:
             views.append(scores.assign(**{key: row[key] for key in (*KEYS, "status")}))
     wide = pd.concat(views, ignore_index=True) if views else pd.DataFrame(columns=[*KEYS, "status", "view", "azimuth"])
-    metrics = [m.key for m in MEASURES if m.key in wide]
+    metrics = [m.key for m in measured("paper", "more", "hidden") if m.key in wide]
     facts = [*KEYS, "status", "view", "azimuth"]
-    wide = wide[facts + [c for c in JUDGES if c in wide] + metrics]
+    wide = wide[facts + metrics]
     long = wide.melt(facts, metrics, var_name="metric").dropna(subset="value").reset_index(drop=True)
     return Frames(long, wide, pd.DataFrame(rows))
 
@@ -62,16 +65,36 @@ def read_scores(path: Path) -> pd.DataFrame | None:
     if not path.exists():
         return None
     try:
-        scores = pd.read_csv(path, dtype=dict.fromkeys(JUDGES, str))
+        scores = pd.read_csv(path, dtype=dict.fromkeys(BEFORE, str))
     except (OSError, ValueError) as error:
         raise UserError(f"The scores in {path} cannot be read: delete the file and score the run again.") from error
-    if not {"view", "azimuth", "clip_score"} <= set(scores):
+    if not {"view", "azimuth"} <= set(scores):
         raise UserError(f"The scores in {path} lack columns: delete the file and score the run again.")
     return scores
 
 
+def judges_of(jobs: pd.DataFrame) -> dict[str, pd.Series]:
+    """The checksums of each judge that scored any of the jobs; NaN for a job that it did not score."""
+    names = dict.fromkeys(name for judges in jobs["judges"] for name in judges)
+    return {name: jobs["judges"].map(lambda judges, name=name: judges.get(name)) for name in names}
+
+
+def about_scores(folder: Path) -> dict[str, str]:
+    """With what a job was scored: the checksum of each judge, the numbers of the candidates; {} where nothing says."""
+    if (folder / STAMPS).exists():
+        return whole(folder / STAMPS, "delete it and score the run again").get("about", {})
+    if not (folder / SCORES).exists():
+        return {}
+    first = pd.read_csv(folder / SCORES, dtype=str, nrows=1)
+    said = {name: first[name].iloc[0] for name in BEFORE[:-1] if name in first and len(first)}
+    return {"encoder_iqa": said["encoder"]} | said if "encoder" in said else said
+
+
 def _job(folder: Path, scores: pd.DataFrame | None) -> dict[str, Any]:
-    record, config = read_json(folder / "record.json"), read_json(folder / "config.json")
+    try:
+        record, config = read_json(folder / "record.json"), read_json(folder / "config.json")
+    except UserError as error:
+        record, config = {"status": "damaged", "cause": str(error)}, {}
     recipe = config.get("recipe", {})
     status = classify(record, None)
     if status == "ok" and scores is not None and "opacity" in scores and scores["opacity"].mean() < EMPTY:
@@ -87,12 +110,21 @@ def _job(folder: Path, scores: pd.DataFrame | None) -> dict[str, Any]:
         "steps": recipe.get("steps"),
         "views": None if scores is None else len(scores),
         "resolution": recipe.get("resolution"),
-        "view_resolution": recipe.get("orbit", {}).get("resolution"),
+        "view_resolution": (orbit_of(folder) or recipe.get("orbit", {})).get("resolution"),
         "suite": recipe.get("suite"),
         "track": recipe.get("track"),
+        "settings": _settings(recipe),
         "prior": config.get("prior", {}).get("checksum"),
         "prior_name": config.get("prior", {}).get("name"),
+        "commit": config.get("commit"),
         "device": record.get("device"),
         "memory": record.get("memory"),
+        "together": record.get("together", 1),
         **cost(record),
     }
+
+
+def _settings(recipe: dict[str, Any]) -> str | None:
+    """A checksum of what a recipe computes: not of the views that are rendered of it at the end."""
+    computed = {name: value for name, value in recipe.items() if name != "orbit"}
+    return hashlib.sha256(json.dumps(computed, sort_keys=True).encode()).hexdigest()[:12] if computed else None

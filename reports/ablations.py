@@ -16,7 +16,8 @@ from files import read_json, replaced, write_text
 from reports import Frames, tables
 from reports.ablation_figures import DRAW, PUBLISHED_CFG, finished, pictures
 
-FLAT = ("iou", "sharpness", "chroma", "clipped", "fog")  # what one picture without a silhouette has no use for
+# what one picture without a silhouette has no use for
+FLAT = ("iou", "psnr_paired", "sharpness", "chroma", "clipped", "fog")
 SHOWN = {
     "n": ("n", "{:.0f}"),
     "time_min": ("min", "{:.2f}"),
@@ -26,7 +27,7 @@ SHOWN = {
     "iqa_quality_mean": ("IQA quality %", "{:.0f}"),
     "r_precision_mean": ("R-Precision %", "{:.0f}"),
     "iou_mean": ("IoU", "{:.2f}"),
-    "psnr_mean": ("PSNR dB", "{:.1f}"),
+    "psnr_mean": ("PSNR nearest dB", "{:.1f}"),
     "sharpness_mean": ("sharpness", "{:.2f}"),
     "eq8": ("error of eq. 8", "{:.2f}"),
     "psnr_to_ddim": ("PSNR to DDIM's sample, dB", "{:.1f}"),
@@ -44,9 +45,8 @@ def write(name: str, run: Path, labels: dict[str, str], clip: Path) -> tuple[lis
         feature_distance, pixel_distance      diversity: see `distances`
 
     `clip` measures how far seeds lie apart. Raises UserError for damaged jobs."""
-    frames = reports.load(run)
+    frames = Frames(*(frame[frame["method"].isin(labels)] for frame in reports.load(run)))
     table = tables.make(frames, list(labels))
-    table = table[table["method"].isin(labels)]
     table.insert(1, "label", table["method"].map(labels))
     if name in ("canvas", "kappa"):
         table = table.drop(columns=[c for c in table if c.rsplit("_", 1)[0] in FLAT])

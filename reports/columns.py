@@ -1,68 +1,61 @@
-"""The columns of the tables: those of the paper's Table 1 in its order, then what it lacks."""
+"""The columns of the tables: those of the paper's Table 1 in its order, then what it lacks. Those of a view are metrics
+(`eval.metrics`); those of a job stand here: how it ended, and what it cost (it measured that itself: time and calls
+survive a restart).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
+from eval import metrics
+from eval.metric import Column, Metric
 
-@dataclass(frozen=True)
-class Column:
-    """`better` is "up", "down" or "one" (nearest to 1), None where no direction is. `margin` is by how much the gate
-    lets a mean move, in the column's unit."""
-
-    key: str
-    header: str
-    unit: str
-    better: str | None
-    decimals: int
-    margin: float = 0.0
-
-    @property
-    def arrow(self) -> str:
-        return {"up": "↑", "down": "↓", "one": "→1", None: ""}[self.better]
-
-    @property
-    def title(self) -> str:
-        """Name, unit and arrow."""
-        return " ".join(part for part in (self.header, f"({self.unit})" if self.unit else "", self.arrow) if part)
-
-
-# of a view         key              header           unit  better  decimals  margin
-CLIP = (
-    Column("clip_score",   "CLIP score",    "",   "up",   2, 1.0),
-    Column("iqa_quality",  "IQA quality",   "%",  "up",   1, 5.0),
-    Column("iqa_sharpness", "IQA sharp",    "%",  "up",   1, 5.0),
-    Column("iqa_real",     "IQA real",      "%",  "up",   1, 5.0),
-    Column("image_reward", "ImageReward",   "",   "up",   2, 0.2),
-)  # fmt: skip
-BEYOND = (
-    Column("r_precision",  "R-Precision",   "%",  "up",   1, 10.0),
-    Column("r_precision_2", "R-Precision 2", "%", "up",   1, 10.0),  # by another encoder
-    Column("clip_score_2", "CLIP score 2",  "",   "up",   2, 1.0),  # by that encoder too, where it was asked for
-    Column("view_preference", "View preference", "%", "down", 1, 10.0),  # of back views for the front's words: Janus
-    Column("iou",          "IoU",           "",   "up",   2, 0.05),
-    Column("psnr",         "PSNR",          "dB", "up",   1, 1.0),
-    Column("sharpness",    "Sharpness",     "",   "one",  2, 0.15),
-    Column("chroma",       "Chroma",        "",   "one",  2, 0.15),
-    Column("clipped",      "Clipped",       "%",  "down", 1, 5.0),
-    Column("fog",          "Fog",           "%",  "down", 1, 2.0),
-    Column("agreement",    "Agreement",     "%",  "up",   1, 10.0),  # of the views on one variant
-)  # fmt: skip
-HIDDEN = (
-    Column("opacity",      "Opacity",       "",   None,   2),
-    Column("yaw",          "Yaw",           "°",  None,   0),
-)  # fmt: skip
-
-# of a job
 DIVERGED = Column("diverged_pct", "Div.", "%", "down", 1, 5.0)
-COST = (
-    Column("time_min",     "Time",          "min", "down", 1),
-    Column("memory_gb",    "Memory",        "GB",  "down", 1),
-    Column("nfe",          "NFE",           "",    "down", 0),
-)  # fmt: skip
+TIME = Column("time_min", "Time", "min", "down", 1)
+MEMORY = Column("memory_gb", "Memory", "GB", "down", 1)
+NFE = Column("nfe", "NFE", "", "down", 0)
+COST = (TIME, MEMORY, NFE)
+UNITS = {  # column: (field of record.json, its units in one of the column's)
+    "time_min": ("seconds", 60.0),
+    "nfe": ("nfe", 1.0),  # guided calls of the network; a call's branches are one
+    "network_rows": ("network_rows", 1.0),  # images in those calls
+    "memory_gb": ("peak_bytes", 1e9),  # CUDA's peak
+}
+PROCESS = "process peak"  # on a CPU: of the process, which does other jobs before and beside
 
-MEASURES = (*CLIP, *BEYOND, *HIDDEN)  # what scores.csv may hold
-PAPER = (*CLIP, DIVERGED, *COST[:2])  # Table 1's
-TABLE = (*PAPER, COST[2], *BEYOND)
-GATED = (*CLIP, *BEYOND)
-BY_KEY = {column.key: column for column in (*TABLE, *HIDDEN)}
+
+def measured(*groups: str) -> list[Metric]:
+    """The metrics of some groups, of all that a table shows unless said."""
+    return [m for m in metrics.METRICS if m.group in (groups or ("paper", "more"))]
+
+
+def paper() -> list[Column]:
+    """Table 1's."""
+    return [*measured("paper"), DIVERGED, TIME, MEMORY]
+
+
+def shown() -> list[Column]:
+    """All that a table can show."""
+    return [*paper(), NFE, *measured("more")]
+
+
+def column(key: str) -> Column:
+    """The column of a key. Raises KeyError where there is none."""
+    return {c.key: c for c in (*shown(), *measured("hidden"))}[key]
+
+
+def selectable(needs: set[str]) -> list[str]:
+    """Metrics that can tell which setting is the best, where `needs` are there."""
+    return [m.key for m in measured() if needs >= set(m.needs)]
+
+
+def cost(record: dict[str, Any]) -> dict[str, float]:
+    """The columns of UNITS; NaN where the record lacks one, as for pictures made elsewhere, and for memory that is not
+    the job's alone."""
+    found = {column: record.get(field, float("nan")) / unit for column, (field, unit) in UNITS.items()}
+    return found if own_memory(record) else found | {"memory_gb": float("nan")}
+
+
+def own_memory(record: dict[str, Any]) -> bool:
+    """Whether the peak is one job's: not a process's, nor that of jobs side by side."""
+    return record.get("memory") != PROCESS and record.get("together", 1) == 1

@@ -1,6 +1,6 @@
 """A run beside the paper's Tables 1 and 2: what was reproduced, by how much it differs, and what it may be read as.
 
-A comparison is a frame with a row a rule and metric of `columns.PAPER`; numbers that are not there are NaN, words "-".
+A comparison is a frame with a row a rule and metric of Table 1; numbers that are not there are NaN, words "-".
 
     table, method, published       the paper's table "1" or "2", the run's rule, and the paper's name of it
     mean, std, stderr              ours over jobs that left an object; the error is clustered by prompt
@@ -24,9 +24,9 @@ from rich.console import Console
 from eval.divergence import DIVERGED
 from files import write_text
 from reports import TEXTS, Frames, load
-from reports.columns import PAPER, Column
+from reports.columns import Column, paper
 from reports.compare_forms import latex, markdown, show
-from reports.tables import PUBLISHED, in_order, published, row_of, setting
+from reports.tables import PUBLISHED, in_order, mixed, published, row_of, setting
 
 TABLES = {"1": PUBLISHED, "2": PUBLISHED.with_name("table2.csv")}
 ROWS = {  # our rule: its row in the paper
@@ -52,7 +52,7 @@ def make(frames: Frames, order: Sequence[str] = ()) -> pd.DataFrame:
     """The comparison of a run, in the paper's order, with what is on one side alone."""
     ours = {method: row_of(frames, method, "survivors", ("ok",)) for method in in_order(frames, order)}
     pairs = list(_paired(ours))
-    rows = [_compared(*pair, column) for pair in pairs for column in PAPER]
+    rows = [_compared(*pair, column) for pair in pairs for column in paper()]
     return pd.DataFrame(rows).astype(dict.fromkeys(("n", "n_failed", "n_prompts"), "Int64"))
 
 
@@ -60,9 +60,9 @@ def _paired(ours: Mapping[str, dict[str, Any]]) -> Iterator[tuple[str, Mapping[s
     """Each number of a table with a row of ours and one of the paper's; {} where there is none."""
     of = {method: partner(method, row["steps"]) for method, row in ours.items()}
     for number, path in TABLES.items():
-        for paper in published(path).to_dict("records"):
-            mine = [row for method, row in ours.items() if of[method] == (number, paper["method"])]
-            yield from ((number, row, paper) for row in mine or [{}])
+        for theirs in published(path).to_dict("records"):
+            mine = [row for method, row in ours.items() if of[method] == (number, theirs["method"])]
+            yield from ((number, row, theirs) for row in mine or [{}])
     yield from (("-", row, {}) for method, row in ours.items() if of[method] is None)
 
 
@@ -117,7 +117,7 @@ def notes(frames: Frames, compared: pd.DataFrame) -> list[str]:
     if not len(devices) or not all(GPU in device for device in devices):
         here = ", ".join(sorted(devices)) or "not known"
         lines.append(f"Time and memory are of other hardware: ours {here}, the paper's an RTX {GPU}.")
-    return [*lines, SPREAD]
+    return [*lines, *mixed(frames.jobs), SPREAD]
 
 
 def departures(frames: Frames, both: pd.DataFrame) -> list[str]:

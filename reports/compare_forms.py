@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reports import Frames
-from reports.columns import BY_KEY, PAPER
+from reports.columns import column, paper
 from reports.latex import environment, escape, heading, in_math
 from reports.latex import header as latex_header
 from reports.markdown import pipes
@@ -34,7 +34,7 @@ TITLES = {
 
 
 class Line(NamedTuple):
-    """`cells`, one for each of PAPER. `inside` as in the comparison, of a difference; "-" of other lines."""
+    """`cells`, one for each column of Table 1. `inside` as in the comparison, of a difference; "-" of other lines."""
 
     kind: str  # "ours", "paper" or "difference"
     name: str
@@ -55,24 +55,24 @@ def blocks(compared: pd.DataFrame, between: str = " ± ") -> Iterator[tuple[str,
 
 def _lines(rows: pd.DataFrame, between: str) -> Iterator[Line]:
     """Of a rule, by metric: ours, the paper's where it has one, and the difference where there are both."""
-    first, none = rows.iloc[0], ["-"] * len(PAPER)
-    ours, paper = ([_number(rows, c.key, prefix, between) for c in PAPER] for prefix in ("", "published_"))
+    first, none = rows.iloc[0], ["-"] * len(paper())
+    ours, theirs = ([_number(rows, c.key, prefix, between) for c in paper()] for prefix in ("", "published_"))
     own = "not run" if first["method"] == "-" else first["method"]
     yield Line("ours", own, _thousands(first["steps"]), count(first), ours, none)
     if first["published"] != "-":
-        yield Line("paper", f"{first['published']}, paper", _thousands(first["published_steps"]), "-", paper, none)
+        yield Line("paper", f"{first['published']}, paper", _thousands(first["published_steps"]), "-", theirs, none)
     if "-" not in (first["method"], first["published"]):
-        inside = rows.loc[[c.key for c in PAPER], "inside"].tolist()
-        yield Line("difference", "difference", "", "", [_gap(rows, c.key, between) for c in PAPER], inside)
+        inside = rows.loc[[c.key for c in paper()], "inside"].tolist()
+        yield Line("difference", "difference", "", "", [_gap(rows, c.key, between) for c in paper()], inside)
 
 
 def _number(rows: pd.DataFrame, key: str, prefix: str, between: str) -> str:
     named = {f"{key}_{name}": rows.loc[key, f"{prefix}{name}"] for name in ("mean", "std")}
-    return cell(pd.Series(named), BY_KEY[key], between)
+    return cell(pd.Series(named), column(key), between)
 
 
 def _gap(rows: pd.DataFrame, key: str, between: str) -> str:
-    gap, error, decimals = rows.loc[key, "difference"], rows.loc[key, "stderr"], BY_KEY[key].decimals
+    gap, error, decimals = rows.loc[key, "difference"], rows.loc[key, "stderr"], column(key).decimals
     if pd.isna(gap):
         return "-"
     text = f"{round(gap, decimals) + 0.0:+.{decimals}f}"  # + 0.0: no "-0.0"
@@ -92,7 +92,7 @@ def markdown(compared: pd.DataFrame, notes: list[str], about: str) -> str:
         body = [
             [line.name, line.steps, line.n, *map(_starred, line.cells, line.inside)] for rule in rules for line in rule
         ]
-        text += ["", f"## {title}", "", *pipes(["Rule", "Steps", "n", *(c.title for c in PAPER)], body)]
+        text += ["", f"## {title}", "", *pipes(["Rule", "Steps", "n", *(c.heading for c in paper())], body)]
     return "\n".join(text) + "\n"
 
 
@@ -102,7 +102,7 @@ def _starred(text: str, inside: str) -> str:
 
 def latex(compared: pd.DataFrame, notes: list[str], about: str) -> str:
     """A table environment: the lines of a rule together, the notes in its caption."""
-    header = ["Rule", "Steps", "$n$", *map(latex_header, PAPER)]
+    header = ["Rule", "Steps", "$n$", *map(latex_header, paper())]
     body: list[str] = []
     for title, rules in blocks(compared):
         body += heading(title, len(header))
@@ -132,9 +132,9 @@ def show(frames: Frames, compared: pd.DataFrame, notes: list[str], console: Cons
 
 
 def _fitting(rules: list[list[Line]], console: Console) -> list[list[int]]:
-    """The numbers of PAPER's columns, part by part."""
+    """The numbers of Table 1's columns, part by part."""
     unbound, parts = console.options.update(width=1000), [[0]]
-    for k in range(1, len(PAPER)):
+    for k in range(1, len(paper())):
         table = _table("", rules, [*parts[-1], k])
         if Measurement.get(console, unbound, table).maximum > console.width:
             parts.append([])
@@ -147,7 +147,7 @@ def _table(title: str, rules: list[list[Line]], columns: list[int]) -> Table:
     for header, justify in (("Rule", "left"), ("Steps", "right"), ("n", "right")):
         table.add_column(header, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     for k in columns:
-        table.add_column(head(PAPER[k]), justify="right", no_wrap=True)
+        table.add_column(head(paper()[k]), justify="right", no_wrap=True)
     for number, rule in enumerate(rules):
         if number:
             table.add_row()

@@ -13,9 +13,9 @@ from numpy import ndarray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from errors import UserError
 from eval import views
-from eval.score import Truth
-from eval.truth import over
+from eval.truth import Truth, over
 from files import replaced
 from reports import Frames
 from reports.tables import in_order
@@ -43,9 +43,8 @@ def comparison(
     for prompt_id, text in prompts.items():
         row: list[Image.Image | str] = []
         for method in methods:
-            folder = run / method / prompt_id / seed
             said = status.get((method, prompt_id, seed), "not run")
-            row.append(_strip(views.read(folder).rgb) if said == "ok" else said)
+            row.append(_looked(run / method / prompt_id / seed) if said == "ok" else said)
         if truth:
             rgb, opacity = truth(text)
             row.append(_strip(over(rgb[0], opacity[0], GREY)))
@@ -111,6 +110,13 @@ def _page(titles: list[str], prompts: list[str], rows: list[list[Image.Image | s
                 draw.rectangle((x, y, x + width - 1, y + height - 1), fill=MISSING)
                 draw.text((x + width / 2, y + height / 2), cell, fill=FAINT, font=_font(20), anchor="mm")
     return page
+
+
+def _looked(job: Path) -> Image.Image | str:
+    try:
+        return _strip(views.read(job).rgb)
+    except UserError:  # said where the job was scored: one damaged picture must not lose the figure
+        return "not readable"
 
 
 def _strip(rgb: Float[Tensor, "V 3 H W"]) -> Image.Image:

@@ -1,7 +1,8 @@
 """The gate: are a run's means within a stated margin of a committed reference?
 
 A reference is JSON: `protocol` (what must be equal for means to be comparable: steps, prior, encoder, prompts, seeds,
-views), and for each method and metric `{mean, stderr, margin, higher_is_better}`.
+views), and for each method and metric `{mean, stderr, margin, higher_is_better}`, with the metric's `version` where it
+is not its first.
 """
 
 from __future__ import annotations
@@ -20,18 +21,15 @@ from errors import UserError
 from eval.divergence import DIVERGED
 from eval.statistics import summarise
 from files import read_text, write_text
-from reports import Frames, load
-from reports.columns import BY_KEY, GATED
+from reports import Frames, judges_of, load
 from reports.columns import DIVERGED as SHARE
+from reports.columns import column, measured
 
 BETTER = {"up": True, "down": False, "one": None, None: None}
+NO_JUDGE = "none"  # of references from before scores.json
+SAID_APART = ("steps", "prompts", "seeds", "candidates")  # of a protocol: all others but its prior and views are judges
 NFE = "nfe"  # counted, not measured: it may not move at all
-MODELS = {  # that scored a run, by checksum
-    "encoder": "encoder",
-    "encoder_iqa": "encoder of CLIP-IQA",
-    "encoder_2": "second encoder",
-    "reward": "reward",
-}
+WORDS = {"encoder_iqa": "encoder of CLIP-IQA", "encoder_2": "second encoder"}  # of judges, where the name is no word
 
 
 def save_reference(run: str | Path, path: str | Path, margins: dict[str, float] | None = None) -> None:
@@ -44,8 +42,9 @@ def save_reference(run: str | Path, path: str | Path, margins: dict[str, float] 
     for method in protocol["steps"]:
         cells = _means(frames, method)
         for metric, cell in cells.items():
-            cell["margin"] = (margins or {}).get(metric, 0.0 if metric == NFE else BY_KEY[metric].margin)
-            cell["higher_is_better"] = BETTER[BY_KEY[metric].better]
+            cell["margin"] = (margins or {}).get(metric, 0.0 if metric == NFE else column(metric).margin)
+            cell["higher_is_better"] = BETTER[column(metric).better]
+            cell |= {"version": _version(metric)} if _version(metric) > 1 else {}
         methods[method] = cells
     write_text(Path(path), json.dumps({"protocol": protocol, "methods": methods}, indent=1) + "\n")
 
@@ -87,8 +86,11 @@ def show(table: pd.DataFrame, passed: bool, console: Console) -> None:
     for header in ("Method", "Metric", "Reference", "Mean", "Change", "Margin", "Verdict"):
         shown.add_column(header, justify="left" if header in ("Method", "Metric", "Verdict") else "right")
     for _, row in table.iterrows():
-        column = BY_KEY.get(row["metric"])
-        name, decimals = (column.header, max(column.decimals, 2)) if column else (row["metric"], 0)
+        try:
+            shown_as = column(row["metric"])
+            name, decimals = shown_as.title, max(shown_as.decimals, 2)
+        except KeyError:
+            name, decimals = row["metric"], 2
         numbers = [_number(row[key], decimals, key == "change") for key in ("reference", "mean", "change", "margin")]
         shown.add_row(row["method"], name, *numbers, row["verdict"], style=None if row["verdict"] == "ok" else "red")
     console.print(shown)
@@ -103,6 +105,8 @@ def _compare(method: str, metric: str, cell: dict[str, Any], mean: dict[str, Any
     row = {"method": method, "metric": metric, "reference": cell["mean"], "margin": cell["margin"]}
     if mean is None:
         return row | {"verdict": "missing"}
+    if cell.get("version", 1) != _version(metric):
+        return row | {"mean": mean["mean"], "verdict": "another version: renew the reference"}
     change = mean["mean"] - cell["mean"]
     row |= {"mean": mean["mean"], "change": change}
     if abs(change) <= cell["margin"] + 1e-9 * abs(cell["mean"]):
@@ -117,7 +121,7 @@ def _means(frames: Frames, method: str) -> dict[str, dict[str, Any]]:
     jobs = frames.jobs[frames.jobs["method"] == method]
     survived = frames.wide[(frames.wide["method"] == method) & (frames.wide["status"] == "ok")]
     cells: dict[str, dict[str, Any]] = {}
-    for key in [c.key for c in GATED if c.key in survived]:
+    for key in [c.key for c in measured() if c.key in survived]:
         s = summarise(survived[key].to_numpy(float), survived["prompt_id"].to_numpy())
         if s.n:
             cells[key] = {"mean": s.mean, "stderr": None if math.isnan(s.stderr) else s.stderr}
@@ -125,6 +129,11 @@ def _means(frames: Frames, method: str) -> dict[str, dict[str, Any]]:
     cells[SHARE.key] = {"mean": share.mean, "stderr": None if math.isnan(share.stderr) else share.stderr}
     nfe = jobs.loc[jobs["status"] == "ok", NFE].dropna()
     return cells | ({NFE: {"mean": float(nfe.mean()), "stderr": 0.0}} if len(nfe) else {})
+
+
+def _version(metric: str) -> int:
+    """Of a metric as it is declared now; 1 for what is of a job, and for what is declared no more."""
+    return next((m.version for m in measured() if m.key == metric), 1)
 
 
 def _protocol(frames: Frames, methods: list[str] | None = None) -> dict[str, Any]:
@@ -136,8 +145,8 @@ def _protocol(frames: Frames, methods: list[str] | None = None) -> dict[str, Any
     return {
         "steps": {m: None if s is None else int(s) for m, s in steps.items()},
         "prior": _one(jobs["prior"], "priors"),
-        **{name: _one(frames.wide[name], f"{what}s") for name, what in MODELS.items() if name in frames.wide},
-        "candidates": _one(frames.wide["candidates"], "suites of prompts"),
+        **{name: _one(sums, f"{WORDS.get(name, name)}s") for name, sums in judges_of(jobs).items()},
+        "candidates": _one(jobs["candidates"], "suites of prompts"),
         "views": int(_one(jobs["views"], "numbers of views")),
         "prompts": sorted(jobs["prompt_id"].unique()),
         "seeds": sorted(jobs["seed"].unique()),
@@ -153,7 +162,8 @@ def _one(values: pd.Series, what: str) -> Any:
 
 def _same_protocol(wanted: dict[str, Any], ours: dict[str, Any], methods: list[str]) -> None:
     said = {"prior": "the prior's checksum", "views": "the number of views"}
-    said |= {name: f"the {what}'s checksum" for name, what in MODELS.items() if name in wanted}
+    judges = [name for name in wanted if name not in (*said, *SAID_APART) and wanted[name] != NO_JUDGE]
+    said |= {name: f"the {WORDS.get(name, name)}'s checksum" for name in judges}
     said |= {"candidates": "the prompts that R-Precision ranks"}
     pairs = [(text, wanted.get(key), ours.get(key)) for key, text in said.items()]
     pairs += [(f"the steps of {m}", wanted["steps"].get(m), ours["steps"][m]) for m in methods]

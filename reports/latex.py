@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from reports.columns import Column
@@ -20,15 +22,15 @@ def escape(text: str) -> str:
     return "".join(SPECIAL.get(character, character) for character in text)
 
 
-def latex(table: pd.DataFrame, paper: pd.DataFrame, setting: str) -> str:
-    """A table environment with the blocks under their headings."""
+def latex(table: pd.DataFrame, published: pd.DataFrame, about: str, remarks: Sequence[str] = ()) -> str:
+    """A table environment with the blocks under their headings; what to know stands in its caption."""
     columns = columns_of(table)
     names = ["Method", "Steps", "$n$", *map(header, columns)]
     body: list[str] = []
-    for title, rows in blocks(table, paper):
+    for title, rows in blocks(table, published):
         body += heading(title, len(names))
         body += [" & ".join(_row(row, columns)) + r" \\" for _, row in rows.iterrows()]
-    return environment(f"{NOTE[0].upper()}{NOTE[1:]}. {setting}.", names, body)
+    return environment(" ".join([f"{NOTE[0].upper()}{NOTE[1:]}. {about}.", *remarks]), names, body)
 
 
 def environment(caption: str, names: list[str], body: list[str]) -> str:
@@ -64,4 +66,4 @@ def _row(row: pd.Series, columns: list[Column]) -> list[str]:
 
 def header(column: Column) -> str:
     """Name and arrow above, unit below."""
-    return escape(f"{column.header} {column.arrow}".strip() + (f" ({column.unit})" if column.unit else ""))
+    return escape(f"{column.title} {column.arrow}".strip() + (f" ({column.unit})" if column.unit else ""))

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import pandas as pd
 
-from reports.columns import BY_KEY, PAPER
+from reports.columns import column, paper
 from reports.tables import NOTE, PUBLISHED_TITLE, blocks, cell, columns_of, count
 
 
-def markdown(table: pd.DataFrame, paper: pd.DataFrame, gaps: pd.DataFrame, setting: str) -> str:
-    """Blocks under their headings, then the paired differences."""
+def markdown(table: pd.DataFrame, published: pd.DataFrame, gaps: pd.DataFrame, about: str, remarks: list[str]) -> str:
+    """What to know, blocks under their headings, then the paired differences."""
     columns = columns_of(table)
-    lines = [f"{NOTE[0].upper()}{NOTE[1:]}.", "", f"{setting}." if setting else ""]
-    for title, rows in blocks(table, paper):
-        shown = PAPER if title == PUBLISHED_TITLE else columns
+    lines = [f"{NOTE[0].upper()}{NOTE[1:]}.", "", f"{about}." if about else ""]
+    lines += ["", *(f"- {remark}" for remark in remarks)] if remarks else []
+    for title, rows in blocks(table, published):
+        shown = paper() if title == PUBLISHED_TITLE else columns
         body = [[r["method"], r["steps"], count(r), *(cell(r, c) for c in shown)] for _, r in rows.iterrows()]
-        lines += ["", f"## {title}", "", *pipes(["Method", "Steps", "n", *(c.title for c in shown)], body)]
+        lines += ["", f"## {title}", "", *pipes(["Method", "Steps", "n", *(c.heading for c in shown)], body)]
     if len(gaps):
         lines += ["", *_differences(gaps)]
     return "\n".join(lines) + "\n"
@@ -26,17 +27,17 @@ def _differences(gaps: pd.DataFrame) -> list[str]:
     methods = list(dict.fromkeys(gaps["method"]))
     of = {(g["method"], g["metric"]): g for _, g in gaps.iterrows()}
     body = [
-        [BY_KEY[m].title, *(_gap(of.get((method, m))) for method in methods)] for m in dict.fromkeys(gaps["metric"])
+        [column(m).heading, *(_gap(of.get((method, m))) for method in methods)] for m in dict.fromkeys(gaps["metric"])
     ]
     title = f"## Paired differences to {gaps['baseline'].iloc[0]}"
-    note = "Mean difference over the same prompts, seeds and views, with its 95 % interval (bootstrap over prompts)."
+    note = "Mean difference over the same prompts, seeds and views, with its 95 % interval (Student's t over prompts)."
     return [title, "", note, "", *pipes(["Metric", *methods], body)]
 
 
 def _gap(gap: pd.Series | None) -> str:
     if gap is None or pd.isna(gap["mean"]):
         return "-"
-    decimals = BY_KEY[gap["metric"]].decimals
+    decimals = column(gap["metric"]).decimals
     mean = f"{gap['mean']:+.{decimals}f}"
     return mean if pd.isna(gap["low"]) else f"{mean} [{gap['low']:+.{decimals}f}, {gap['high']:+.{decimals}f}]"
 

@@ -5,24 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from eval.statistics import summarise
+from eval.statistics import reach, summarise
 from files import replaced
 from reports import Frames
-from reports.columns import BEYOND, CLIP, Column
-from reports.tables import in_order
+from reports.columns import Column, measured
+from reports.tables import in_order, shared
 
 PANELS = 5  # side by side
-SURE = 1.96  # standard errors that a 95 % interval reaches to either side
 
 
-def measures(run: str | Path, frames: Frames, order: Sequence[str] = ()) -> Path:
-    """Means over the views of the jobs that left an object, with 95 % intervals clustered by prompt. A dashed line
-    stands at 1 where nearest to 1 is best."""
+def measures(run: str | Path, frames: Frames, order: Sequence[str] = (), common: bool = True) -> Path:
+    """RUN/measures.png, over the jobs of the tables of the same `common` that left an object: means over views, with
+    95 % intervals clustered by prompt where there are enough prompts for one. A dashed line stands at 1 where nearest
+    to 1 is best."""
     from matplotlib.figure import Figure
 
+    frames = shared(frames) if common else frames
     ok = frames.wide[frames.wide["status"] == "ok"]
     methods = in_order(frames, order)[::-1]  # the first on top
-    shown = [c for c in (*CLIP, *BEYOND) if c.key in ok and ok[c.key].notna().any()]
+    shown = [c for c in measured() if c.key in ok and ok[c.key].notna().any()]
     rows = max(-(-len(shown) // PANELS), 1)
     figure = Figure(figsize=(2.6 * PANELS, rows * (0.9 + 0.27 * len(methods))), layout="constrained")
     axes = list(figure.subplots(rows, PANELS, sharey=True, squeeze=False).flat)
@@ -38,10 +39,17 @@ def _panel(panel, ok, column: Column, methods: list[str]) -> None:
         views = ok[ok["method"] == method]
         s = summarise(views[column.key].to_numpy(float), views["prompt_id"].to_numpy())
         if s.n:
-            panel.errorbar(s.mean, y, xerr=SURE * s.stderr, fmt="o", color=f"C{(len(methods) - 1 - y) % 10}", capsize=3)
+            panel.errorbar(
+                s.mean,
+                y,
+                xerr=reach(s.clusters) * s.stderr,
+                fmt="o",
+                color=f"C{(len(methods) - 1 - y) % 10}",
+                capsize=3,
+            )
     if column.better == "one":
         panel.axvline(1.0, color="0.6", linewidth=1, linestyle="--", zorder=0)
-    panel.set_title(column.title, fontsize=10)
+    panel.set_title(column.heading, fontsize=10)
     panel.set_yticks(range(len(methods)), methods)
     panel.tick_params(labelsize=9)
     panel.ticklabel_format(axis="x", useOffset=False)  # 99.95, not -.05 and +100 beside it

@@ -20,19 +20,11 @@ from eval.divergence import DIVERGED
 from eval.statistics import paired_difference
 from files import write_text
 from reports import KEYS, Frames
-from reports.columns import BEYOND, BY_KEY, CLIP, Column
+from reports.columns import Column, column
 from reports.markdown import pipes
 from reports.tables import row_of
 
 NOTE = "Mean ± standard error clustered by prompt, a diverged job scored as its background; gap: to the best, paired."
-JANUS = "view_preference"  # measured where objects are not known, and there alone
-ASKED_FOR = "clip_score_2"  # by an encoder given
-UNTRUE = ("clip_score", "iqa_quality", "iqa_sharpness", "iqa_real", "r_precision", JANUS)  # need no known object
-
-
-def metrics(suite: str) -> list[str]:
-    """What a setting can be selected by in a suite."""
-    return list(UNTRUE) if suite != "world" else [c.key for c in (*CLIP, *BEYOND) if c.key not in (JANUS, ASKED_FOR)]
 
 
 def only(frames: Frames, jobs: set[tuple[str, ...]]) -> Frames:
@@ -44,7 +36,7 @@ def only(frames: Frames, jobs: set[tuple[str, ...]]) -> Frames:
 def table(frames: Frames, settings: Mapping[str, Mapping[str, float | None]], select: str) -> pd.DataFrame:
     """A row a setting, `settings` by row name: its values, mean, stderr, n, n_failed, diverged_pct, the gap to the best
     with its stderr, and whether it is the best. Raises UserError where none can be."""
-    column = BY_KEY[select]
+    chosen = column(select)
     counted = ("ok", *DIVERGED)
     rows = []
     for name, values in settings.items():
@@ -55,16 +47,16 @@ def table(frames: Frames, settings: Mapping[str, Mapping[str, float | None]], se
     found = pd.DataFrame(rows)
     whole = found[(found["n_failed"] == 0) & found["mean"].notna()]
     if whole.empty:
-        raise UserError(f"No setting has {column.header} in all its jobs: see the causes above.")
-    best = whole.loc[_badness(whole["mean"], column).idxmin(), "setting"]
+        raise UserError(f"No setting has {chosen.title} in all its jobs: see the causes above.")
+    best = whole.loc[_badness(whole["mean"], chosen).idxmin(), "setting"]
     views = frames.wide[frames.wide["status"].isin(counted)].set_index(["prompt_id", "seed", "view"])
     base = views.loc[views["method"] == best, select].rename("best")
     gaps = [_gap(views.loc[views["method"] == name, select], base) for name in found["setting"]]
     return found.assign(gap=[g[0] for g in gaps], gap_stderr=[g[1] for g in gaps], best=found["setting"] == best)
 
 
-def _badness(means: pd.Series, column: Column) -> pd.Series:
-    return {"up": -means, "down": means, "one": (means - 1).abs()}[column.better or "up"]
+def _badness(means: pd.Series, by: Column) -> pd.Series:
+    return {"up": -means, "down": means, "one": (means - 1).abs()}[by.better or "up"]
 
 
 def _gap(own: pd.Series, base: pd.Series) -> tuple[float, float]:
@@ -89,18 +81,18 @@ def write(run: Path, found: pd.DataFrame, select: str, facts: Mapping[str, Any])
     """sweep.csv, sweep.md, and best.json: `facts`, the best setting, and all of them as its evidence."""
     evidence = json.loads(found.to_json(orient="records"))
     best = next(row for row in evidence if row["best"])
-    header = ["Setting", "CFG", "lr", f"{BY_KEY[select].title}", "Gap", "Div. (%)", "n"]
+    header = ["Setting", "CFG", "lr", column(select).heading, "Gap", "Div. (%)", "n"]
     body = [[f"**{cells[0]}**" if row["best"] else cells[0], *cells[1:]] for row, cells in _cells(found, select)]
-    title = f"# {facts['method']}: {BY_KEY[select].header} by setting"
+    title = f"# {facts['method']}: {column(select).title} by setting"
     said = [*title.splitlines(), "", NOTE, "", *pipes(header, body), "", _edge_note(found), _about(facts)]
     write_text(run / "sweep.csv", found.to_csv(index=False))
     write_text(run / "sweep.md", "\n".join(line for line in said) + "\n")
-    held = {"best": best, "select": select, "better": BY_KEY[select].better, **facts, "evidence": evidence}
+    held = {"best": best, "select": select, "better": column(select).better, **facts, "evidence": evidence}
     write_text(run / "best.json", json.dumps(held, indent=1) + "\n")
 
 
 def show(found: pd.DataFrame, select: str, console: Console) -> None:
-    printed = Table(title=f"{BY_KEY[select].title} by setting", title_justify="left", title_style="bold", box=None)
+    printed = Table(title=f"{column(select).heading} by setting", title_justify="left", title_style="bold", box=None)
     for k, head in enumerate(("Setting", "CFG", "lr", "Mean", "Gap", "Div. %", "n")):
         printed.add_column(head, justify="right" if k else "left", no_wrap=True)
     for row, cells in _cells(found, select):
@@ -112,7 +104,7 @@ def show(found: pd.DataFrame, select: str, console: Console) -> None:
 
 
 def _cells(found: pd.DataFrame, select: str) -> list[tuple[pd.Series, list[str]]]:
-    decimals = BY_KEY[select].decimals
+    decimals = column(select).decimals
 
     def pair(value: float, error: float, sign: str = "") -> str:
         text = "-" if pd.isna(value) else f"{value:{sign}.{decimals}f}"

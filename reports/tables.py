@@ -4,6 +4,9 @@ A table is a frame with a row a method and block: `block` says which jobs are in
 
     survivors   the jobs that left an object
     all         those and the diverged ones, scored as their background; only where some diverged
+
+Rows are compared on what all methods have (`shared`), unless all jobs are asked for; `remarks` says what else a reader
+must know.
 """
 
 from __future__ import annotations
@@ -15,8 +18,8 @@ import pandas as pd
 
 from eval.divergence import DIVERGED
 from eval.statistics import paired_difference, summarise
-from reports import Frames
-from reports.columns import BEYOND, CLIP, COST, TABLE, Column
+from reports import Frames, judges_of
+from reports.columns import COST, PROCESS, Column, measured, paper, shown
 
 PUBLISHED = Path(__file__).parents[1] / "results" / "published" / "table1.csv"
 BLOCKS = {
@@ -25,23 +28,56 @@ BLOCKS = {
 }
 PUBLISHED_TITLE = "Published (SD 2.1, A6000): other prior, other hardware"
 NOTE = "mean ± standard deviation over prompts x views; n jobs, (failed) jobs that are not in the means"
+SHORT = 24  # characters of a commit, a device or a checksum
+FACTS = ["mean", "stderr", "low", "high", "n_views", "n_prompts"]  # of a difference
 
 
-def make(frames: Frames, order: Sequence[str] = ()) -> pd.DataFrame:
+def make(frames: Frames, order: Sequence[str] = (), common: bool = True) -> pd.DataFrame:
     """The table of a run: for each metric its mean, std (prompts x views) and stderr (clustered by prompt).
 
-    Methods come in `order`, others after them by name."""
-    methods = in_order(frames, order)
-    rows = [row_of(frames, method, "survivors", ("ok",)) for method in methods]
+    Methods come in `order`, others after them by name. Where `common`, over the prompts and seeds that all of them
+    have; `n_left_out` jobs that others lack are in no number of their row."""
+    methods, kept = in_order(frames, order), shared(frames) if common else frames
+    rows = [row_of(kept, method, "survivors", ("ok",)) for method in methods]
     if frames.jobs["status"].isin(DIVERGED).any():
-        rows += [row_of(frames, method, "all", ("ok", *DIVERGED)) for method in methods]
-    return pd.DataFrame(rows)
+        rows += [row_of(kept, method, "all", ("ok", *DIVERGED)) for method in methods]
+    had, have = (f.jobs.loc[_ended(f.jobs), "method"].value_counts() for f in (frames, kept))
+    table = pd.DataFrame(rows)
+    left = table["method"].map(had.sub(have, fill_value=0)).fillna(0).astype(int)
+    table.insert(list(table).index("n_prompts"), "n_left_out", left)
+    return table
 
 
 def in_order(frames: Frames, order: Sequence[str] = ()) -> list[str]:
     """The run's methods, in `order` first."""
     rank = {method: k for k, method in enumerate(order)}
     return sorted(frames.jobs["method"].unique(), key=lambda m: (rank.get(m, len(rank)), m))
+
+
+def shared(frames: Frames) -> Frames:
+    """The frames over the prompts and seeds that every method has: with scores, or diverged. A job that failed
+    stays to be counted. All of them where methods have nothing in common."""
+    pairs, (long, wide, jobs) = pairs_of_all(frames), frames
+    if not pairs:
+        return frames
+    kept = _among(jobs, pairs) | (jobs["status"] == "failed")
+    return Frames(long[_among(long, pairs)], wide[_among(wide, pairs)], jobs[kept])
+
+
+def pairs_of_all(frames: Frames) -> set[tuple[str, str]]:
+    """The prompts and seeds of which every method has an outcome; a method without any does not count."""
+    ended = frames.jobs[_ended(frames.jobs)]
+    groups = [set(zip(g["prompt_id"], g["seed"], strict=True)) for _, g in ended.groupby("method")]
+    return set.intersection(*groups) if groups else set()
+
+
+def _ended(jobs: pd.DataFrame) -> pd.Series:
+    return ((jobs["status"] == "ok") & jobs["scored"]) | jobs["status"].isin(DIVERGED)
+
+
+def _among(frame: pd.DataFrame, pairs: set[tuple[str, str]]) -> pd.Series:
+    found = [pair in pairs for pair in zip(frame["prompt_id"], frame["seed"], strict=True)]
+    return pd.Series(found, frame.index, bool)
 
 
 def row_of(frames: Frames, method: str, block: str, statuses: tuple[str, ...]) -> dict[str, object]:
@@ -59,7 +95,7 @@ def row_of(frames: Frames, method: str, block: str, statuses: tuple[str, ...]) -
         "n_views": len(views),
         "diverged_pct": 100 * ended["status"].isin(DIVERGED).mean() if len(ended) else float("nan"),
     }
-    for column in (*CLIP, *BEYOND):
+    for column in measured():
         if column.key in views:
             summary = summarise(views[column.key].to_numpy(float), views["prompt_id"].to_numpy())
             row |= {f"{column.key}_{name}": getattr(summary, name) for name in ("mean", "std", "stderr")}
@@ -74,34 +110,25 @@ def published(path: Path = PUBLISHED) -> pd.DataFrame:
 
 def differences(frames: Frames, baseline: str, order: Sequence[str] = ()) -> pd.DataFrame:
     """Each other method minus the baseline, paired by prompt, seed and view, over jobs where both survived: mean,
-    stderr and 95 % interval, by a bootstrap over prompts."""
+    stderr and 95 % interval, clustered by prompt."""
     survived = frames.wide[frames.wide["status"] == "ok"].set_index(["prompt_id", "seed", "view"]).sort_index()
     base = survived[survived["method"] == baseline].add_suffix("_base")
     rows = []
     for method in (m for m in in_order(frames, order) if m != baseline):
         pairs = survived[survived["method"] == method].join(base, how="inner")
-        for column in (c for c in (*CLIP, *BEYOND) if c.key in survived and len(pairs)):
-            prompts = pairs.index.get_level_values("prompt_id").to_numpy()
-            d = paired_difference(
-                pairs[column.key].to_numpy(float), pairs[f"{column.key}_base"].to_numpy(float), prompts
-            )
-            facts = {
-                "mean": d.mean,
-                "stderr": d.stderr,
-                "low": d.low,
-                "high": d.high,
-                "n_views": d.n,
-                "n_prompts": d.clusters,
-            }
-            rows.append({"method": method, "baseline": baseline, "metric": column.key, **facts})
-    return pd.DataFrame(
-        rows, columns=["method", "baseline", "metric", "mean", "stderr", "low", "high", "n_views", "n_prompts"]
-    )
+        prompts = pairs.index.get_level_values("prompt_id").to_numpy()
+        for column in (c for c in measured() if c.key in survived and len(pairs)):
+            own, other = (pairs[name].to_numpy(float) for name in (column.key, f"{column.key}_base"))
+            d = paired_difference(own, other, prompts)
+            numbers = dict(zip(FACTS, (d.mean, d.stderr, d.low, d.high, d.n, d.clusters), strict=True))
+            rows.append({"method": method, "baseline": baseline, "metric": column.key, **numbers})
+    return pd.DataFrame(rows, columns=["method", "baseline", "metric", *FACTS])
 
 
 def columns_of(table: pd.DataFrame) -> list[Column]:
     """The columns to show: all of Table 1's, and of the others those that some row has."""
-    return [c for c in TABLE if c in (*CLIP, *COST) or c.key in table or f"{c.key}_mean" in table]
+    always = (*paper(), *COST)
+    return [c for c in shown() if c in always or c.key in table or f"{c.key}_mean" in table]
 
 
 def cell(row: pd.Series, column: Column, between: str = " ± ") -> str:
@@ -130,21 +157,72 @@ def blocks(table: pd.DataFrame, paper: pd.DataFrame) -> Iterable[tuple[str, pd.D
     yield PUBLISHED_TITLE, paper
 
 
+def remarks(frames: Frames, table: pd.DataFrame) -> list[str]:
+    """A sentence for each reason why rows may not be compared, or numbers are not there."""
+    return [said for said in (_left_out(frames, table), *mixed(frames.jobs), _memory(frames.jobs)) if said]
+
+
+def _left_out(frames: Frames, table: pd.DataFrame) -> str:
+    """What the rows are over, where that is not all that the run has; or that they are over unlike jobs."""
+    pairs, jobs = pairs_of_all(frames), frames.jobs
+    rows = table.drop_duplicates("method")
+    more = [f"{m} has {n} more" for m, n in zip(rows["method"], rows["n_left_out"], strict=True) if n]
+    if more:
+        prompts, seeds = (len({pair[k] for pair in pairs}) for k in (0, 1))
+        what = _number(prompts, "prompt") if seeds == 1 else f"{_number(len(pairs), 'pair')} of prompt and seed"
+        return f"Over the {what} that all methods have; {', '.join(more)}."
+    ended = jobs[_ended(jobs)]
+    had = {m: set(zip(g["prompt_id"], g["seed"], strict=True)) for m, g in ended.groupby("method")}
+    if all(mine == pairs for mine in had.values()):
+        return ""
+    counts = ", ".join(f"{m} {len(had[m])}" for m in rows["method"] if m in had)
+    none = "" if pairs else "Methods have no prompt and seed in common. "
+    return f"{none}Rows are over unlike jobs, and not to be compared: {counts}."
+
+
+def mixed(jobs: pd.DataFrame) -> list[str]:
+    """In what jobs that stand in one table differ besides their methods."""
+    said = []
+    for name, what in (("commit", "commits"), ("device", "devices"), ("prior", "priors")):
+        found = jobs[name].dropna().astype(str).value_counts()
+        if len(found) > 1:
+            named = ", ".join(f"{value[:SHORT]} ({_number(n, 'job')})" for value, n in found.items())
+            said.append(f"Jobs are of several {what}: {named}.")
+    for method, group in jobs.groupby("method"):
+        if (n := group["settings"].nunique()) > 1:
+            said.append(f"Jobs of {method} are of {n} settings.")
+    for name, sums in judges_of(jobs).items():
+        if sums.nunique() > 1:
+            said.append(f"Jobs were scored by several models as {name.replace('_', ' ')}: score the run again.")
+    return said
+
+
+def _memory(jobs: pd.DataFrame) -> str:
+    """Why a job's memory is not in the table."""
+    reasons = {
+        "on a CPU its peak is a process's, which does other jobs too": (jobs["memory"] == PROCESS).any(),
+        "jobs side by side share one peak": ((jobs["memory"] != PROCESS) & (jobs["together"] > 1)).any(),
+    }
+    said = [reason for reason, here in reasons.items() if here]
+    return f"Memory is left out where it is not a job's own: {'; '.join(said)}." if said else ""
+
+
+def _number(n: int, what: str) -> str:
+    return f"{n} {what}" + ("" if n == 1 else "s")
+
+
 def setting(frames: Frames) -> str:
-    """Track, sizes, prior, encoder and machine, in one line, as far as the folders say."""
-    jobs, wide = frames.jobs, frames.wide
+    """Track, sizes, prior, judges and machine, in one line, as far as the folders say."""
+    jobs, judges = frames.jobs, judges_of(frames.jobs)
+    if "encoder_iqa" in judges and judges["encoder_iqa"].equals(judges.get("encoder")):
+        del judges["encoder_iqa"]
     facts = {
         "track": jobs["track"],
         "resolution": jobs["resolution"].astype("Int64"),
         "views": jobs["views"].astype("Int64"),
         "prior": jobs["prior"].map(lambda s: s[:12], na_action="ignore"),
-        **{
-            name.replace("_", " "): wide[name].map(lambda s: s[:12], na_action="ignore")
-            for name in ("encoder", "encoder_iqa", "encoder_2", "reward")
-            if name in wide
-        },
+        **{name.replace("_", " "): sums.map(lambda s: s[:12], na_action="ignore") for name, sums in judges.items()},
         "device": jobs["device"],
-        "memory": jobs["memory"],
     }
     said = {name: sorted(values.dropna().astype(str).unique()) for name, values in facts.items()}
     return "; ".join(f"{name} {', '.join(values)}" for name, values in said.items() if values)

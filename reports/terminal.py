@@ -10,8 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from reports import Frames
-from reports.columns import PAPER, Column
-from reports.tables import NOTE, PUBLISHED_TITLE, blocks, cell, columns_of, count, published, setting
+from reports.columns import Column, paper
+from reports.tables import NOTE, PUBLISHED_TITLE, blocks, cell, columns_of, count, published, remarks, setting
 
 WIDE = 118  # characters that hold `mean ± std` in one line
 
@@ -19,13 +19,13 @@ WIDE = 118  # characters that hold `mean ± std` in one line
 def show(frames: Frames, table: pd.DataFrame, console: Console) -> None:
     """Print each block in as many parts as its columns need, the published rows apart, and what is not in the means."""
     for title, rows in blocks(table, published()):
-        shown = PAPER if title == PUBLISHED_TITLE else columns_of(table)
+        shown = paper() if title == PUBLISHED_TITLE else columns_of(table)
         for part in _fitting(rows, shown, console.width):
             console.print(_table(title, rows, part, console.width), "")
             title = ""
     console.print(f"{NOTE}; arrows point to the better.", style="dim", highlight=False)
     console.print(setting(frames), style="dim", highlight=False)
-    for line in troubles(frames):
+    for line in [*remarks(frames, table), *troubles(frames)]:
         console.print(line, style="yellow", highlight=False, markup=False)
 
 
@@ -73,7 +73,7 @@ def _table(title: str, rows: pd.DataFrame, columns: Sequence[Column], width: int
 def head(column: Column) -> str:
     """Name, in two lines where it has two words, above unit and arrow."""
     tail = " ".join(part for part in (column.unit, column.arrow) if part)
-    name = column.header.replace(" ", "\n", 1)
+    name = column.title.replace(" ", "\n", 1)
     return f"{name}\n{tail}"
 
 

@@ -11,17 +11,20 @@ from files import write_text
 from reports import Frames
 from reports.latex import latex
 from reports.markdown import markdown
-from reports.tables import differences, in_order, make, published, setting
+from reports.tables import differences, in_order, make, published, remarks, setting
 
 
-def tables(run: str | Path, frames: Frames, order: Sequence[str] = (), baseline: str | None = None) -> pd.DataFrame:
+def tables(
+    run: str | Path, frames: Frames, order: Sequence[str] = (), baseline: str | None = None, common: bool = True
+) -> pd.DataFrame:
     """Write scores.csv (a row a view), table.csv, differences.csv, table.md and table.tex into the run; returns the
-    table. `baseline` is the method that differences are taken to; without one, the first method."""
-    run, table, paper = Path(run), make(frames, order), published()
-    gaps = differences(frames, baseline or in_order(frames, order)[0], order)
+    table. `baseline` is the method that differences are taken to; without one, the first method. `common`: rows are
+    over what all methods have; else over all of their own."""
+    run, table, paper = Path(run), make(frames, order, common), published()
+    gaps, said = differences(frames, baseline or in_order(frames, order)[0], order), remarks(frames, table)
     write_text(run / "scores.csv", frames.wide.to_csv(index=False))
     write_text(run / "table.csv", table.to_csv(index=False))
     write_text(run / "differences.csv", gaps.to_csv(index=False))
-    write_text(run / "table.md", markdown(table, paper, gaps, setting(frames)))
-    write_text(run / "table.tex", latex(table, paper, setting(frames)))
+    write_text(run / "table.md", markdown(table, paper, gaps, setting(frames), said))
+    write_text(run / "table.tex", latex(table, paper, setting(frames), said))
     return table

@@ -26,7 +26,7 @@ class Truth(Protocol):
         opacity. Raises UserError where there is no such object."""
 
     def fingerprint(self, text: str, variant: int = 0) -> str:
-        """Changes when the object's shape or colours do."""
+        """Changes when the object's shape or colours do, or what makes pictures of it; "" where there is none."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from files import ROOT
 from prompts import held_out, paper43
+from sources import digest_of_module
 from suites.base import Judges, Suite
 
 if TYPE_CHECKING:
@@ -24,8 +25,10 @@ class Toys:
 
     def fingerprint(self, text: str, variant: int = 0) -> str:
         from world.dataset import fingerprint
+        from world.objects import OBJECTS
 
-        return fingerprint(text, variant)
+        drawn = digest_of_module("world.trace", ("world", "scene"))
+        return f"{fingerprint(text, variant)} {drawn}" if text in OBJECTS else ""
 
 
 WORLD = Suite(

@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.progress import track
 
 from engine import judges, machine, plan
-from engine.executors.local import launch
 from engine.job import Job, Setup
 from engine.prior import identity, open_prior
+from engine.queue import launch
 from engine.recipes.base import Recipe
 from engine.recipes.tables import recipe
 from engine.request import Request
@@ -158,8 +158,9 @@ def run(name: str, request: Request, console: Console) -> tuple[dict[str, str], 
     sampled = [job for job in missing if job.recipe.name in canvas.SAMPLES]
     for job in track(sampled, "DDIM", console=console, disable=not sampled, transient=True):
         store = Store(folder, job)
-        with store.opened(configs[job.path]):
-            canvas.sample(job, prior, store, device)
+        with store.opened(configs[job.path]) as found:
+            if found is None:
+                canvas.sample(job, prior, store, device)
     if name == "kappa":
         kappa.measure_missing(folder, prior, checksum, chosen, seeds, console)
     optimised = [job for job in missing if job not in sampled]
@@ -175,7 +176,9 @@ def run(name: str, request: Request, console: Console) -> tuple[dict[str, str], 
 def score(folder: Path, console: Console) -> None:
     scorer = judges.scorer_of(WORLD, judges.judges_of(WORLD), judges.truth_of(folder, WORLD))
     with console.status("Scoring") as status:
-        score_run(folder, scorer, lambda job, _: status.update(f"Scored {job.relative_to(folder)}"))
+        scored = score_run(folder, scorer, lambda job, _: status.update(f"Scored {job.relative_to(folder)}"))
+    for reason in scored.bad.values():
+        say(console, reason, "red")
 
 
 def cost(

@@ -23,6 +23,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from errors import first_line
+
 config: Any = numba.config
 if not config.CACHE_DIR:  # compiled once a machine; the checkout may be read-only
     config.CACHE_DIR = str(Path.home() / ".cache" / "score-distillation" / "kernels")
@@ -80,8 +82,7 @@ def _triton_works(device: torch.device) -> bool:
         value = torch.ones(3, 1, device=device)
         return rays.total(value, torch.tensor([0, 1, 1], device=device), 2).tolist() == [[1.0], [2.0]]
     except Exception as error:  # each of compiler, driver and loader has its own types
-        reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
-        warnings.warn(f"Triton cannot serve on {device} ({reason[0]}): plain torch does, slower.", stacklevel=2)
+        warnings.warn(f"Triton cannot serve on {device} ({first_line(error)}): plain torch does, slower.", stacklevel=2)
         return False
 
 

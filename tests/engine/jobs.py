@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from engine import optimize
+from engine.executors.base import Event
 from engine.job import Job, Setup
 from engine.recipes.base import Orbit, Recipe, Shading, Weight
 from engine.store import Store
@@ -35,7 +36,7 @@ class Deaf:
         self.left -= 1
         return self.left <= 0
 
-    def send(self, kind: str, body: Any) -> None:
+    def send(self, event: Event) -> None:
         pass
 
 

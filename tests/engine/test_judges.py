@@ -9,17 +9,19 @@ from safetensors.torch import save_file
 
 from commands import results
 from engine import judges as scoring
+from engine.recipes.base import Orbit
 from engine.weights import manifest as weights
 from errors import UserError
 from eval.published_reward import MED, WEIGHTS
 from prompts import paper43
+from reports import load as load_run
 from run_benchmark import main
 from suites import SUITES
 from suites.paper import PAPER
 from suites.world import MODELS, WORLD
 from tests.eval import clip_iqa_equality, image_reward_equality
 from tests.eval.clip import write_clip
-from tests.reports.synthetic import ball, write_job
+from tests.reports.synthetic import ball, save, write_job
 from tests.tiny import write_prior
 
 PROMPTS = paper43()
@@ -76,10 +78,10 @@ def test_the_worlds_judges_are_shipped(place):
     judges = scoring.judges_of(WORLD)
     assert judges == scoring.Judges(*(MODELS / n for n in ("tiny-clip", "tiny-clip", "tiny-reward", "tiny-clip-2")))
     scorer = scoring.scorer_of(WORLD, judges, None)
-    assert scorer.iqa is scorer.encoder
-    assert not scorer.asks_for_views
-    assert scorer.reward is not None
-    assert scorer.second is not None
+    assert scorer.judges["iqa"] is scorer.judges["clip"]
+    assert list(scorer.judges) == ["clip", "iqa", "clip2", "reward"]
+    assert scoring.needs_of(WORLD, judges) == {*scorer.judges, "candidates", "opacity", "truth"}
+    assert not scorer.asked
     assert scoring.remarks(judges, scorer) == []
 
 
@@ -100,11 +102,11 @@ def test_the_papers_judges_are_those_fetched(fetched, run, capsys):
     assert "left out" not in capsys.readouterr().out
     scorer, scores = scoring.scorer_of(PAPER, judges, None), scores_of(run)
     assert {*IQA, "image_reward", "view_preference"} <= {*scores}
-    assert set(scores["truth"]) == {"views"}
-    judged = {"encoder": scorer.encoder, "encoder_iqa": scorer.iqa, "reward": scorer.reward}
+    judged = dict(zip(("encoder", "encoder_iqa", "reward"), scorer.judges.values(), strict=True))
     assert len({model.checksum for model in judged.values()}) == 3
+    said = load_run(run).jobs["judges"].item()
+    assert said == {name: model.checksum[:16] for name, model in judged.items()}
     for name, model in judged.items():
-        assert set(scores[name]) == {model.checksum[:16]}
         assert f"{name.replace('_', ' ')} {model.checksum[:12]}" in (run / "table.md").read_text()
 
 
@@ -117,7 +119,7 @@ def test_what_is_missing_is_left_out_and_said_and_comes_back(fetched, run, capsy
     assert "image-reward" not in said
     scores = scores_of(run)
     assert not {*IQA} & {*scores}
-    assert set(scores["encoder_iqa"]) == {"none"}
+    assert "encoder_iqa" not in load_run(run).jobs["judges"].item()
     (fetched / "aside").rename(fetched / "clip-iqa-rn50")
     (fetched / "image-reward" / MED).unlink()
     assert main(command) == 0
@@ -149,3 +151,33 @@ def test_prompts_that_are_cut_are_named_once(fetched, run, capsys, monkeypatch):
 def test_a_device_that_is_not_there_is_a_sentence(fetched, run, capsys):
     assert main(["score", str(run), "--suite", "paper", "--device", "gpu"]) == 2
     assert "There is no device 'gpu'" in capsys.readouterr().err
+
+
+def test_the_truth_has_another_fingerprint_when_toy_orbit_or_variants_change(monkeypatch):
+    """And only then: a look at it is made anew each time."""
+    from world.objects import OBJECTS
+
+    text, other = "A ripe strawberry", "A blue tulip"
+    first = scoring.truth_from(Orbit(views=8)).fingerprint(text)
+    assert scoring.truth_from(Orbit(views=8)).fingerprint(text) == first
+    for orbit, variants in ((Orbit(views=9), 1), (Orbit(views=8, elevation=30.0), 1), (Orbit(views=8), 2)):
+        assert scoring.truth_from(orbit, variants).fingerprint(text) != first
+    assert scoring.truth_from(Orbit(views=8)).fingerprint(other) != first
+    monkeypatch.setitem(OBJECTS, text, OBJECTS[other])
+    assert scoring.truth_from(Orbit(views=8)).fingerprint(text) != first
+    assert scoring.truth_from(Orbit(views=8)).fingerprint("nothing that is known")
+
+
+def test_bad_jobs_are_listed_and_the_others_scored(fetched, run, capsys):
+    """Exit 1, a table of what is sound, and no advice to delete what is not ours."""
+    for name in ("good", "torn"):
+        folder = run / name / PAPER[3].id / "0"
+        folder.mkdir(parents=True)
+        for v, rgb in enumerate(ball(4)[0]):
+            save(rgb, folder / f"rgb_{v}.png")
+    (folder / "rgb_2.png").write_bytes(b"torn")
+    assert main(["score", str(run), "--suite", "paper", "--device", "cpu"]) == 1
+    said = capsys.readouterr().out
+    assert f"The view {run / 'torn' / PAPER[3].id / '0' / 'rgb_2.png'} is damaged: put it there again." in said
+    table = pd.read_csv(run / "table.csv").set_index("method")
+    assert table["n"].to_dict() == {"sds": 1, "good": 1, "torn": 0}

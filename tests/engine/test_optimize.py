@@ -6,7 +6,6 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from engine import optimize
 from engine.optimize import Stopped
 from engine.recipes.base import Shading, Weight
 from engine.store import Store
@@ -18,6 +17,7 @@ from methods.sdi import SDI
 from methods.sds import SDS
 from methods.sjc import SJC
 from priors.analytic import MixturePrior
+from scene.nerf import NeRF
 from scene.voxels import VoxelConfig
 from tests.engine import jobs
 
@@ -189,7 +189,7 @@ def test_too_little_memory_is_a_status(tmp_path, monkeypatch):
     def greedy(*_, **__):
         return torch.empty(2**50)
 
-    monkeypatch.setattr(optimize.NeRF, "render", greedy)
+    monkeypatch.setattr(NeRF, "render", greedy)
     record = jobs.do(tmp_path, jobs.job())
     assert record["status"] == "out-of-memory"
     assert "memory" in record["cause"]
@@ -199,7 +199,7 @@ def test_other_errors_are_not_swallowed(tmp_path, monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(optimize.NeRF, "render", broken)
+    monkeypatch.setattr(NeRF, "render", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         jobs.do(tmp_path, jobs.job())
     assert Store(tmp_path, jobs.job()).record() is None

@@ -84,7 +84,7 @@ def test_log_lines_after_the_checkpoint_are_forgotten_and_torn_ones_too(store):
 def test_a_damaged_folder_is_one_sentence(store, content):
     store.final.mkdir(parents=True)
     (store.final / "record.json").write_text(content)
-    with pytest.raises(UserError, match="cannot be read: delete"):
+    with pytest.raises(UserError, match=r"(cannot be read|is no JSON object): delete"):
         store.record()
 
 
@@ -101,12 +101,91 @@ def test_a_damaged_checkpoint_is_one_sentence(store):
             store.load_checkpoint()
 
 
+HOLD = """
+import fcntl, sys
+lock = open(sys.argv[1], "w")
+try:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    print("busy", flush=True)
+fcntl.flock(lock, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.readline()
+"""
+
+
+def other_process(store):
+    command = [sys.executable, "-c", HOLD, str(store.work / "lock")]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
 def test_a_folder_is_held_by_one_process(store):
-    """Another process is refused the lock while the folder is open, and gets it afterwards."""
-    script = "import fcntl, sys; fcntl.flock(open(sys.argv[1], 'a'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
-    taken = [sys.executable, "-c", script, str(store.work / "lock")]
     with store.opened({"key": "k"}):
-        refused = subprocess.run(taken, capture_output=True, text=True, check=False)
-        assert refused.returncode == 1
-        assert "BlockingIOError" in refused.stderr
-    assert subprocess.run(taken, check=False).returncode == 0
+        other = other_process(store)
+        assert other.stdout.readline() == "busy\n"
+    assert other.communicate("\n", timeout=60)[0] == "held\n"
+
+
+def test_who_waits_for_a_folder_is_asked_each_time_and_may_leave(store):
+    store.work.mkdir(parents=True)
+    other, times = other_process(store), []
+    assert other.stdout.readline() == "held\n"
+
+    def wait():
+        times.append(1)
+        if len(times) == 3:
+            other.communicate("\n", timeout=60)
+
+    with store.opened({"key": "k"}, wait) as found:
+        assert found is None
+    assert len(times) == 3
+
+    def leave():
+        raise InterruptedError
+
+    with store.opened({"key": "k"}), pytest.raises(InterruptedError), Store.opened(store, {"key": "k"}, leave):
+        pass
+
+
+def test_a_job_that_another_finished_meanwhile_is_given_with_its_record(store):
+    with store.opened({"key": "k"}):
+        store.finish({"status": "finished"})
+    with store.opened({"key": "k"}) as found:
+        assert found == {"status": "finished"}
+    assert not store.work.exists()
+    assert store.record() == found
+    with store.opened({"key": "another"}) as found:
+        assert found is None
+
+
+@pytest.mark.parametrize("status", ["crashed", None])
+def test_a_job_that_crashed_or_is_damaged_is_done_again(store, status):
+    with store.opened({"key": "k"}):
+        store.finish({"status": "crashed"})
+    if status is None:
+        (store.final / "record.json").write_text("{")
+    with store.opened({"key": "k"}) as found:
+        assert found is None
+        store.finish({"status": "finished"})
+    assert store.record() == {"status": "finished"}
+
+
+@pytest.mark.parametrize("line", [b"\xff\xfe", b"5", b"[1]", b'{"step": null}', b'{"step": "x"}', b"", b'{"step"'])
+def test_a_damaged_log_costs_its_lines(store, line):
+    with store.opened({"key": "k"}):
+        (store.work / "log.jsonl").write_bytes(b'{"step": 0}\n' + line + b'\n{"step": 1}\n{"step": 7}\n')
+        store.keep_log(3)
+        assert (store.work / "log.jsonl").read_text() == '{"step": 0}\n{"step": 1}\n'
+
+
+def test_a_result_that_could_not_be_written_whole_is_written_again(store):
+    def full(folder):
+        (folder / "views").mkdir()
+        raise OSError(28, "No space left on device")
+
+    with store.opened({"key": "k"}):
+        with pytest.raises(OSError, match="No space"):
+            store.finish({"status": "finished"}, full)
+        assert store.record() is None
+        store.finish({"status": "finished"}, lambda folder: (folder / "views").mkdir())
+    assert store.record() == {"status": "finished"}

@@ -9,12 +9,12 @@ from safetensors.torch import load_file, save_file
 from errors import UserError
 from eval import encoders
 from eval.clip_iqa import ANTONYMS, SENTENCES, clip_iqa
-from eval.clip_score import by_torchmetrics, clip_score
-from eval.encoders import Plain, load_clip
+from eval.clip_score import clip_score
+from eval.encoders import load_clip
 from eval.r_precision import r_precision
 from eval.rn50 import load_rn50
 from prompts import paper43
-from tests.eval.clip import encoder, folder
+from tests.eval.clip import Plain, by_torchmetrics, encoder, folder
 from tests.eval.clip_iqa_equality import write_folder
 from tests.eval.reward import reward
 

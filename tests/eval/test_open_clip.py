@@ -1,5 +1,6 @@
 """CLIPs of open_clip: what is said without library or weights, and, where it is installed, a small one's features."""
 
+import dataclasses
 import json
 import sys
 from importlib.util import find_spec
@@ -12,8 +13,9 @@ from engine import judges as scoring
 from errors import UserError
 from eval import open_clip as ours
 from eval.encoders import Encoder
+from prompts import paper43
 from suites.paper import PAPER
-from suites.world import WORLD
+from suites.world import MODELS, WORLD
 from tests.eval.clip import write_clip
 
 here = pytest.mark.skipif(find_spec("open_clip") is None, reason="open_clip is an extra")
@@ -70,9 +72,15 @@ def test_a_folder_as_the_second_encoder_scores_too(tmp_path):
     judges = scoring.judges_of(WORLD, None, str(folder))
     assert judges.second == folder
     scorer = scoring.scorer_of(WORLD, judges, None)
-    assert isinstance(scorer.second, Encoder)
-    assert scorer.scores
-    assert not scoring.scorer_of(WORLD, scoring.judges_of(WORLD), None).scores
+    assert isinstance(scorer.judges["clip2"], Encoder)
+    assert scorer.asked == {"asked"}
+    assert not scoring.scorer_of(WORLD, scoring.judges_of(WORLD), None).asked
+
+
+def test_the_worlds_own_second_encoder_can_be_asked_for(tmp_path):
+    judges = scoring.judges_of(WORLD, None, str(MODELS / "tiny-clip-2"))
+    assert judges == dataclasses.replace(scoring.judges_of(WORLD), asked=True)
+    assert "clip_score_2" in scoring.scorer_of(WORLD, judges, None).stamps(paper43()[0].id, "pictures", True)
 
 
 @here

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from eval.statistics import clustered_stderr, paired_difference, summarise
+from eval.statistics import clustered_stderr, paired_difference, reach, summarise
 
 
 def test_clusters_of_one_give_the_ordinary_error():
@@ -56,15 +56,40 @@ def test_pairing_removes_what_prompts_share():
     assert (d.n, d.clusters) == (240, 12)
 
 
-def test_the_interval_covers_as_often_as_it_says():
-    rng = np.random.default_rng(3)
-    cluster = np.repeat(np.arange(20), 5)
-    covered = 0
-    for _ in range(150):
-        a = 1.0 + rng.normal(size=20).repeat(5) + rng.normal(size=100)
-        d = paired_difference(a, np.zeros(100), cluster)
+@pytest.mark.parametrize(
+    ("prompts", "effects"),
+    [
+        (4, lambda rng, shape: rng.normal(size=shape)),
+        (4, lambda rng, shape: rng.gamma(4.0, size=shape) - 4.0),  # skewed by 1
+        (4, lambda rng, shape: rng.exponential(size=shape) - rng.exponential(size=shape)),  # of two skewed methods
+        (3, lambda rng, shape: rng.normal(size=shape)),
+        (20, lambda rng, shape: rng.exponential(size=shape) - rng.exponential(size=shape)),
+    ],
+    ids=["normal", "skewed", "difference of skewed", "three", "twenty"],
+)
+def test_the_interval_covers_as_often_as_it_says(prompts, effects):
+    rng, covered, runs, views = np.random.default_rng(3), 0, 4000, 5
+    cluster = np.repeat(np.arange(prompts), views)
+    for hard, noise in zip(effects(rng, (runs, prompts)), rng.normal(size=(runs, len(cluster))), strict=True):
+        d = paired_difference(1.0 + hard.repeat(views) + noise, np.zeros(len(cluster)), cluster)
         covered += d.low < 1.0 < d.high
-    assert 0.87 < covered / 150 < 0.99
+    assert 0.93 <= covered / runs < 0.985
+
+
+def test_students_quantiles_are_those_of_the_tables():
+    found = {clusters: reach(clusters) for clusters in (3, 4, 5, 11, 31, 1001)}
+    assert found == pytest.approx({3: 4.3027, 4: 3.1824, 5: 2.7764, 11: 2.2281, 31: 2.0423, 1001: 1.9623}, abs=1e-4)
+    assert reach(4, 0.99) == pytest.approx(5.8409, abs=1e-4)
+
+
+@pytest.mark.parametrize("prompts", [1, 2])
+def test_few_prompts_have_no_interval(prompts):
+    x, cluster = np.arange(10.0), np.arange(10) % prompts
+    d = paired_difference(x, np.zeros(10), cluster)
+    assert d.mean == 4.5
+    assert math.isnan(d.low)
+    assert math.isnan(d.high)
+    assert math.isnan(reach(prompts))
 
 
 def test_the_interval_is_a_function_of_the_data():
@@ -77,4 +102,4 @@ def test_clusters_of_unequal_size_keep_every_value_equal():
     x, cluster = np.array([0.0, 0, 0, 4]), np.array(["a", "a", "a", "b"])
     assert summarise(x, cluster).mean == 1
     d = paired_difference(x, np.zeros(4), cluster)
-    assert (d.mean, d.low, d.high) == (1.0, 0.0, 4.0)
+    assert (d.mean, d.clusters) == (1.0, 2)

@@ -25,7 +25,8 @@ def measured(known, rgb=None, opacity=None):
 
 def test_the_truth_itself_is_perfect(known):
     scores = measured(known)
-    for name, value in {"yaw": 0, "iou": 1, "sharpness": 1, "chroma": 1, "fog": 0, "psnr": 100}.items():
+    perfect = {"yaw": 0, "iou": 1, "sharpness": 1, "chroma": 1, "fog": 0, "psnr": 100, "psnr_paired": 100}
+    for name, value in perfect.items():
         torch.testing.assert_close(scores[name], torch.full((V,), float(value)), msg=name)
 
 
@@ -37,6 +38,7 @@ def test_a_turned_object_is_turned_back(known, views):
     torch.testing.assert_close(scores["yaw"], torch.full((V,), expected))
     assert scores["iou"].mean() > 0.999
     assert scores["psnr"].min() > 60
+    assert scores["psnr_paired"].min() > 60
 
 
 def test_a_ball_has_no_yaw():
@@ -54,6 +56,22 @@ def test_of_several_variants_most_views_choose_the_truth(known):
     assert scores["iou"].tolist() == measured(known, *mixed)["iou"].tolist()
     assert scores["psnr"].min() == 100
     assert "agreement" not in measured(known)
+
+
+def test_a_front_on_all_sides_is_near_to_a_true_view_and_no_true_object(known):
+    scores = measured(known, known[0][:1].expand(V, -1, -1, -1))
+    assert scores["psnr"].tolist() == [100.0] * V
+    assert scores["psnr_paired"][0] == 100
+    assert scores["psnr_paired"].median() < 21  # the ball's back is its front
+
+
+def test_the_paired_psnr_is_that_of_views_from_the_same_side(known):
+    turned = ball(V, 32, turn=360 / V * 3)
+    by_hand = [-10 * math.log10(float(F.mse_loss(turned[0][v], known[0][v - 3])) + 1e-10) for v in range(V)]
+    assert measured(known, *turned)["psnr_paired"].tolist() == pytest.approx(by_hand, abs=1e-3)
+    other = (1 - known[0], known[1].roll(2, -1))
+    two = (torch.stack(pair) for pair in zip(other, known, strict=True))
+    assert truth.measure(*known, *two)["psnr_paired"].min() == 100
 
 
 def test_iou_by_hand(known):

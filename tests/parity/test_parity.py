@@ -18,7 +18,7 @@ from scene.cameras import Cameras
 from tests.helpers import cameras_at, mixture, views_of
 from tests.parity.__main__ import main
 from tests.parity.recording import Case, Recording, error_of
-from tests.parity.replay import REPLAYS, replay
+from tests.parity.replay import REPLAYS, SKIPPED, replay
 from tests.parity.shared import cameras_of, prior_of, text_of
 
 DATA = Path(__file__).parent / "data"
@@ -231,3 +231,10 @@ def test_missing_model_is_named(tmp_path, capsys):
     (tmp_path / "index.json").write_text(json.dumps(index))
     assert main([str(tmp_path)]) == 2
     assert "unet/config.json" in capsys.readouterr().err.replace("\\", "/")
+
+
+def test_the_map_names_every_file_and_every_method_that_is_skipped():
+    folder = Path(__file__).parent
+    text = (folder / "README.md").read_text()
+    files = {file.name for file in folder.glob("*.py")} - {"__init__.py"}
+    assert not [name for name in (*files, *SKIPPED) if f"`{name}`" not in text]

@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from eval.score import write
+from eval.score import Scores, write
 from prompts import Prompt, paper43
 from scene.background import GREY
 
 WORLD = paper43()
-PROTOCOL = {"encoder": "e" * 16, "candidates": "07 14", "truth": "known"}
+JUDGED = {"encoder": "e" * 16, "candidates": "07 14"}
 
 
 def ball(views: int = 8, size: int = 32, radius: float = 0.6, turn: float = 0.0, hue: int = 0) -> tuple:
@@ -43,18 +43,21 @@ def write_job(
     scores: dict | None = None,
     steps: int = 300,
     prior: str = "p" * 64,
+    memory: str = "CUDA peak",
+    commit: str | None = None,
 ) -> Path:
     folder = run / method / prompt.id / str(seed)
     (folder / "views").mkdir(parents=True)
     orbit = {"views": 8, "resolution": 32}
     recipe = {"name": method, "steps": steps, "resolution": 32, "track": "controlled", "orbit": orbit}
     config = {"recipe": recipe, "prompt": prompt.text, "seed": seed, "prior": {"name": "tiny", "checksum": prior}}
+    config |= {"commit": commit} if commit else {}
     cause = None if status == "finished" else "the rule's gradient is not finite"
     record = {"status": status, "cause": cause, "step": steps, "nfe": 3 * steps, "network_rows": 6 * steps}
     record |= {
         "seconds": 120.0,
         "peak_bytes": 2_000_000_000,
-        "memory": "process peak",
+        "memory": memory,
         "device": "x86_64",
         "threads": 1,
     }
@@ -67,7 +70,7 @@ def write_job(
             save(rgb, folder / "views" / f"rgb_{v:03d}.png")
             save(opacity, folder / "views" / f"opacity_{v:03d}.png")
     if scores is not None:
-        write(folder / "scores.csv", scores, PROTOCOL)
+        write(folder, Scores({name: values.tolist() for name, values in scores.items()}, {}, JUDGED))
     return folder
 
 

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from errors import UserError
 from reports import load, sweep
+from reports.columns import selectable
 from tests.reports.synthetic import WORLD, random_scores, write_job
 
 GRID = {
@@ -81,7 +82,9 @@ def test_a_setting_gains_nothing_by_losing_jobs(run):
         sweep.table(load(run), GRID, "clip_score")
 
 
-def test_metrics_without_a_known_object():
-    assert "iou" in sweep.metrics("world")
-    assert "iou" not in sweep.metrics("paper")
-    assert set(sweep.metrics("paper")) - set(sweep.metrics("world")) == {"view_preference"}
+def test_a_setting_is_selected_by_what_is_measured():
+    known = selectable({"clip", "iqa", "candidates", "opacity", "truth"})
+    unknown = selectable({"clip", "iqa", "candidates", "opacity", "directions"})
+    assert {"iou", "psnr_paired"} <= {*known}
+    assert {*unknown} - {*known} == {"view_preference"}
+    assert not {"iou", "image_reward", "clip_score_2", "opacity"} & {*unknown}

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from prompts import Prompt, paper43
 from reports import compare, load
-from reports.columns import CLIP, PAPER
+from reports.columns import measured, paper
 from reports.compare_forms import latex, markdown, show
 from run_benchmark import main
 from tests.reports.synthetic import random_scores, write_job
@@ -76,7 +76,7 @@ def test_every_rule_of_the_run_and_of_the_paper_is_there_once(compared):
         ("2", "ism", "ISM"), ("2", "-", "SDI"),
         ("-", ODD, "-"), ("-", "sds-anneal", "-"),
     ]  # fmt: skip
-    assert len(compared) == 11 * len(PAPER)
+    assert len(compared) == 11 * len(paper())
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_latex_is_whole_and_in_the_papers_order(frames, compared):
     assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
     assert text.isascii()
     assert r"a\_b \& 100 \%" in text
-    columns = 3 + len(PAPER)
+    columns = 3 + len(paper())
     assert len(re.search(r"\\begin\{tabular\}\{(\w+)\}", text).group(1)) == columns
     rows = [line for line in text.splitlines() if line.endswith(r" \\") and "multicolumn" not in line]
     assert len(rows) == 1 + 4 * 3 + 5 * 2 + 2  # rules on both sides, the paper's alone, ours alone
@@ -258,7 +258,7 @@ def test_markdown_is_whole(frames, compared):
     tables = [table for table in tables if table]
     assert len(tables) == 3
     for table in tables:
-        assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {3 + len(PAPER) + 1}
+        assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {3 + len(paper()) + 1}
     assert "- This run is no reproduction" in text
     assert "not run" in text
     stars = sum(line.count(r"\*") for table in tables for line in table)
@@ -273,10 +273,10 @@ def test_the_printed_comparison_fits_and_loses_nothing(frames, compared, width):
     text = out.getvalue()
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
-    for column in CLIP:
-        for _, row in compared[(compared["metric"] == column.key) & compared["difference"].notna()].iterrows():
+    for shown in measured("paper"):
+        for _, row in compared[(compared["metric"] == shown.key) & compared["difference"].notna()].iterrows():
             star = "*" if row["inside"] == "no" else ""
-            assert f"{star}{row['difference']:+.{column.decimals}f}" in text
+            assert f"{star}{row['difference']:+.{shown.decimals}f}" in text
     assert "sds: 1 non-finite" in text
     assert ODD in text
 

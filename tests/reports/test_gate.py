@@ -1,5 +1,6 @@
 """The gate: passes what it was made from, fails what moved, refuses what was measured otherwise."""
 
+import dataclasses
 import io
 import json
 import shutil
@@ -10,6 +11,7 @@ import torch
 from rich.console import Console
 
 from errors import UserError
+from eval import metrics
 from reports import gate
 from tests.reports.synthetic import WORLD, ball, random_scores, write_job
 
@@ -39,7 +41,7 @@ def edit(path, change):
 
 def shift(run, method, metric, by):
     for path in run.glob(f"{method}/*/0/scores.csv"):
-        scores = pd.read_csv(path, dtype={"encoder": str, "candidates": str})
+        scores = pd.read_csv(path)
         scores[metric] += by
         scores.to_csv(path, index=False)
 
@@ -115,7 +117,7 @@ def test_what_is_missing_fails(run, reference):
 
 def test_a_metric_that_is_missing_fails(run, reference):
     for path in run.glob("sdi/*/0/scores.csv"):
-        pd.read_csv(path, dtype={"encoder": str}).drop(columns="iou").to_csv(path, index=False)
+        pd.read_csv(path).drop(columns="iou").to_csv(path, index=False)
     assert verdicts(run, reference) == ({("sdi", "iou"): "missing"}, False)
 
 
@@ -185,3 +187,12 @@ def test_a_renewed_reference_keeps_its_margins(run, tmp_path):
     gate.save_reference(run, tmp_path / "reference.json", gate.margins(tmp_path / "reference.json"))
     assert gate.margins(tmp_path / "reference.json")["clip_score"] == 0.125
     assert gate.margins(tmp_path / "nothing.json") == {}
+
+
+def test_means_of_another_version_of_a_metric_are_not_compared(run, reference, tmp_path, monkeypatch):
+    newer = tuple(dataclasses.replace(m, version=2) if m.key == "fog" else m for m in metrics.METRICS)
+    monkeypatch.setattr(metrics, "METRICS", newer)
+    said = "another version: renew the reference"
+    assert verdicts(run, reference) == ({(method, "fog"): said for method in METHODS}, False)
+    gate.save_reference(run, tmp_path / "renewed.json")
+    assert verdicts(run, tmp_path / "renewed.json") == ({}, True)

@@ -5,25 +5,27 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
+from eval.metrics import METRICS
+from eval.statistics import reach
 from reports import load, measures
-from reports.columns import BEYOND, BY_KEY, CLIP
+from reports.columns import column
 from reports.tables import make
 from tests.reports.synthetic import WORLD, ball, random_scores, write_job
 
 
-def test_a_dot_is_the_tables_mean_and_its_bar_two_errors_wide(tmp_path):
+def test_a_dot_is_the_tables_mean_and_its_bar_the_interval(tmp_path):
     rng = torch.Generator().manual_seed(0)
     for method in ("sdi", "sds"):
         for prompt in WORLD[:3]:
             write_job(tmp_path, method, prompt, 0, ball(8), scores=random_scores(rng))
     frames = load(tmp_path)
     table, panel = make(frames).set_index("method"), Figure().subplots()
-    measures._panel(panel, frames.wide, BY_KEY["iou"], ["sds", "sdi"])
+    measures._panel(panel, frames.wide, column("iou"), ["sds", "sdi"])
     for bars, method in zip(panel.containers, ("sds", "sdi"), strict=True):
         dot, _, (line,) = bars
         assert np.isclose(dot.get_xdata()[0], table.loc[method, "iou_mean"])
         low, high = line.get_segments()[0][:, 0]
-        assert np.isclose(high - low, 2 * 1.96 * table.loc[method, "iou_stderr"])
+        assert np.isclose(high - low, 2 * reach(3) * table.loc[method, "iou_stderr"])
 
 
 def test_the_figure_has_a_panel_a_measure_and_a_row_a_method(tmp_path, monkeypatch):
@@ -36,12 +38,12 @@ def test_the_figure_has_a_panel_a_measure_and_a_row_a_method(tmp_path, monkeypat
     (figure,) = figures
     shown = [axes for axes in figure.axes if axes.get_visible()]
     wide = load(tmp_path).wide
-    columns = [c for c in (*CLIP, *BEYOND) if c.key in wide and wide[c.key].notna().any()]
-    assert [axes.get_title() for axes in shown] == [c.title for c in columns]
+    columns = [c for c in METRICS if c.group != "hidden" and c.key in wide and wide[c.key].notna().any()]
+    assert [axes.get_title() for axes in shown] == [c.heading for c in columns]
     assert len(columns) > measures.PANELS
-    for axes, column in zip(shown, columns, strict=True):
+    for axes, metric in zip(shown, columns, strict=True):
         dots = [bars.lines[0].get_xydata()[0] for bars in axes.containers]
-        assert np.allclose(dots, [(wide.loc[wide["method"] == m, column.key].mean(), y) for y, m in enumerate(rows)])
+        assert np.allclose(dots, [(wide.loc[wide["method"] == m, metric.key].mean(), y) for y, m in enumerate(rows)])
     assert [label.get_text() for label in shown[0].get_yticklabels()] == rows
     wide_inches, high = figure.get_size_inches()
     assert Image.open(path).size == (round(110 * wide_inches), round(110 * high))

@@ -1,6 +1,7 @@
 """Tables of synthetic runs: every number by hand, every failure counted, every form readable."""
 
 import io
+import json
 import re
 from itertools import pairwise
 
@@ -13,8 +14,8 @@ from rich.console import Console
 from errors import UserError
 from eval.statistics import clustered_stderr
 from prompts import Prompt
-from reports import load, tables, terminal
-from reports.columns import BEYOND, CLIP
+from reports import load, tables, terminal, write
+from reports.columns import column
 from reports.latex import escape, latex
 from tests.reports.synthetic import WORLD, ball, random_scores, write_job
 
@@ -43,9 +44,7 @@ def test_frames_hold_every_view_and_every_job(frames):
     assert len(frames.wide) == 10 * 8
     assert len(frames.jobs) == 11
     assert dict(frames.jobs["status"].value_counts()) == {"ok": 8, "non-finite": 1, "empty": 1, "failed": 1}
-    values = frames.wide.drop(
-        columns=["method", "prompt_id", "seed", "status", "view", "azimuth", "encoder", "candidates"]
-    )
+    values = frames.wide.drop(columns=["method", "prompt_id", "seed", "status", "view", "azimuth"])
     assert len(frames.long) == values.notna().to_numpy().sum()
     one = frames.long.query("method == 'sdi' and metric == 'psnr' and view == 3 and prompt_id == @WORLD[1].id")
     wide = frames.wide.query("method == 'sdi' and view == 3 and prompt_id == @WORLD[1].id")
@@ -53,7 +52,7 @@ def test_frames_hold_every_view_and_every_job(frames):
 
 
 def test_means_are_over_survivors_and_again_over_all(frames):
-    table = tables.make(frames, ORDER).set_index(["block", "method"])
+    table = tables.make(frames, ORDER, common=False).set_index(["block", "method"])
     views = frames.wide[frames.wide["method"] == "sds"]
     for block, rows in (("survivors", views[views["status"] == "ok"]), ("all", views)):
         row, x = table.loc[(block, "sds")], rows["clip_score"].to_numpy()
@@ -91,11 +90,11 @@ def test_published_rows_are_the_papers():
     paper = tables.published().set_index("method")
     assert len(paper) == 6
     assert paper.loc["SDI", ["clip_score_mean", "diverged_pct", "memory_gb"]].tolist() == [33.47, 4.7, 39.2]
-    assert tables.cell(paper.loc["SDS"], CLIP[0]) == "29.81 ± 2.49"
+    assert tables.cell(paper.loc["SDS"], column("clip_score")) == "29.81 ± 2.49"
 
 
 def test_files_of_a_run(run, frames):
-    table = tables.write(run, frames, ORDER, "sds")
+    table = write.tables(run, frames, ORDER, "sds", common=False)
     again = pd.read_csv(run / "table.csv", dtype={"steps": str})
     pd.testing.assert_frame_equal(again, table, check_dtype=False)
     assert len(pd.read_csv(run / "scores.csv")) == 80
@@ -114,9 +113,8 @@ def test_files_of_a_run(run, frames):
 
 def test_what_cannot_be_measured_is_a_dash(frames):
     row = tables.make(frames, ORDER).iloc[0]
-    image_reward = next(c for c in CLIP if c.key == "image_reward")
-    assert tables.cell(row, image_reward) == "-"
-    assert "-" in tables.cell(tables.published().iloc[0], BEYOND[0])
+    assert tables.cell(row, column("image_reward")) == "-"
+    assert "-" in tables.cell(tables.published().iloc[0], column("iou"))
 
 
 def test_a_metric_of_some_views_alone_is_a_mean_over_those(tmp_path):
@@ -129,7 +127,7 @@ def test_a_metric_of_some_views_alone_is_a_mean_over_those(tmp_path):
         write_job(tmp_path, "sds", WORLD[number], 0, ball(8), scores=other)
     frames = load(tmp_path)
     assert len(frames.long[frames.long["metric"] == "view_preference"]) == 12
-    table = tables.write(tmp_path, frames).set_index("method")
+    table = write.tables(tmp_path, frames).set_index("method")
     assert table.loc["sdi", "view_preference_mean"] == pytest.approx(100 / 6)
     assert table.loc["sds", "view_preference_mean"] == 100
     gap = tables.differences(frames, "sdi").set_index("metric").loc["view_preference"]
@@ -143,7 +141,7 @@ def test_a_metric_of_some_views_alone_is_a_mean_over_those(tmp_path):
 def test_runs_without_scores_have_a_table(tmp_path):
     write_job(tmp_path, "sdi", WORLD[0], 0, ball(8))
     frames = load(tmp_path)
-    table = tables.write(tmp_path, frames)
+    table = write.tables(tmp_path, frames)
     assert table["n"].tolist() == [0]
     assert terminal.troubles(frames) == ["1 jobs are not scored yet."]
 
@@ -173,7 +171,7 @@ def test_escapes():
 @pytest.mark.parametrize("width", [80, 100, 200])
 def test_the_printed_table_fits_and_loses_nothing(frames, width):
     out = io.StringIO()
-    table = tables.make(frames, ORDER)
+    table = tables.make(frames, ORDER, common=False)
     terminal.show(frames, table, Console(file=out, width=width))
     text = out.getvalue()
     assert max(map(len, text.splitlines())) <= width
@@ -209,3 +207,142 @@ def test_nan_scores_are_not_in_the_means(tmp_path):
     write_job(tmp_path, "sdi", WORLD[0], 0, ball(8), scores=scores)
     row = tables.make(load(tmp_path)).iloc[0]
     assert row["chroma_mean"] == pytest.approx(np.mean(scores["chroma"][5:].tolist()), rel=1e-5)
+
+
+def outputs(run, frames, **options):
+    """All that a reader sees of a table, without line ends."""
+    out = io.StringIO()
+    terminal.show(frames, write.tables(run, frames, ORDER, **options), Console(file=out, width=200))
+    files = [(run / f"table.{ending}").read_text() for ending in ("md", "tex")]
+    return [re.sub(r"\s+", " ", text) for text in (out.getvalue(), *files)]
+
+
+@pytest.fixture
+def uneven(tmp_path):
+    """sdi on ten prompts, of which the last six are easy; sds on four, vsd on none that it did not crash in."""
+    rng = torch.Generator().manual_seed(0)
+    for k, prompt in enumerate(WORLD[:10]):
+        write_job(tmp_path, "sdi", prompt, scores=random_scores(rng, 50.0 * (k >= 4)))
+    for prompt in WORLD[:4]:
+        write_job(tmp_path, "sds", prompt, scores=random_scores(rng))
+    write_job(tmp_path, "vsd", WORLD[0], status="crashed")
+    return tmp_path
+
+
+def test_rows_are_over_what_all_methods_have_and_the_rest_is_said(uneven):
+    frames = load(uneven)
+    table = tables.make(frames, ORDER).set_index("method")
+    assert table.loc[["sds", "sdi", "vsd"], "n"].tolist() == [4, 4, 0]
+    assert table.loc[["sds", "sdi", "vsd"], "n_left_out"].tolist() == [0, 6, 0]
+    assert table.loc["vsd", "n_failed"] == 1
+    four = frames.wide.query("method == 'sdi' and prompt_id in @ids", local_dict={"ids": [p.id for p in WORLD[:4]]})
+    assert table.loc["sdi", "clip_score_mean"] == pytest.approx(four["clip_score"].mean())
+    assert all("Over the 4 prompts that all methods have; sdi has 6 more." in text for text in outputs(uneven, frames))
+
+
+def test_all_jobs_can_be_asked_for_and_that_they_are_unlike_is_said(uneven):
+    frames = load(uneven)
+    table = tables.make(frames, ORDER, common=False).set_index("method")
+    assert table.loc[["sds", "sdi"], "n"].tolist() == [4, 10]
+    said = "Rows are over unlike jobs, and not to be compared: sds 4, sdi 10."
+    assert all(said in text for text in outputs(uneven, frames, common=False))
+
+
+def test_seeds_count_as_prompts_do(tmp_path):
+    rng = torch.Generator().manual_seed(0)
+    for seed in (0, 1, 2):
+        write_job(tmp_path, "sdi", WORLD[0], seed, scores=random_scores(rng))
+        if seed < 2:
+            write_job(tmp_path, "sds", WORLD[0], seed, scores=random_scores(rng))
+    frames = load(tmp_path)
+    table = tables.make(frames, ORDER)
+    assert table["n"].tolist() == [2, 2]
+    assert tables.remarks(frames, table) == [
+        "Over the 2 pairs of prompt and seed that all methods have; sdi has 1 more."
+    ]
+
+
+def test_methods_without_a_common_prompt_are_not_to_be_compared(tmp_path):
+    rng = torch.Generator().manual_seed(0)
+    for k, method in enumerate(("sds", "sdi")):
+        write_job(tmp_path, method, WORLD[k], scores=random_scores(rng))
+    frames = load(tmp_path)
+    table = tables.make(frames, ORDER)
+    assert table["n"].tolist() == [1, 1]
+    assert tables.remarks(frames, table)[0].startswith("Methods have no prompt and seed in common.")
+
+
+def test_jobs_that_a_method_lost_are_left_out_of_the_others(tmp_path):
+    """A crash is no outcome; a divergence is one, and its prompt stays."""
+    rng = torch.Generator().manual_seed(0)
+    for prompt in WORLD[:4]:
+        write_job(tmp_path, "sdi", prompt, scores=random_scores(rng))
+    write_job(tmp_path, "sds", WORLD[0], scores=random_scores(rng))
+    write_job(tmp_path, "sds", WORLD[1], status="non-finite", scores=random_scores(rng, opacity=0.0))
+    write_job(tmp_path, "sds", WORLD[2], status="crashed")
+    write_job(tmp_path, "sds", WORLD[3])
+    table = tables.make(load(tmp_path), ORDER).set_index(["block", "method"])
+    assert table.loc[("survivors", "sds"), ["n", "n_failed", "n_left_out", "diverged_pct"]].tolist() == [1, 2, 0, 50]
+    assert table.loc[("survivors", "sdi"), ["n", "n_failed", "n_left_out", "diverged_pct"]].tolist() == [2, 0, 2, 0]
+    assert table.loc["all", "n"].tolist() == [2, 2]
+
+
+def test_jobs_of_several_commits_priors_and_settings_are_said(tmp_path):
+    rng = torch.Generator().manual_seed(0)
+    for k, (commit, steps, prior) in enumerate((("abc", 300, "p"), ("abc", 300, "p"), ("def+", 500, "q"))):
+        scores = random_scores(rng)
+        write_job(tmp_path, "sdi", WORLD[k], scores=scores, commit=commit, steps=steps, prior=prior * 64)
+    frames = load(tmp_path)
+    assert frames.jobs["commit"].tolist() == ["abc", "abc", "def+"]
+    for text in outputs(tmp_path, frames):
+        assert "Jobs are of several commits: abc (2 jobs), def+ (1 job)." in text
+        assert f"Jobs are of several priors: {'p' * 24} (2 jobs), {'q' * 24} (1 job)." in text
+        assert "Jobs of sdi are of 2 settings." in text
+
+
+def test_a_run_of_one_kind_has_no_remarks(tmp_path):
+    rng = torch.Generator().manual_seed(0)
+    for method in ORDER:
+        write_job(tmp_path, method, WORLD[0], scores=random_scores(rng), commit="abc")
+    frames = load(tmp_path)
+    assert tables.remarks(frames, tables.make(frames)) == []
+
+
+@pytest.mark.parametrize(
+    ("record", "says"),
+    [
+        ({"memory": "process peak"}, "on a CPU its peak is a process's"),
+        ({"memory": "CUDA peak", "together": 4}, "jobs side by side share one peak"),
+    ],
+)
+def test_memory_that_is_not_a_jobs_own_is_left_out(tmp_path, record, says):
+    job = write_job(tmp_path, "sdi", WORLD[0], scores=random_scores(torch.Generator().manual_seed(0)))
+    held = json.loads((job / "record.json").read_text())
+    (job / "record.json").write_text(json.dumps(held | record))
+    frames = load(tmp_path)
+    table = tables.make(frames)
+    assert tables.cell(table.iloc[0], column("memory_gb")) == "-"
+    assert says in tables.remarks(frames, table)[0]
+
+
+def test_a_damaged_record_is_a_failed_job(tmp_path):
+    rng = torch.Generator().manual_seed(0)
+    for prompt in WORLD[:2]:
+        job = write_job(tmp_path, "sdi", prompt, scores=random_scores(rng))
+    (job / "record.json").write_text("{torn")
+    frames = load(tmp_path)
+    assert tables.make(frames)[["n", "n_failed"]].to_numpy().tolist() == [[1, 1]]
+    assert "record.json cannot be read" in terminal.troubles(frames)[0]
+
+
+def test_scores_from_before_stamps_are_read(tmp_path):
+    """As an earlier version wrote them: with what they were measured in columns."""
+    job = write_job(tmp_path, "sdi", WORLD[0], scores=random_scores(torch.Generator().manual_seed(0)))
+    (job / "scores.json").unlink()
+    old = {"encoder": "e" * 16, "candidates": "07 14", "truth": "known", "encoder_2": "1234567890123456"}
+    pd.read_csv(job / "scores.csv").assign(**old).to_csv(job / "scores.csv", index=False)
+    frames = load(tmp_path)
+    assert not {*old} & {*frames.wide}
+    assert frames.jobs["candidates"].item() == "07 14"
+    same = {"encoder": "e" * 16, "encoder_iqa": "e" * 16, "encoder_2": "1234567890123456"}
+    assert frames.jobs["judges"].item() == same

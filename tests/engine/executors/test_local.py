@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -8,15 +9,18 @@ from dataclasses import dataclass, replace
 from io import StringIO
 from multiprocessing import Pipe
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
+import torch
 from rich.console import Console
 
-from engine import worker
-from engine.executors import local as launching
-from engine.executors.local import launch
+from engine import queue, worker
+from engine.executors import local
+from engine.executors.base import Fatal, Lost, Started
 from engine.job import Setup
+from engine.queue import launch
 from engine.store import Store
 from engine.worker import is_full
 from errors import UserError
@@ -34,6 +38,15 @@ CALM = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 class Buggy(Method):
     def gradient(self, views, prior, state):
         raise ValueError("a bug in a rule")
+
+
+@dataclass(frozen=True)
+class Numbered(SDS):
+    """SDS that logs its process's number."""
+
+    def gradient(self, views, prior, state):
+        guidance = super().gradient(views, prior, state)
+        return replace(guidance, log={"pid": os.getpid()})
 
 
 @pytest.fixture(scope="module")
@@ -107,14 +120,13 @@ def test_one_job_killed_one_broken_one_diverging_and_the_others_go_on(tmp_path, 
 
 
 def test_ctrl_c_writes_checkpoints_and_leaves_no_process(tmp_path, setup, monkeypatch):
-    monkeypatch.setattr(launching, "PATIENCE", 600)  # for a machine that has other things to do
+    monkeypatch.setattr(local, "PATIENCE", 600)  # for a machine that has other things to do
     job = jobs.job(SDS(), steps=10**6)
     work = Store(tmp_path, job).work
     rare = replace(setup, checkpoint_seconds=1e6)
 
     def interrupt():
-        until(work.exists)
-        time.sleep(2)
+        until((work / "log.jsonl").exists)  # so that the job has begun, and not a step is saved yet
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
@@ -135,6 +147,142 @@ def test_nothing_to_do_starts_nothing(tmp_path, setup):
     assert start(tmp_path, [], setup, slots=2) == {}
 
 
+def pid_of(run, job):
+    (pid,) = {json.loads(line)["pid"] for line in (run / job.path / "log.jsonl").read_text().splitlines()}
+    return pid
+
+
+def test_a_job_that_must_be_alone_has_a_process_of_its_own(tmp_path, setup, monkeypatch):
+    monkeypatch.setattr(queue, "isolated", lambda job: job.seed in (1, 2))
+    before, environment = [jobs.job(Numbered(), seed=k, steps=3) for k in range(5)], dict(os.environ)
+    start(tmp_path, before, replace(setup, together=2), slots=1)
+    pids = [pid_of(tmp_path, job) for job in before]
+    assert pids[0] == pids[3] == pids[4]
+    assert len(set(pids)) == 3
+    assert os.getpid() not in pids
+    assert os.environ == environment  # what processes are given is theirs alone
+
+
+def test_rules_from_files_must_be_alone():
+    from engine.recipes.outside import load
+
+    assert not queue.isolated(jobs.job(SDS()))
+    assert queue.isolated(jobs.job(load(f"{ROOT / 'docs/my_rule.py'}:MyRule")))
+
+
+class Begun:
+    """A process that is not there, and ends when told to."""
+
+    def __init__(self, target, args):
+        self.setup, self.exitcode = args[2], 0
+
+    def start(self):
+        self.environment = dict(os.environ)
+
+    def is_alive(self):
+        return False
+
+    def join(self, seconds=None):
+        pass
+
+    kill = join
+
+
+@pytest.fixture
+def begun(monkeypatch):
+    """Processes that are not there, by place."""
+    context = SimpleNamespace(Pipe=Pipe, Process=Begun)
+    monkeypatch.setattr(local, "get_context", lambda _: context)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+
+    def begun(device, places):
+        executor = local.Processes()
+        executor.start(Path("run"), Setup("none", device, threads=3), places)
+        for place in range(places):
+            executor.submit(place, [(jobs.job(seed=place), {})])
+        return executor
+
+    return begun
+
+
+def test_each_gpu_has_its_process_by_turns(begun):
+    def devices(name, places):
+        return [it.process.setup.device for it in begun(name, places).places.values()]
+
+    assert devices("cuda", 8) == [f"cuda:{k}" for k in range(8)]
+    assert devices("cuda", 10)[8:] == ["cuda:0", "cuda:1"]
+    assert devices("cuda:3,cuda:5", 3) == ["cuda:3", "cuda:5", "cuda:3"]
+    assert devices("cuda:6", 2) == ["cuda:6"] * 2
+    assert devices("cpu", 2) == ["cpu"] * 2
+
+
+def test_processes_get_their_variables_and_the_caller_keeps_its_own(begun, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    before = dict(os.environ)
+    (it,) = begun("cpu", 1).places.values()
+    assert it.process.environment["OMP_NUM_THREADS"] == "3"
+    assert it.process.environment["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert os.environ == before
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "cause"),
+    [
+        (-9, "crashed", "its process was killed by SIGKILL; the system may have been out of memory: try fewer --jobs"),
+        (-11, "crashed", "its process was killed by SIGSEGV"),
+        (1, "crashed", "its process was ended with code 1"),
+        (worker.TOO_LITTLE_MEMORY, "out-of-memory", "its process had too little memory: try fewer --jobs"),
+    ],
+)
+def test_how_a_process_ended_is_told(begun, code, status, cause):
+    executor = begun("cpu", 1)
+    it = executor.places[0]
+    it.process.exitcode = code
+    assert executor.events() == [Lost(0, cause, status)]  # nobody has the other end of the pipe
+    assert executor.stop()
+
+
+def test_stopping_tells_whether_all_ended_by_themselves(begun, monkeypatch):
+    monkeypatch.setattr(Begun, "is_alive", lambda process: process.setup.device == "cuda:1")
+    assert begun("cuda:0", 2).stop()
+    executor = begun("cuda", 2)
+    assert not executor.stop()
+    assert executor.stop()  # there is nobody left
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA error: out of memory")])
+def test_a_process_with_too_little_memory_to_begin_says_so_by_its_code(tmp_path, setup, monkeypatch, error):
+    def full(*_, **__):
+        raise error
+
+    monkeypatch.setattr(worker.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(worker, "Together", full)
+    with pytest.raises(SystemExit) as end:
+        worker.main(Pipe()[1], tmp_path, setup)
+    assert end.value.code == worker.TOO_LITTLE_MEMORY
+
+
+def test_a_scene_whose_thread_cannot_start_is_out_of_memory_and_the_next_job_runs(tmp_path, setup, monkeypatch):
+    begin = threading.Thread.start
+
+    def refuse(thread):
+        if thread.name.endswith("/0"):
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(worker.signal, "signal", lambda *_: None)
+    here, there = Pipe()
+    first, second = jobs.job(seed=0), jobs.job(seed=1)
+    for work in ([(first, {"key": "a"})], [(second, {"key": "b"})], []):
+        here.send(work)
+    worker.main(there, tmp_path, setup)
+    assert Store(tmp_path, first).record() == {"status": "out-of-memory", "cause": "can't start new thread"}
+    assert Store(tmp_path, second).record()["status"] == "finished"
+
+
 def test_a_full_disk_is_one_sentence(tmp_path, setup, monkeypatch):
     from safetensors import SafetensorError
 
@@ -149,9 +297,10 @@ def test_a_full_disk_is_one_sentence(tmp_path, setup, monkeypatch):
     job = jobs.job()
     here.send([(job, {"key": "k"})])
     worker.main(there, tmp_path, setup)
-    kind, _, sentence = here.recv()
-    assert kind == "fatal"
-    assert "is full: free some space and run the same command again" in sentence
+    started, event = here.recv(), here.recv()
+    assert isinstance(started, Started)
+    assert isinstance(event, Fatal)
+    assert "is full: free some space and run the same command again" in event.sentence
     assert is_full(OSError(28, "No space left on device"))
     assert not is_full(OSError(2, "No such file"))
 

@@ -1,6 +1,7 @@
 """A rule from a file: loaded, carried to other processes, and every mistake in it one sentence with its line."""
 
 import pickle
+import sys
 from dataclasses import replace
 from io import StringIO
 from multiprocessing import Pipe
@@ -8,8 +9,11 @@ from multiprocessing import Pipe
 import pytest
 import torch
 from rich.console import Console
+from safetensors.torch import load_file
 
 from engine import calibrate, worker
+from engine.optimize import Stopped
+from engine.recipes import source
 from engine.recipes.outside import load
 from engine.recipes.variants import Variant, named, recipe_of
 from engine.store import Store
@@ -40,7 +44,8 @@ def write(folder, body="return Guidance(self.scale * views.x0)", text=RULE, name
 
 
 def pull(rule):
-    return rule.gradient(views_of(torch.ones(1, 3, 8, 8), text()), jobs.prior(), None)
+    prior = jobs.prior()
+    return rule.gradient(views_of(torch.ones(1, 3, 8, 8), text()), prior, rule.start(prior))
 
 
 def text():
@@ -121,7 +126,10 @@ def test_state_that_cannot_be_saved_is_refused(tmp_path):
 
 def test_a_rule_that_needs_no_base_class(tmp_path):
     rule = load(write(tmp_path, text=RULE.replace("(Method)", "")))
-    assert (rule.negative, rule.start(None), rule.learn(None, None, None)) == ("", None, {})
+    prior = jobs.prior()
+    state = rule.start(prior)
+    learnt = rule.learn(views_of(torch.ones(1, 3, 8, 8), text()), prior, state)
+    assert (rule.negative, state.state, learnt) == ("", None, {})
     assert pull(rule).latent.shape == (1, 3, 8, 8)
 
 
@@ -193,6 +201,190 @@ def test_a_rule_that_cannot_be_measured_says_so_and_runs(tmp_path, monkeypatch):
         assert measure(tmp_path / "run", rule, "p", Console(file=heard, width=300)).guidance_weight == 1.0
         assert cause in heard.getvalue()
     assert not (tmp_path / "run").exists()
+
+
+def test_no_prior_that_a_rule_was_measured_on_is_used_again(tmp_path, monkeypatch):
+    forgotten = []
+    monkeypatch.setattr(calibrate, "open_prior", lambda *_: jobs.prior())
+    monkeypatch.setattr(calibrate, "select", lambda *_: (jobs.PROMPT,))
+    monkeypatch.setattr(calibrate, "forget", lambda: forgotten.append(1))
+    leak = load(write(tmp_path, "prior.means.mul_(2); return Guidance(views.x0)"))
+    heard = StringIO()
+    assert measure(tmp_path / "run", leak, "p", Console(file=heard, width=300)).guidance_weight == 1.0
+    assert f"mine.py:{LINE}: Mine.gradient changed prior.means" in heard.getvalue()
+    assert forgotten
+
+
+HELPED = RULE.replace("import torch\n", "import torch\nfrom helper import twice\n")
+
+
+def help_out(folder, text="def twice(x):\n    return 2 * x\n", name="helper.py"):
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(text)
+
+
+def test_a_helper_beside_the_file_is_a_part_of_the_rule(tmp_path):
+    help_out(tmp_path)
+    where = write(tmp_path, "return Guidance(twice(views.x0))", HELPED)
+    rule = load(where)
+    sent, key = pickle.dumps(rule), jobs.job(rule).key("prior")
+    help_out(tmp_path, "def twice(x):  # a remark\n    return 2 * x\n")
+    assert jobs.job(load(where)).key("prior") == key
+    help_out(tmp_path, "def twice(x):\n    return 3 * x\n")
+    assert jobs.job(load(where)).key("prior") != key
+    assert pull(load(where)).latent.unique().tolist() == [3.0]
+    (tmp_path / "helper.py").unlink()
+    assert pull(pickle.loads(sent)).latent.unique().tolist() == [2.0]
+    assert "helper" not in sys.modules
+
+
+def test_helpers_of_one_name_do_not_meet(tmp_path):
+    pulls = []
+    for k in (2, 5):
+        help_out(tmp_path / str(k), f"def twice(x):\n    return {k} * x\n")
+        pulls.append(load(write(tmp_path / str(k), "return Guidance(twice(views.x0))", HELPED)))
+    assert [pull(rule).latent.unique().tolist() for rule in pulls] == [[2.0], [5.0]]
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "from helper import twice",
+        "import helper; twice = helper.twice",
+        "import helper as h; twice = h.twice",
+        "from .helper import twice",
+        "from parts.sums import twice",
+        "import parts.sums; twice = parts.sums.twice",
+        "from parts import sums; twice = sums.twice",
+        "from parts import twice",
+        "from bare.sums import twice",
+        "from state import twice",  # the program has a module of this name
+    ],
+)
+def test_helpers_are_imported_in_every_way(tmp_path, use):
+    for name in ("helper.py", "parts/sums.py", "bare/sums.py", "state.py"):
+        help_out(tmp_path, name=name)
+    help_out(tmp_path, "from .sums import twice\n", "parts/__init__.py")
+    body = "return Guidance(twice(views.x0))"
+    assert pull(load(write(tmp_path, body, RULE.replace("import torch\n", f"import torch\n{use}\n")))).latent.max() == 2
+    late = load(write(tmp_path, f"{use}; {body}", name="late.py"))
+    sent = pickle.dumps(late)
+    for file in tmp_path.rglob("*.py"):
+        file.unlink()
+    assert pull(pickle.loads(sent)).latent.max() == 2
+    assert {"helper", "parts", "bare"}.isdisjoint(sys.modules)
+
+
+@pytest.mark.parametrize("name", ["torch.py", "random.py", "methods.py", "priors/__init__.py", "numpy/__init__.py"])
+def test_what_lies_beside_the_file_hides_nothing(tmp_path, name):
+    help_out(tmp_path, "raise SystemError('of another project')\n", name)
+    text = RULE.replace("import torch\n", "import random, torch, numpy\nfrom priors.schedule import per_item\n")
+    assert pull(load(write(tmp_path, text=text))).latent.max() == 2
+
+
+def test_mistakes_in_helpers_are_named_there(tmp_path):
+    for text, said in (
+        ("x = (\n", "helper.py:1: SyntaxError"),
+        ("def twice(x):\n    return x.nothing\n", "helper.py:2: AttributeError"),
+        ("import torch\nimport nowhere\n", "helper.py:2: ModuleNotFoundError: No module named 'nowhere'"),
+        ("", "mine.py:3: ImportError: cannot import name 'twice' from 'helper'"),
+    ):
+        help_out(tmp_path, text)
+        with pytest.raises((UserError, RuleError), match=said):
+            pull(load(write(tmp_path, "return Guidance(twice(views.x0))", HELPED)))
+
+
+def test_a_mark_of_byte_order_is_no_part_of_a_file(tmp_path):
+    help_out(tmp_path, "\ufeffdef twice(x):\n    return 2 * x\n")
+    assert pull(load(write(tmp_path, "return Guidance(twice(views.x0))", "\ufeff" + HELPED))).latent.max() == 2
+
+
+def test_a_remark_is_no_other_rule_and_shared_algebra_is_a_part_of_it(tmp_path, monkeypatch):
+    rule = load(write(tmp_path))
+    assert load(write(tmp_path, text=RULE + "# a remark\n")).source == rule.source
+    monkeypatch.setattr(source, "digest_of_module", lambda name, rooms: f"another {name}")
+    assert load(write(tmp_path)).source != rule.source
+
+
+def test_a_built_in_rules_code_is_in_its_key(monkeypatch):
+    from engine.recipes import outside
+
+    key = jobs.job().key("prior")
+    assert jobs.job().key("prior") == key
+    monkeypatch.setattr(outside, "digest_of_module", lambda name, rooms: f"another {name}")
+    assert jobs.job().key("prior") != key
+
+
+STATEFUL = (
+    RULE.replace("BODY", "return Guidance(views.x0)")
+    + """
+    def start(self, prior):
+        return State()
+
+    def learn(self, views, prior, state):
+        state.opt.zero_grad()
+        loss = state.net(views.x0.mean((2, 3))).square().mean()
+        loss.backward()
+        state.opt.step()
+        state.seen += 1
+        return {"loss": loss.item()}
+
+class State:
+    def __init__(self):
+        self.net, self.seen = torch.nn.Linear(3, 3), 0
+        self.opt = torch.optim.Adam(self.net.parameters(), 1e-2)
+
+    def state_dict(self):
+        return KEPT
+
+    def load_state_dict(self, kept):
+        self.net.load_state_dict(kept["net"]), self.opt.load_state_dict(kept["opt"])
+        self.seen = kept["counts"]["seen"][0]
+"""
+)
+KEPT = '{"net": self.net.state_dict(), "opt": self.opt.state_dict(), "counts": {"seen": [self.seen]}}'
+
+
+def test_nested_states_and_plain_values_go_through_a_checkpoint(tmp_path):
+    rule = load(write(tmp_path, text=STATEFUL.replace("KEPT", KEPT)))
+    job = jobs.job(rule, steps=6)
+    jobs.do(tmp_path / "whole", job)
+    for steps in (1, 2):
+        with pytest.raises(Stopped):
+            jobs.do(tmp_path / "parts", job, jobs.Deaf(steps))
+    jobs.do(tmp_path / "parts", job)
+    whole, parts = (load_file(tmp_path / run / job.path / "scene.safetensors") for run in ("whole", "parts"))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    logs = [(tmp_path / run / job.path / "log.jsonl").read_text() for run in ("whole", "parts")]
+    assert logs[0] == logs[1]
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        ('{"net": self.net}', "net is a Linear, which a checkpoint cannot keep"),
+        ('{"seen": {1, 2}}', "seen is a set"),
+        ('{"a": {1.5: 0}}', "a has a key 1.5"),
+        ('{"a": torch.ones(2).to_sparse()}', "a is a sparse"),
+        ("{}", "KeyError: 'net'"),
+        ("self.nothing", "AttributeError"),
+    ],
+)
+def test_a_state_that_cannot_be_kept_is_refused_before_any_work(tmp_path, kept, said):
+    text = STATEFUL.replace("KEPT", kept)
+    with pytest.raises(RuleError, match=rf"mine.py:\d+: what Mine.start returned cannot be kept .*{said}"):
+        load(write(tmp_path, text=text)).start(jobs.prior())
+
+
+def test_a_file_that_another_process_cannot_read_costs_its_own_jobs_alone(tmp_path):
+    sent = pickle.dumps(load(write(tmp_path, text=RULE + "\nimport os\nassert 'NO_RULES' not in os.environ\n")))
+    for name in [name for name in sys.modules if name.startswith("rule_")]:
+        del sys.modules[name]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NO_RULES", "1")
+        there = pickle.loads(sent)
+    with pytest.raises(RuleError, match=r"mine.py:13: AssertionError"):
+        there.start(jobs.prior())
 
 
 def test_the_template_is_a_rule():

@@ -1,0 +1,84 @@
+"""What does jobs, as the queue sees it: it is given jobs, tells their news, and stops when told to.
+
+An executor has places: a process, an actor, a machine. A place takes one or several jobs at a time, keeps its prior
+between them, and ends when it has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from engine.job import Job, Setup
+
+Work = tuple[Job, dict[str, Any]]  # a job, and the config.json of its folder
+
+
+@dataclass(frozen=True)
+class Started:
+    """A job has begun. `path` is the job's, here and below."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class Step:
+    """So many steps of a job are done; `note` stands beside its bar."""
+
+    path: Path
+    step: int
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What whoever runs the benchmark should read about a job, in one line."""
+
+    path: Path
+    text: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A job has ended, with its record, which lies in its folder."""
+
+    path: Path
+    record: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A place is gone, with all jobs that sat there: nobody has written their records."""
+
+    place: int
+    cause: str
+    status: str = "crashed"
+
+
+@dataclass(frozen=True)
+class Fatal:
+    """No job can go on: the sentence of a UserError."""
+
+    sentence: str
+
+
+Event = Started | Step | Said | Ended | Lost | Fatal
+
+
+class Executor(Protocol):
+    """Calls come from one thread: `start`, then `submit` and `events` by turns, and `stop`, whatever has happened."""
+
+    def start(self, run: Path, setup: Setup, places: int) -> None:
+        """Make ready: jobs of the folder `run` will come, for places 0 ... places - 1."""
+
+    def submit(self, place: int, jobs: list[Work]) -> None:
+        """A place's first jobs, which make it anew; then, after each that has ended, what takes its seat: an empty
+        list where nothing does. A place that is given nothing and has nothing left ends."""
+
+    def events(self) -> Iterable[Event]:
+        """Wait until there is news, and tell it."""
+
+    def stop(self) -> bool:
+        """End all places, each job with a checkpoint; returns whether all came to write theirs. May be called again."""

@@ -1,0 +1,77 @@
+"""What is seen of jobs while they are done: a bar for each, one for all steps, a line for each that ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from engine.job import Job
+from say import say
+
+
+class Bars:
+    """A context in which bars are shown."""
+
+    def __init__(self, jobs: Iterable[Job], console: Console):
+        self._jobs, self._console = {job.path: job for job in jobs}, console
+        self._steps = dict.fromkeys(self._jobs, 0)
+        self._tasks: dict[Path, TaskID] = {}
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            speed_estimate_period=300,
+        )
+        self._all = self._bars.add_task("all steps", total=sum(job.recipe.steps for job in self._jobs.values()))
+
+    def __enter__(self) -> Bars:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def begin(self, path: Path) -> None:
+        job = self._jobs[path]
+        self._tasks[path] = self._bars.add_task(escape(title(job)), total=job.recipe.steps)
+
+    def step(self, path: Path, step: int, note: str = "") -> None:
+        described = escape(title(self._jobs[path]) + note)
+        self._bars.update(self._tasks[path], completed=step, description=described)
+        self._count(path, step)
+
+    def end(self, path: Path, record: dict[str, Any]) -> None:
+        self._bars.remove_task(self._tasks.pop(path))
+        self._count(path, self._jobs[path].recipe.steps)
+        cause = f": {record['cause']}" if record.get("cause") else ""
+        self.say(f"{title(self._jobs[path])}  [{record['status']}{cause}]  {record.get('seconds', 0):.0f} s")
+
+    def note(self, path: Path, text: str) -> None:
+        self.say(f"{title(self._jobs[path])}: {text}")
+
+    def say(self, text: str) -> None:
+        say(self._console, text)
+
+    def _count(self, path: Path, step: int) -> None:
+        self._steps[path] = step
+        self._bars.update(self._all, completed=sum(self._steps.values()))
+
+
+def title(job: Job) -> str:
+    return f"{job.recipe.name} · {job.prompt.id} · seed {job.seed}"

@@ -1,0 +1,149 @@
+"""Jobs that wait, and jobs that sit: which goes where, what becomes of each, and when all is over.
+
+The executor does them (engine/executors), the bars show them (engine/progress.py); what is decided is decided here.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from engine.executors import executor_of
+from engine.executors.base import Ended, Event, Executor, Fatal, Lost, Said, Started, Step
+from engine.job import Job, Setup
+from engine.progress import Bars
+from engine.recipes.outside import Outside
+from engine.store import Store
+from errors import UserError
+
+Records = dict[Path, dict[str, Any]]
+STOPPING = "Stopping: every job writes a checkpoint first. Ctrl-C again ends them at once."
+CUT_SHORT = "Stopped before every job had written a checkpoint: the same command goes on from the last ones."
+
+
+def launch(
+    run: Path,
+    jobs: list[Job],
+    configs: dict[Path, dict[str, Any]],
+    setup: Setup,
+    slots: int,
+    console: Console,
+    executor: Executor | None = None,
+) -> Records:
+    """Do the jobs in `slots` places of the executor (local processes where none is given); returns their records by
+    path. `configs` are written into the job folders.
+
+    Raises UserError for what no job can go on without (the prior, disk space) and KeyboardInterrupt when stopped, with
+    a sentence where that cut jobs short; either way they are told to write a checkpoint first.
+    """
+    if not jobs:
+        return {}
+    with Bars(jobs, console) as bars:
+        return Queue(run, jobs, configs, setup, slots, executor or executor_of("local"), bars).done()
+
+
+def isolated(job: Job) -> bool:
+    """Whether a job is to have a process that nobody else uses, before or after: code from outside the tree may leave
+    anything behind."""
+    return isinstance(job.recipe.method, Outside)
+
+
+class Queue:
+    """The jobs of a run on their way through the places of an executor."""
+
+    def __init__(
+        self, run: Path, jobs: list[Job], configs: Records, setup: Setup, slots: int, executor: Executor, bars: Bars
+    ):
+        self.run, self.configs, self.setup, self.executor, self.bars = run, configs, setup, executor, bars
+        self.pending = list(jobs)
+        self.sitting: dict[int, list[Job]] = {place: [] for place in range(slots)}
+        self.seats = min(setup.together, -(-len(jobs) // slots))  # as many in each place
+        self.since: dict[Path, float] = {}
+        self.records: Records = {}
+
+    def done(self) -> Records:
+        """Do all; returns the records."""
+        self.executor.start(self.run, self.setup, len(self.sitting))
+        try:
+            self._fill()
+            while any(self.sitting.values()):
+                for event in self.executor.events():
+                    self._take(event)
+                self._fill()
+        except KeyboardInterrupt:
+            self.bars.say(STOPPING)
+            if not self._stopped():
+                raise KeyboardInterrupt(CUT_SHORT) from None
+            raise
+        finally:
+            self._stopped()
+        return self.records
+
+    def _fill(self) -> None:
+        """Give every place that has nothing its first jobs."""
+        for place, jobs in self.sitting.items():
+            if not jobs and (new := self._chosen(place, fresh=True)):
+                self._give(place, new)
+
+    def _give(self, place: int, new: list[Job]) -> None:
+        for job in new:
+            self.pending.remove(job)
+            self.bars.begin(job.path)
+            self.since[job.path] = time.monotonic()
+        self.sitting[place] += new
+        self.executor.submit(place, [(job, self.configs[job.path]) for job in new])
+
+    def _chosen(self, place: int, fresh: bool) -> list[Job]:
+        """For a place's empty seats, the first jobs that use the same network as those that sit. One that must be alone
+        comes only to a place where nothing has been, and nothing comes after it."""
+        jobs = list(self.sitting[place])
+        if any(isolated(job) for job in jobs):
+            return []
+        if fresh and self.pending and isolated(self.pending[0]):
+            return self.pending[:1]
+        for job in self.pending:
+            if len(jobs) >= self.seats:
+                break
+            if not isolated(job) and (not jobs or job.recipe.half == jobs[0].recipe.half):
+                jobs.append(job)
+        return jobs[len(self.sitting[place]) :]
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case Fatal(sentence):
+                raise UserError(sentence)
+            case Lost(place):
+                for job in self.sitting[place]:
+                    self._end(job, self._recorded(job, event))
+                self.sitting[place] = []
+            case Ended(path, record):
+                place, job = next((p, job) for p, jobs in self.sitting.items() for job in jobs if job.path == path)
+                self.sitting[place].remove(job)
+                self._end(job, record)
+                self._give(place, [] if isolated(job) else self._chosen(place, fresh=False))
+            case Started(path):
+                self.since[path] = time.monotonic()
+            case Step(path, step, note):
+                self.bars.step(path, step, note)
+            case Said(path, text):
+                self.bars.note(path, text)
+
+    def _end(self, job: Job, record: dict[str, Any]) -> None:
+        self.records[job.path] = record
+        self.bars.end(job.path, record)
+
+    def _recorded(self, job: Job, lost: Lost) -> dict[str, Any]:
+        """The record of a job whose place is gone. What crashed keeps its checkpoint for the next try."""
+        seconds = time.monotonic() - self.since[job.path]
+        record = {"status": lost.status, "cause": lost.cause, "seconds": seconds}
+        return Store(self.run, job).give_up(self.configs[job.path], record)
+
+    def _stopped(self) -> bool:
+        """Whether every job came to write its checkpoint."""
+        try:
+            return self.executor.stop()
+        except KeyboardInterrupt:
+            return False
