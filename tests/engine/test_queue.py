@@ -18,7 +18,7 @@ from engine.optimize import Stopped
 from engine.queue import launch
 from engine.store import Store, read_tensors, write_tensors
 from errors import RuleError, UserError, is_out_of_memory
-from methods import Method
+from methods.base import Method
 from tests.engine import jobs
 from tests.engine.executors.here import Here
 

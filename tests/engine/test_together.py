@@ -10,8 +10,7 @@ import torch
 from engine import together, worker
 from engine.store import Store
 from engine.together import Seat, Together
-from methods import Method
-from methods.base import Guidance
+from methods.base import Guidance, Method
 from tests.engine import jobs
 from tests.tiny import write_prior
 

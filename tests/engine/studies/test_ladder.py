@@ -9,8 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from engine.prior import WORLD, open_prior
+from engine.prior import open_prior
 from engine.studies import ladder
+from suites.world import WORLD
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def short(monkeypatch):
 
 
 def test_every_rung_has_pictures_and_the_truth(short):
-    rungs = ladder.climb("A ripe strawberry", open_prior(str(WORLD)), ["sds-anneal"])
+    rungs = ladder.climb("A ripe strawberry", open_prior(str(WORLD.prior)), ["sds-anneal"])
     assert list(rungs) == [
         "field",
         "x0 at t = 0.98",
