@@ -78,8 +78,6 @@ def read(file: str) -> Source:
 def load(source: Source) -> ModuleType:
     """The rule's module, made from the texts alone: no byte code of an older text is taken for it. Passes on what the
     file raises."""
-    if source.name in sys.modules:
-        return sys.modules[source.name]
     LOADED[source.name] = source
     module = ModuleType(source.name)
     module.__package__, module.__path__ = source.name, []

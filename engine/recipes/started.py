@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import inspect
 import re
+import sys
 import traceback
 from types import ModuleType
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 
 from engine.recipes import guard, shelter, source
 from engine.recipes.guard import Guard, Watch
+from engine.recipes.memory import Memory
 from engine.recipes.shelter import Numbers, Shelter
 from engine.recipes.source import LOADED, Source
 from errors import RuleError
@@ -36,8 +38,8 @@ PAST_THE_COUNTS = r"\.data\b|\.numpy\(|\.set_\(|from_dlpack"
 def imported(files: Source) -> ModuleType:
     """The rule's module. The flags its files set as they are read are the rule's own; the program's code is put back,
     and a rule that changed it is refused when it starts."""
-    if files.name in IMPORTED:
-        return source.load(files)
+    if files.name in sys.modules:
+        return sys.modules[files.name]
     for name in source.of_the_house(files):
         with contextlib.suppress(Exception):  # the rule's own import says it better
             importlib.import_module(name)
@@ -61,6 +63,7 @@ class Started:
         own, self.refused = IMPORTED.get(files.name, ({}, None))
         self.shelter, self.guard = Shelter(Numbers.seeded(seed), own), Guard(prior)
         self.called: dict[str, int] = {}
+        self.memory = Memory(rule, files.name)
 
     def start(self, prior: Prior) -> None:
         if self.refused:
@@ -69,7 +72,7 @@ class Started:
         state = self.call("start", prior)
         if state is not None and not (hasattr(state, "state_dict") and hasattr(state, "load_state_dict")):
             raise self.wrong("start", f"returned a {type(state).__name__} without state_dict and load_state_dict")
-        self.state = state
+        self.state, self.memory = state, Memory(self.rule, self.files.name)  # what `start` did, it does again
         if state is not None:
             self.load_state_dict(unflatten(*flatten(self.state_dict())))  # as a job that goes on will
 
@@ -113,8 +116,8 @@ class Started:
         """Raises RuleError where a checkpoint cannot keep it, and where what made it was changed by the rule."""
         if self.called:
             self._look(list(self.called)[-1], None, whole=True, content=True)
-        kept = {"rule": self._kept(), "numbers": self.shelter.numbers.state_dict()}
-        return kept
+        kept, memory = self._kept(), self.memory.state_dict()
+        return {"rule": kept, "memory": memory, "numbers": self.shelter.numbers.state_dict()}
 
     def _kept(self) -> Any:
         if self.state is None:
@@ -131,15 +134,14 @@ class Started:
             raise self._state("state_dict", error) from error
 
     def load_state_dict(self, kept: dict[str, Any]) -> None:
-        self.shelter.numbers = Numbers.of(kept["numbers"])
-        if self.state is None:
-            return
         try:
             with self.shelter.inside():
-                self.state.load_state_dict(kept["rule"])
+                self.memory.load_state_dict(kept["memory"])
+                if self.state is not None:
+                    self.state.load_state_dict(kept["rule"])
         except (Exception, SystemExit) as error:
             raise self._state("load_state_dict", error) from error
-        self.shelter.numbers = Numbers.of(kept["numbers"])
+        self.shelter.numbers = Numbers.of(kept["numbers"])  # whatever loading drew
 
     def _state(self, name: str, error: BaseException) -> RuleError:
         """What is wrong with the state, at the line that went wrong, or at its class's function, or at `start`."""

@@ -229,6 +229,40 @@ def test_global_random_numbers_are_those_of_the_seed_and_kept(tmp_path, prior):
     assert all(torch.equal(v, again.tensors()[name]) for name, v in whole.tensors().items())
 
 
+REMEMBERED = [
+    ("GEN = torch.Generator().manual_seed(0)", "x = torch.randn((), generator=GEN)"),
+    ("GEN = np.random.default_rng(0)", "x = GEN.normal()"),
+    ("GEN = random.Random(0)", "x = GEN.random()"),
+    ("X = 0", "global X; X += 1; x = X"),
+    ("X = {'seen': 0, 'more': [0]}", "X['seen'] += 1; X['more'].append(X['seen']); x = sum(X['more'])"),
+    ("X = torch.zeros(())", "X.add_(1); x = X.clone()"),
+    ("X = np.zeros(2)", "X[0] += 1; x = float(X.sum())"),
+    ("class A: n = 0", "A.n += 1; x = A.n"),
+    ("class A: n = 0\nX = A()", "X.n += 1; x = X.n"),
+    ("pass", "object.__setattr__(self, 'seen', getattr(self, 'seen', 0) + 1); x = self.seen"),
+    (
+        "X = torch.nn.Linear(1, 1); O = torch.optim.Adam(X.parameters(), .1)",
+        "torch.set_grad_enabled(True); O.zero_grad(); x = X(torch.ones(1)).sum(); x.backward(); O.step(); x = x.item()",
+    ),
+]
+
+
+@pytest.mark.parametrize(("where", "use"), REMEMBERED, ids=[use for _, use in REMEMBERED])
+def test_what_a_rule_remembers_elsewhere_goes_through_a_checkpoint(tmp_path, prior, where, use):
+    def fresh():
+        for name in [name for name in sys.modules if name.startswith("rule_")]:
+            del sys.modules[name]
+        return rule(tmp_path, **{"import": where, "gradient": f"{use}; return Guidance(x * torch.ones_like(views.x0))"})
+
+    whole, parts = train(fresh(), prior, steps=4), train(fresh(), prior, steps=2)
+    write_tensors(tmp_path / "checkpoint", parts.tensors(), parts.facts())
+    again = train(fresh(), prior, steps=0)
+    again.restore(*read_tensors(tmp_path / "checkpoint"))
+    logs = [again.advance()["g_rms"], again.advance()["g_rms"]]
+    assert all(torch.equal(v, again.tensors()[name]) for name, v in whole.tensors().items() if "scene" in name)
+    assert logs[1] != logs[0]
+
+
 def test_numbers_drawn_as_a_file_is_read_are_the_same_in_every_process(tmp_path):
     drawn = []
     for _ in range(2):
