@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import codecs
 import sys
+import unicodedata
 
 from rich.console import Console as Console
+from rich.text import Text
 
 PLAIN = {
     "↑": "^",
@@ -25,7 +27,12 @@ def _plainly(error: UnicodeError) -> tuple[str, int]:
     """What an encoding lacks, in letters that every one has."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    return "".join(PLAIN.get(c, "?") for c in error.object[error.start : error.end]), error.end
+    return "".join(PLAIN.get(c) or _bare(c) for c in error.object[error.start : error.end]), error.end
+
+
+def _bare(character: str) -> str:
+    """A letter without its accents; ? for what is no letter of ours."""
+    return unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode() or "?"
 
 
 codecs.register_error("plainly", _plainly)
@@ -38,6 +45,11 @@ def prepare() -> None:
             stream.reconfigure(errors="plainly")
 
 
-def say(console: Console, text: object, style: str | None = None) -> None:
-    """A line of text, never read as markup, never broken (a path must be copied whole)."""
-    console.print(str(text), style=style, highlight=False, markup=False, soft_wrap=True)
+def say(console: Console, text: object, style: str | None = None, wrap: bool = False) -> None:
+    """A text, never read as markup. A line is not broken, so that a path can be copied whole, unless it may `wrap`."""
+    console.print(str(text), style=style, highlight=False, markup=False, soft_wrap=not wrap)
+
+
+def plain(text: object) -> Text:
+    """A text for a table, a bar or a status, which would read a string as markup."""
+    return Text(str(text))

@@ -23,7 +23,7 @@ from engine.weights.fetch import free_bytes
 from errors import UserError
 from files import ROOT
 from names import RECIPES, known
-from say import Console, say
+from say import Console, plain, say
 from suites import SUITES, suite_named
 from suites.base import Suite
 
@@ -211,7 +211,7 @@ def _show_costs(methods: list[str], costs: dict[str, Cost], jobs: int, memory: f
             continue
         hours = cost.minutes * jobs / 60
         row = (f"  {name}", f"{cost.steps:,}", f"{cost.minutes:.0f} min", f"{hours:.0f} h", f"{cost.gigabytes:.1f} GB")
-        table.add_row(*row, fit(cost.gigabytes, memory), cost.source)
+        table.add_row(*row, fit(cost.gigabytes, memory), plain(cost.source))
     total = sum(costs[name].minutes for name in methods if name in costs) * jobs / 60
     say(console, "\ntime and memory, estimated")
     console.print(table, soft_wrap=True, highlight=False)

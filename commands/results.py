@@ -17,7 +17,7 @@ from eval.truth import Truth
 from names import RECIPES
 from reports import figures, terminal, write
 from reports.measures import measures
-from say import Console, say
+from say import Console, plain, say
 from suites.base import Suite
 
 
@@ -47,7 +47,7 @@ def score_missing(
     for line in judges.remarks(chosen, scorer):
         say(console, line, "yellow")
     with console.status("Scoring") as status:
-        scored = score_run(run, scorer, lambda job, _: status.update(f"Scored {job.relative_to(run)}"))
+        scored = score_run(run, scorer, lambda job, _: status.update(plain(f"Scored {job.relative_to(run)}")))
         for job in filter(views.has_pictures, scored.fresh):
             figures.contact_sheet(job)
             figures.turntable(job)

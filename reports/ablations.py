@@ -15,6 +15,7 @@ from eval.encoders import load_clip
 from files import read_json, replaced, write_text
 from reports import Frames, tables
 from reports.ablation_figures import DRAW, PUBLISHED_CFG, finished, pictures
+from say import plain
 
 # what one picture without a silhouette has no use for
 FLAT = ("iou", "psnr_paired", "sharpness", "chroma", "clipped", "fog")
@@ -74,7 +75,7 @@ def show(table: pd.DataFrame, console: Console) -> None:
     shown = {key: text for key, text in SHOWN.items() if key in table and table[key].notna().any()}
     found = Table("", *(f"{header}" for header, _ in shown.values()), box=None)
     for _, row in table[table["block"] == "survivors"].iterrows():
-        found.add_row(row["label"], *("-" if pd.isna(row[key]) else form.format(row[key])
+        found.add_row(plain(row["label"]), *("-" if pd.isna(row[key]) else form.format(row[key])
                                       for key, (_, form) in shown.items()))  # fmt: skip
     console.print(found)
 

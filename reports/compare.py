@@ -27,6 +27,7 @@ from reports import TEXTS, Frames, load
 from reports.columns import Column, paper
 from reports.compare_forms import latex, markdown, show
 from reports.tables import PUBLISHED, in_order, mixed, published, row_of, setting
+from say import say
 
 TABLES = {"1": PUBLISHED, "2": PUBLISHED.with_name("table2.csv")}
 ROWS = {  # our rule: its row in the paper
@@ -198,4 +199,4 @@ def report(run: Path, order: Sequence[str], console: Console) -> None:
     files = write(run, frames, compared)
     show(frames, compared, notes(frames, compared), console)
     for file in files:
-        console.print(str(file), highlight=False, soft_wrap=True)
+        say(console, file)

@@ -19,6 +19,7 @@ from reports.latex import header as latex_header
 from reports.markdown import pipes
 from reports.tables import cell, count, setting
 from reports.terminal import head, troubles
+from say import say
 
 OUTSIDE = "*"
 NOTE = (
@@ -125,10 +126,10 @@ def show(frames: Frames, compared: pd.DataFrame, notes: list[str], console: Cons
         for columns in _fitting(rules, console):
             console.print(_table(title, rules, columns), "")
             title = ""
-    console.print(f"{NOTE}; arrows point to the better.", style="dim", highlight=False)
-    console.print(setting(frames), style="dim", highlight=False)
+    say(console, f"{NOTE}; arrows point to the better.", "dim", wrap=True)
+    say(console, setting(frames), "dim", wrap=True)
     for note in [*notes, *troubles(frames)]:
-        console.print(note, style="yellow", highlight=False, markup=False)
+        say(console, note, "yellow", wrap=True)
 
 
 def _fitting(rules: list[list[Line]], console: Console) -> list[list[int]]:

@@ -24,6 +24,7 @@ from files import read_text, write_text
 from reports import Frames, judges_of, load
 from reports.columns import DIVERGED as SHARE
 from reports.columns import column, measured
+from say import plain, say
 
 BETTER = {"up": True, "down": False, "one": None, None: None}
 NO_JUDGE = "none"  # of references from before scores.json
@@ -92,13 +93,19 @@ def show(table: pd.DataFrame, passed: bool, console: Console) -> None:
         except KeyError:
             name, decimals = row["metric"], 2
         numbers = [_number(row[key], decimals, key == "change") for key in ("reference", "mean", "change", "margin")]
-        shown.add_row(row["method"], name, *numbers, row["verdict"], style=None if row["verdict"] == "ok" else "red")
+        shown.add_row(
+            plain(row["method"]),
+            plain(name),
+            *numbers,
+            plain(row["verdict"]),
+            style=None if row["verdict"] == "ok" else "red",
+        )
     console.print(shown)
     failed = int((table["verdict"] != "ok").sum())
     if passed:
-        console.print(f"The gate is passed: {len(table)} means are within their margins.", style="green")
+        say(console, f"The gate is passed: {len(table)} means are within their margins.", "green")
     else:
-        console.print(f"The gate is not passed: {failed} of {len(table)} rows fail.", style="red")
+        say(console, f"The gate is not passed: {failed} of {len(table)} rows fail.", "red")
 
 
 def _compare(method: str, metric: str, cell: dict[str, Any], mean: dict[str, Any] | None) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from reports import KEYS, Frames
 from reports.columns import Column, column
 from reports.markdown import pipes
 from reports.tables import row_of
+from say import plain, say
 
 NOTE = "Mean ± standard error clustered by prompt, a diverged job scored as its background; gap: to the best, paired."
 
@@ -96,11 +97,11 @@ def show(found: pd.DataFrame, select: str, console: Console) -> None:
     for k, head in enumerate(("Setting", "CFG", "lr", "Mean", "Gap", "Div. %", "n")):
         printed.add_column(head, justify="right" if k else "left", no_wrap=True)
     for row, cells in _cells(found, select):
-        printed.add_row(*cells, style="bold green" if row["best"] else None)
+        printed.add_row(*map(plain, cells), style="bold green" if row["best"] else None)
     console.print(printed, "")
-    console.print(NOTE, style="dim", highlight=False)
+    say(console, NOTE, "dim", wrap=True)
     if note := _edge_note(found):
-        console.print(note, style="yellow", highlight=False)
+        say(console, note, "yellow", wrap=True)
 
 
 def _cells(found: pd.DataFrame, select: str) -> list[tuple[pd.Series, list[str]]]:

@@ -12,6 +12,7 @@ from rich.table import Table
 from reports import Frames
 from reports.columns import Column, paper
 from reports.tables import NOTE, PUBLISHED_TITLE, blocks, cell, columns_of, count, published, remarks, setting
+from say import say
 
 WIDE = 118  # characters that hold `mean ± std` in one line
 
@@ -23,10 +24,10 @@ def show(frames: Frames, table: pd.DataFrame, console: Console) -> None:
         for part in _fitting(rows, shown, console.width):
             console.print(_table(title, rows, part, console.width), "")
             title = ""
-    console.print(f"{NOTE}; arrows point to the better.", style="dim", highlight=False)
-    console.print(setting(frames), style="dim", highlight=False)
+    say(console, f"{NOTE}; arrows point to the better.", "dim", wrap=True)
+    say(console, setting(frames), "dim", wrap=True)
     for line in [*remarks(frames, table), *troubles(frames)]:
-        console.print(line, style="yellow", highlight=False, markup=False)
+        say(console, line, "yellow", wrap=True)
 
 
 def troubles(frames: Frames) -> list[str]:

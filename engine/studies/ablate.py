@@ -32,7 +32,7 @@ from methods.sdi import SDI
 from names import ABLATIONS, RECIPES, known
 from priors.base import Prior
 from prompts import Prompt
-from say import say
+from say import plain, say
 from suites.world import WORLD
 
 Variants = dict[str, Recipe]  # by label
@@ -180,7 +180,7 @@ def run(name: str, request: Request, console: Console) -> tuple[dict[str, str], 
 def score(folder: Path, console: Console) -> None:
     scorer = judges.scorer_of(WORLD, judges.judges_of(WORLD), judges.truth_of(folder, WORLD))
     with console.status("Scoring") as status:
-        scored = score_run(folder, scorer, lambda job, _: status.update(f"Scored {job.relative_to(folder)}"))
+        scored = score_run(folder, scorer, lambda job, _: status.update(plain(f"Scored {job.relative_to(folder)}")))
     for reason in scored.bad.values():
         say(console, reason, "red")
 

@@ -36,6 +36,7 @@ from priors.guidance import guided_eps
 from priors.sampling import ddim, falling_grid
 from priors.text import make_text
 from prompts import Prompt
+from say import say
 from scene.background import GREY
 from scene.cameras import Cameras, look_at
 from scene.nerf import NeRF, NeRFConfig
@@ -168,7 +169,7 @@ def main() -> None:
     for name in next(iter(columns.values())):
         table.add_row(name, *(f"{values[name]:.1f}" if name in values else "" for values in columns.values()))
     Console().print(table)
-    print(options.out)
+    say(Console(), options.out)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from engine.weights import manifest as weights
 from engine.weights.download import Unavailable, download, size
 from engine.weights.manifest import File, Weight
 from errors import UserError
+from say import say
 
 HUB = "https://huggingface.co"
 ROOM = 1.02  # of the size of what is fetched, free on the disk
@@ -168,7 +169,7 @@ class Carrier:
             try:
                 return download(url, step.home / step.file.path, step.pinned, hear), url
             except Unavailable as error:
-                self.console.print(f"{step.title}: {url}: {error}", highlight=False, soft_wrap=True)
+                say(self.console, f"{step.title}: {url}: {error}")
                 reasons.append(f"{host}: {error}")
                 if "no connection" in str(error):
                     self.silent.add(host)
@@ -198,20 +199,17 @@ def take(step: Step) -> tuple[str, str, str] | None:
 
 
 def show_plan(steps: list[Step], wanted: list[Weight], place: Path, mirror: str | None, console: Console) -> None:
-    def say(text: str) -> None:
-        console.print(text, highlight=False, soft_wrap=True)
-
     for weight in wanted:
         missing = [step for step in steps if step.weight is weight]
-        say(f"{weight.name}: {weight.what}; licence: {weight.licence}")
-        say(f"  {len(weight.files) - len(missing)} of {len(weight.files)} files are in {place / weight.name}")
+        say(console, f"{weight.name}: {weight.what}; licence: {weight.licence}")
+        say(console, f"  {len(weight.files) - len(missing)} of {len(weight.files)} files are in {place / weight.name}")
         told: list[str] = []
         for step in missing:
             sources = [url.removesuffix(f"/{step.file.path}") for url in urls(step, mirror)]
             if step.near is None and told != sources:
-                say("  from " + "\n    or ".join(sources))
+                say(console, "  from " + "\n    or ".join(sources))
                 told = sources
             aside = f" in {step.near}" if step.near else f" ({come(step) / 1e6:.1f} MB are here)" if come(step) else ""
-            say(f"  {step.file.bytes / 1e3:13,.0f} kB  {step.file.path}{aside}")
+            say(console, f"  {step.file.bytes / 1e3:13,.0f} kB  {step.file.path}{aside}")
     need = sum(step.file.bytes for step in steps if step.near is None)
-    say(f"{need / 1e9:.1f} GB to download, {free_bytes(place) / 1e9:.1f} GB free.")
+    say(console, f"{need / 1e9:.1f} GB to download, {free_bytes(place) / 1e9:.1f} GB free.")
