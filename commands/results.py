@@ -56,14 +56,14 @@ def score_missing(
     return truth, scored
 
 
-def report(run: Path, console: Console, truth: Truth | None, new: bool) -> None:
+def report(run: Path, console: Console, truth: Truth | None, new: bool, common: bool = True) -> None:
     """Write the tables and, where something is new, the figure of a run; print the table and where it all lies."""
     frames, order = reports.load(run), list(RECIPES)
-    table = write.tables(run, frames, order)
+    table = write.tables(run, frames, order, common=common)
     figure = run / "comparison.png"
     if new or not figure.exists():
         figures.comparison(run, frames, order, truth)
-    glance = measures(run, frames, order)
+    glance = measures(run, frames, order, common=common)
     terminal.show(frames, table, console)
     for file in (figure, glance, run / "table.md", run / "table.csv", run / "table.tex", run / "scores.csv"):
         say(console, file)

@@ -15,6 +15,8 @@ def parser() -> Parser:
     made = Parser("table", "Print and write the tables of a scored run.")
     made.add_argument("run", metavar="RUN", type=Path)
     made.add_argument("--compare", metavar="{published}", help="published: beside the paper's tables")
+    made.add_argument("--all-jobs", action="store_true",
+                      help="average what each method has; default: the prompts and seeds that all have")  # fmt: skip
     return made
 
 
@@ -29,5 +31,5 @@ def main(arguments: list[str]) -> int:
     from commands import results
     from engine import judges
 
-    results.report(options.run, Console(), judges.truth_of_run(options.run), new=False)
+    results.report(options.run, Console(), judges.truth_of_run(options.run), new=False, common=not options.all_jobs)
     return 0

@@ -1,7 +1,10 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
 import names
 from commands import run as run_command
@@ -10,6 +13,7 @@ from engine.weights import manifest as weights
 from run_benchmark import main
 from suites import SUITES
 from suites.world import WORLD
+from tests.reports.test_figures import tiles
 from tests.tiny import write_prior
 
 ROOT = Path(__file__).parents[2]
@@ -177,8 +181,7 @@ def test_from_prompt_to_table(capsys, tmp_path, prior):
     text = capsys.readouterr().out
     assert "2 jobs, 0 of them done" in text
     assert "comparison.png" in text
-    wanted = ("scores.csv", "table.csv", "table.md", "table.tex", "comparison.png")
-    assert all((run / name).stat().st_size > 0 for name in wanted)
+    holds(run, ["sds", "sds-anneal"], views=4)
     jobs = sorted(run.glob("*/*/*/record.json"))
     assert [j.relative_to(run).parts[0] for j in jobs] == ["sds", "sds-anneal"]
     before = {p: p.stat().st_mtime_ns for p in run.glob("*/*/*/**/*")}
@@ -189,13 +192,30 @@ def test_from_prompt_to_table(capsys, tmp_path, prior):
     assert main(["table", str(run)]) == 0
     assert "sds-anneal" in capsys.readouterr().out
     truth = judges.truth_of(run, WORLD)
-    assert truth("A ripe strawberry")[0].shape == (1, 4, 3, 16, 16)
+    assert truth.views("A ripe strawberry")[0].shape == (1, 4, 3, 16, 16)
     assert judges.suite_of(run, None) == WORLD
 
 
-def test_external_pictures_must_name_their_suite(capsys, tmp_path):
-    from PIL import Image
+def holds(run, methods, views):
+    """A run's tables say what its scores say, in each of their forms, and its figure shows its views."""
+    scores = pd.read_csv(run / "scores.csv")
+    assert scores.groupby("method").size().to_dict() == dict.fromkeys(methods, views)
+    means = scores.groupby("method")["clip_score"].mean()
+    table = pd.read_csv(run / "table.csv").query("block == 'survivors'").set_index("method")
+    assert list(table.index) == methods
+    assert table["clip_score_mean"].tolist() == pytest.approx(means[methods].tolist(), rel=1e-4)
+    for form in ("table.md", "table.tex"):
+        text = (run / form).read_text()
+        assert all(method in text and f"{means[method]:.2f}" in text for method in methods)
+    page = np.asarray(Image.open(run / "comparison.png"))
+    for k, method in enumerate(methods):
+        (job,) = run.glob(f"{method}/*/0")
+        for shown, view in zip(tiles(page, k, 0), range(0, views, views // 4), strict=True):
+            picture = np.asarray(Image.open(job / f"views/rgb_{view:03d}.png").convert("RGB"))
+            assert (shown == picture.repeat(128 // len(picture), 0).repeat(128 // len(picture), 1)).all()
 
+
+def test_external_pictures_must_name_their_suite(capsys, tmp_path):
     job = tmp_path / "other" / "07-a-ripe-strawberry" / "0"
     job.mkdir(parents=True)
     Image.new("RGB", (16, 16)).save(job / "rgb_000.png")

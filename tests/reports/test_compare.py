@@ -288,7 +288,12 @@ def test_the_command(run, capsys):
     assert "no reproduction" in text
     for name in ("compare.md", "compare.csv", "compare.tex"):
         assert str(run / name) in text
-        assert (run / name).stat().st_size > 0
+    found = pd.read_csv(run / "compare.csv")
+    for name in ("compare.md", "compare.tex"):  # what the numbers' file has, in words
+        written = (run / name).read_text()
+        ours = found[(found["metric"] == "clip_score") & found["difference"].notna()]
+        assert len(ours)
+        assert all(f"{mean:.2f}" in written for mean in ours["mean"])
     assert not list(run.glob("*.aside"))
     order = pd.read_csv(run / "compare.csv").query("table == '1' and published == 'SDI'")["method"].unique()
     assert order.tolist() == ["sdi", "sdi-official"]

@@ -41,17 +41,25 @@ def judge():
     return model, CLIPProcessor.from_pretrained(models.TINY_CLIP).tokenizer
 
 
+@pytest.fixture(scope="module")
+def truth():
+    """Four true views of each toy, which take seconds to render."""
+    return [world.truth_views(prompt, orbit(4), 64) for prompt in PROMPTS]
+
+
+def over_grey(views) -> torch.Tensor:
+    return torch.cat([v.rgb + (1 - v.opacity) * 0.6 for v in views])
+
+
 @torch.no_grad()
 def ranked(judge, images: torch.Tensor) -> torch.Tensor:
     model, words = judge
     return clip.similarities(model, images, clip.tokens(words, PROMPTS)).argmax(1)
 
 
-def test_the_clip_names_true_views(judge):
-    views = [world.truth_views(prompt, orbit(4), 64) for prompt in PROMPTS]
-    images = torch.cat([v.rgb + (1 - v.opacity) * 0.6 for v in views])
+def test_the_clip_names_true_views(judge, truth):
     own = torch.arange(len(PROMPTS)).repeat_interleave(4)
-    assert (ranked(judge, images) == own).float().mean() >= 0.95
+    assert (ranked(judge, over_grey(truth)) == own).float().mean() >= 0.95
 
 
 def test_diffusers_opens_the_prior_and_its_samples_are_of_their_prompt(judge):
@@ -62,9 +70,10 @@ def test_diffusers_opens_the_prior_and_its_samples_are_of_their_prompt(judge):
         pipe = StableDiffusionPipeline.from_pretrained(
             models.TINY_SD, torch_dtype=torch.float32, safety_checker=None, local_files_only=True
         )
-    images = sample(pipe, PROMPTS)
-    assert images.shape == (len(PROMPTS), 3, 64, 64)
-    assert (ranked(judge, images) == torch.arange(len(PROMPTS))).float().mean() >= 0.75
+    some = torch.arange(0, len(PROMPTS), 3)  # each is still ranked among all
+    images = sample(pipe, [PROMPTS[k] for k in some])
+    assert images.shape == (len(some), 3, 64, 64)
+    assert (ranked(judge, images) == some).float().mean() >= 0.75
 
 
 def pipeline_of(folder):
@@ -105,22 +114,19 @@ def test_a_clip_judges_by_the_defaults_of_transformers(folder):
     assert PROMPTS[out.logits_per_image.argmax()] == "A ripe strawberry"
 
 
-def test_the_second_clip_names_true_views_by_other_weights(judge):
+def test_the_second_clip_names_true_views_by_other_weights(judge, truth):
     from transformers import CLIPModel, CLIPProcessor
 
     second = CLIPModel.from_pretrained(models.TINY_CLIP_2, dtype=torch.float32).eval()
     words = CLIPProcessor.from_pretrained(models.TINY_CLIP_2).tokenizer
     assert second.config.projection_dim != judge[0].config.projection_dim
-    views = [world.truth_views(prompt, orbit(4), 64) for prompt in PROMPTS]
-    images = torch.cat([v.rgb + (1 - v.opacity) * 0.6 for v in views])
     own = torch.arange(len(PROMPTS)).repeat_interleave(4)
-    assert (ranked((second, words), images) == own).float().mean() >= 0.95
+    assert (ranked((second, words), over_grey(truth)) == own).float().mean() >= 0.95
 
 
-def test_the_reward_prefers_true_views_of_the_prompt():
+def test_the_reward_prefers_true_views_of_the_prompt(truth):
     model, rng = ImageReward.load(models.TINY_REWARD), torch.Generator().manual_seed(0)
-    views = [world.truth_views(prompt, orbit(4), 64) for prompt in PROMPTS]
-    rgba = torch.stack([torch.cat([v.rgb, v.opacity], 1) for v in views])
+    rgba = torch.stack([torch.cat([v.rgb, v.opacity], 1) for v in truth])
     above = []
     for k, prompt in enumerate(PROMPTS):
         image = [reward.ladder(rgba[k], distort, rng)[[0, 2]] for distort in DISTORTIONS]

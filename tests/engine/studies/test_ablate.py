@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 
+import pandas as pd
 import pytest
+from PIL import Image
 
 import names
 import run_benchmark
@@ -102,7 +104,14 @@ def test_kappa_from_the_command_line_and_again(capsys, tmp_path):
     assert run_benchmark.main(command) == 0
     text = capsys.readouterr().out
     assert "5 jobs, 0 of them done" in text
-    assert all((run / name).stat().st_size > 0 for name in ("kappa.csv", "kappa.png", "kappa-eq8.csv"))
+    with Image.open(run / "kappa.png") as figure:
+        figure.load()  # whole: what stands in it is tests/reports/test_ablations.py's
+    rows, errors = pd.read_csv(run / "kappa.csv"), pd.read_csv(run / "kappa-eq8.csv")
+    labels = [line.name for line in ablate.TABLE["kappa"].variants(jobs.prior()).values()]
+    assert sorted(rows["method"].unique()) == sorted(labels)
+    assert set(rows["label"]) <= set(errors["choice"])
+    assert (errors["mean"] > 0).all()
+    assert errors.loc[errors["choice"] == "DDIM's own", "mean"].max() < errors["mean"].max() / 100
     before = {p: p.stat().st_mtime_ns for p in run.glob("*/*/**/*")}
     assert run_benchmark.main(command) == 0
     assert "5 jobs, 5 of them done" in capsys.readouterr().out

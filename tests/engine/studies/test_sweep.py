@@ -1,4 +1,5 @@
 import json
+from functools import partial
 
 import pandas as pd
 import pytest
@@ -84,7 +85,7 @@ def test_from_a_sweep_to_a_row_of_what_it_found(capsys, tmp_path, monkeypatch):
     from tests.eval.clip import write_clip
     from tests.tiny import write_prior
 
-    monkeypatch.setattr(calibrate, "STEPS", 2)  # of those that measure a guidance weight
+    monkeypatch.setattr(calibrate, "weight", partial(calibrate.weight, steps=2))
     common = ["--prior", str(write_prior(tmp_path / "prior")), "--clip", str(write_clip(tmp_path / "clip"))]
     common += ["--steps", "2", "--resolution", "16", "--views", "4", "--jobs", "1", "--together", "2"]
     out, run, names = tmp_path / "sweep", tmp_path / "run", ["cfg5", "cfg7.5"]
