@@ -177,24 +177,27 @@ class Store:
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any] | None = None) -> None:
-    """A safetensors file, with a dict of facts as JSON in its header, and a sum by which damage is known."""
+    """A safetensors file, with a dict of facts as JSON in its header, and a sum by which damage is known. They are one
+    entry of the header: safetensors writes several in any order, and equal files are to be equal in their bytes."""
     owned = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     said = json.dumps(facts or {})
-    header = {"facts": said, "crc32": checked_sum(owned, said)}
+    header = {"kept": json.dumps({"crc32": checked_sum(owned, said), "facts": said})}
     replaced(path, lambda aside: save_file(owned, aside, metadata=header))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Raises UserError where the file is damaged, be it by a bit."""
+    """Raises UserError where the file is damaged, be it by a bit. Scenes of before sums were kept have none."""
     try:
         with safe_open(path, "pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-        said = header.get("facts", "{}")
-        if header.get("crc32", "") != checked_sum(tensors, said):
+        if "kept" not in header:
+            return tensors, {}
+        kept = json.loads(header["kept"])
+        if kept["crc32"] != checked_sum(tensors, kept["facts"]):
             raise damaged(path)
-        return tensors, json.loads(said)
-    except (OSError, ValueError, SafetensorError) as error:
+        return tensors, json.loads(kept["facts"])
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise damaged(path) from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -155,3 +156,14 @@ def test_the_reader_sees_what_it_should(tmp_path):
         "import a.b\nfrom c import d\nif TYPE_CHECKING:\n    import e\ndef f():\n    import g\nclass H:\n    import i\n"
     )
     assert imports(file) == [("a.b", True), ("c", True), ("g", False), ("i", True)]
+
+
+def test_the_walk_from_a_prompt_to_a_row_names_files_that_are_there_and_each_once():
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    walk = text[text.index("## From a prompt to a table row") : text.index("## What a new thing takes")]
+    named = [name for name in re.findall(r"`([\w/]+\.py)`", walk) if name != "run_benchmark.py"]
+    assert len(named) > 30
+    assert sorted(named) == sorted(set(named))
+    assert all((ROOT / name).is_file() for name in named)
+    whole = re.findall(r"`([\w/]+/(?:\w+\.py)?)`", text)
+    assert all((ROOT / name).exists() for name in whole if "<" not in name), whole

@@ -189,3 +189,16 @@ def test_a_result_that_could_not_be_written_whole_is_written_again(store):
         assert store.record() is None
         store.finish({"status": "finished"}, lambda folder: (folder / "views").mkdir())
     assert store.record() == {"status": "finished"}
+
+
+def test_equal_contents_are_equal_bytes_and_scenes_without_a_sum_are_read(tmp_path):
+    from safetensors.torch import save_file
+
+    tensors, facts = {"b": torch.ones(3), "a": torch.zeros(2)}, {"step": 3, "seconds": 1.5}
+    for k in range(20):
+        write_tensors(tmp_path / f"{k}", tensors, facts)
+    assert len({(tmp_path / f"{k}").read_bytes() for k in range(20)}) == 1
+    save_file(tensors, tmp_path / "before")
+    found, said = read_tensors(tmp_path / "before")
+    assert said == {}
+    assert all(torch.equal(found[name], tensors[name]) for name in tensors)
