@@ -116,7 +116,8 @@ def is_done(run: Path, job: Job, decides: str, overwrite: bool) -> bool:
     if overwrite:
         return False
     raise UserError(
-        f"{store.final} holds a result of other settings: give another --out, or --overwrite to replace it."
+        f"{store.final} holds a result of other settings, or of another version of its rule: "
+        "give another --out, or --overwrite to replace it."
     )
 
 
