@@ -111,7 +111,7 @@ CHANGES = [
 ]
 
 
-@pytest.mark.parametrize("part", ["start", "gradient", "learn"])
+@pytest.mark.parametrize("part", ["start", "gradient"])
 @pytest.mark.parametrize(("change", "said"), CHANGES, ids=[c for c, _ in CHANGES])
 def test_a_change_of_what_all_share_is_named_with_its_line(tmp_path, prior, part, change, said):
     made = rule(tmp_path, **{part: change})
