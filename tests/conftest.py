@@ -1,5 +1,17 @@
-"""Before any test imports transformers: as the command line has it, bars are of jobs, not of files."""
+"""Before any test imports transformers: as the command line has it, bars are of jobs, not of files. After each, the
+process answers signals as before: some tests call what only a process of its own calls otherwise."""
 
 import os
+import signal
+
+import pytest
 
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+
+@pytest.fixture(autouse=True)
+def signals():
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)

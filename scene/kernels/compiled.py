@@ -32,11 +32,13 @@ if not config.CACHE_DIR:  # compiled once a machine; the checkout may be read-on
 
 def compiled(function: Callable | None = None, *, fused: bool = False) -> Callable:
     """Compile a function for numbers and arrays at its first call, and keep it between runs. `fused` lets sums be
-    reordered and multiplications joined with additions, the same way at every call."""
+    reordered and multiplications joined with additions, the same way at every call. One that others call is put into
+    them whole: of several copies, which one a call reaches would depend on whether they were read from the cache."""
     if function is None:
         return functools.partial(compiled, fused=fused)
     plain = inspect.unwrap(function)  # a type checker may have wrapped it
-    return numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"} if fused else False)(plain)
+    math = {"contract", "reassoc", "nsz"} if fused else False
+    return numba.njit(cache=True, nogil=True, forceinline=True, fastmath=math)(plain)
 
 
 _enabled = True
