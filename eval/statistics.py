@@ -11,14 +11,13 @@ they are exponential: long tails are not seen in four numbers. Of fewer than FEW
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from jaxtyping import Float, Shaped
 from numpy import ndarray
+from scipy import stats
 
 FEWEST = 3  # prompts of an interval
-POINTS = 100_001  # of the integral that Student's quantile is read from
 
 
 @dataclass(frozen=True)
@@ -65,18 +64,10 @@ def clustered_stderr(x: Float[ndarray, " N"], cluster: Shaped[ndarray, " N"]) ->
     return float(np.sqrt(g / (g - 1) * (sums**2).sum()) / len(x)) if g > 1 else float("nan")
 
 
-@cache
 def reach(clusters: int, confidence: float = 0.95) -> float:
     """How many standard errors an interval reaches to either side, with `clusters` - 1 degrees of freedom; NaN where
-    those are too few for one.
-
-    With T = sqrt(d) tan(a) the density of Student's t is cos(a)^(d-1) over a in [-pi/2, pi/2], up to a factor."""
-    if clusters < FEWEST:
-        return float("nan")
-    degrees, angle = clusters - 1, np.linspace(0, np.pi / 2, POINTS)
-    density = np.cos(angle) ** (degrees - 1)
-    share = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])
-    return float(np.sqrt(degrees) * np.tan(np.interp(confidence, share / share[-1], angle)))
+    those are too few for one."""
+    return float(stats.t.ppf((1 + confidence) / 2, clusters - 1)) if clusters >= FEWEST else float("nan")
 
 
 def paired_difference(
