@@ -48,8 +48,9 @@ SHADING_SDS = Shading(albedo_until=0.2, diffuse=0.375, textureless=0.375)
 SHADING_SDI = Shading(albedo_until=0.1, diffuse=0.075, textureless=0.225)
 
 # VSD's own losses, HiFA's, SJC's, and those of CSD's first stage; NFSD publishes none: DreamFusion's
-# (VSD's opacity counts from step 10,000 of 25,000 on, and rises over the two before)
-VSD_COARSE = (("sparsity", Weight(10.0, 10.0)), ("opaque", Weight(0.0, 1000.0, begin=0.3999, end=0.4)))
+# (VSD's opacity counts from step 10,001 of 25,000 on)
+OPAQUE_FROM = 10_001 / 25_000
+VSD_COARSE = (("sparsity", Weight(10.0, 10.0)), ("opaque", Weight(0.0, 1000.0, begin=OPAQUE_FROM, end=OPAQUE_FROM)))
 HIFA = (("sparsity", Weight(1.0, 1.0)), ("z-variance", Weight(100.0, 100.0)))
 EMPTINESS = (("emptiness", Weight(1e4, 2e5, begin=0.5, end=0.5)),)
 CSD_COARSE = (("orient", Weight(1.0, 100.0, end=0.5)), ("sparsity", Weight(10.0, 1.0, end=0.5)))

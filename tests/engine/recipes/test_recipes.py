@@ -231,3 +231,9 @@ def test_the_command_line_changes_length_size_and_views():
     made = Recipe("sds", SDS(), 1.0).changed(steps=7, resolution=8, views=3)
     assert (made.steps, made.resolution, made.orbit) == (7, 8, Orbit(views=3, resolution=8))
     assert Recipe("sds", SDS(), 1.0).changed() == Recipe("sds", SDS(), 1.0)
+
+
+def test_a_weight_steps_where_its_authors_do():
+    """ProlificDreamer's lambda_opaque is 0 to step 10,000 and 1000 from step 10,001 on."""
+    (opaque,) = (w for name, w in recipe("paper", "paper", "vsd").regularisers if name == "opaque")
+    assert [opaque.at(step / 25_000) for step in (0, 9_999, 10_000, 10_001, 24_999)] == [0, 0, 0, 1000, 1000]
