@@ -24,6 +24,7 @@ from engine.training import NonFinite, Training
 from errors import RuleError
 from files import read_json, write_json
 from priors.base import Prior
+from prompts import Prompt
 from say import say
 from suites import SUITES
 from suites.world import WORLD
@@ -52,13 +53,18 @@ def weight(
     return value
 
 
+def prompt_of(made: Recipe) -> Prompt:
+    """The one on which weights are measured, in the suite of a recipe."""
+    (prompt,) = SUITES[made.suite].select([PROMPT])
+    return prompt
+
+
 def measured(run: Path, made: Recipe, prior: str, weights: str, device: str, console: Console) -> Recipe:
     """The recipe with its weight measured, once: RUN/guidance_weights/<key>.json remembers it. `weights` identifies
     the prior's.
 
     A rule that fails while it is measured keeps the weight it has, as is said: its jobs record how they fail."""
-    (prompt,) = SUITES[made.suite].select([PROMPT])
-    job = Job(replace(made, name=""), prompt, seed=0)
+    job = Job(replace(made, name=""), prompt_of(made), seed=0)
     path = run / "guidance_weights" / f"{job.key(weights)}.json"
     if path.exists():
         return replace(made, guidance_weight=read_json(path)["guidance_weight"])

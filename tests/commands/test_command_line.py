@@ -241,5 +241,8 @@ def test_a_rule_from_a_file_is_a_row_and_a_broken_one_stops_none(capsys, tmp_pat
     assert all(f"survivors,{name}," in rows for name in ("Broken", "MyRule"))
     assert main([*command, "--methods", f"{mine}:MyRule"]) == 0
     assert "1 jobs, 1 of them done" in capsys.readouterr().out
-    mine.write_text(text + "# edited\n")
-    assert "other settings" in said(capsys, [*command, "--methods", f"{mine}:MyRule"])
+    mine.write_text(text + "# a remark changes nothing\n")
+    assert main([*command, "--methods", f"{mine}:MyRule"]) == 0
+    assert "1 jobs, 1 of them done" in capsys.readouterr().out
+    mine.write_text(text + "edited = True\n")
+    assert "another version of its rule" in said(capsys, [*command, "--methods", f"{mine}:MyRule"])

@@ -158,26 +158,26 @@ def test_the_truth_has_another_fingerprint_when_toy_orbit_or_variants_change(mon
     from world.objects import OBJECTS
 
     text, other = "A ripe strawberry", "A blue tulip"
-    first = scoring.truth_from(Orbit(views=8)).fingerprint(text)
-    assert scoring.truth_from(Orbit(views=8)).fingerprint(text) == first
+    first = scoring.truth_from(WORLD.truth, Orbit(views=8)).fingerprint(text)
+    assert scoring.truth_from(WORLD.truth, Orbit(views=8)).fingerprint(text) == first
     for orbit, variants in ((Orbit(views=9), 1), (Orbit(views=8, elevation=30.0), 1), (Orbit(views=8), 2)):
-        assert scoring.truth_from(orbit, variants).fingerprint(text) != first
-    assert scoring.truth_from(Orbit(views=8)).fingerprint(other) != first
+        assert scoring.truth_from(WORLD.truth, orbit, variants).fingerprint(text) != first
+    assert scoring.truth_from(WORLD.truth, Orbit(views=8)).fingerprint(other) != first
     monkeypatch.setitem(OBJECTS, text, OBJECTS[other])
-    assert scoring.truth_from(Orbit(views=8)).fingerprint(text) != first
-    assert scoring.truth_from(Orbit(views=8)).fingerprint("nothing that is known")
+    assert scoring.truth_from(WORLD.truth, Orbit(views=8)).fingerprint(text) != first
+    assert scoring.truth_from(WORLD.truth, Orbit(views=8)).fingerprint("nothing that is known")
 
 
 def test_bad_jobs_are_listed_and_the_others_scored(fetched, run, capsys):
     """Exit 1, a table of what is sound, and no advice to delete what is not ours."""
     for name in ("good", "torn"):
-        folder = run / name / PAPER[3].id / "0"
+        folder = run / name / PROMPTS[3].id / "0"
         folder.mkdir(parents=True)
         for v, rgb in enumerate(ball(4)[0]):
             save(rgb, folder / f"rgb_{v}.png")
     (folder / "rgb_2.png").write_bytes(b"torn")
     assert main(["score", str(run), "--suite", "paper", "--device", "cpu"]) == 1
     said = capsys.readouterr().out
-    assert f"The view {run / 'torn' / PAPER[3].id / '0' / 'rgb_2.png'} is damaged: put it there again." in said
+    assert f"The view {run / 'torn' / PROMPTS[3].id / '0' / 'rgb_2.png'} is damaged: put it there again." in said
     table = pd.read_csv(run / "table.csv").set_index("method")
     assert table["n"].to_dict() == {"sds": 1, "good": 1, "torn": 0}

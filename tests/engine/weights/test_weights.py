@@ -57,17 +57,16 @@ def test_latents_of_96_are_refused(tmp_path):
         (tmp_path / part).parent.mkdir()
         (tmp_path / f"{part}.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match="latents of 96 where"):
-        weights.refuse_wrong_variant("paper", str(tmp_path), None)
+        weights.refuse_wrong_variant(str(tmp_path), None)
 
 
 def test_the_right_pair_and_what_cannot_be_read_pass(folders, tmp_path):
-    weights.refuse_wrong_variant("paper", folders["epsilon"], folders["v_prediction"])
-    weights.refuse_wrong_variant("paper", folders["epsilon"], None)
-    weights.refuse_wrong_variant("world", folders["v_prediction"], None)
-    weights.refuse_wrong_variant("paper", "random:sd21", None)
+    weights.refuse_wrong_variant(folders["epsilon"], folders["v_prediction"])
+    weights.refuse_wrong_variant(folders["epsilon"], None)
+    weights.refuse_wrong_variant("random:sd21", None)
     (tmp_path / "unet").mkdir()
     (tmp_path / "unet/config.json").write_text("{")
-    weights.refuse_wrong_variant("paper", str(tmp_path), None)
+    weights.refuse_wrong_variant(str(tmp_path), None)
 
 
 def test_a_damaged_lock_is_one_sentence(tmp_path):
