@@ -1,8 +1,8 @@
 """The gate: are a run's means within a stated margin of a committed reference?
 
-A reference is JSON: `protocol` (what must be equal for means to be comparable: steps, prior, judges, candidates, prompts,
-seeds, views and their orbit), and for each method and metric `{mean, stderr, margin, higher_is_better}`, with the
-metric's `version` where it is not its first.
+A reference is JSON: `protocol` (what must be equal for means to be comparable: steps, prior, judges, candidates,
+prompts, seeds, views and their orbit), and for each method and metric `{mean, stderr, margin, higher_is_better}`, with
+the metric's `version` where it is not its first.
 """
 
 from __future__ import annotations
