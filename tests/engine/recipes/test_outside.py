@@ -180,7 +180,7 @@ def measure(run, rule, prior, console=None):
 
 def test_a_weight_is_measured_once_and_again_for_another_class(tmp_path, monkeypatch):
     monkeypatch.setattr(calibrate, "open_prior", lambda *_: jobs.prior())
-    monkeypatch.setattr(calibrate, "select", lambda *_: (jobs.PROMPT,))
+    monkeypatch.setattr("suites.base.Suite.select", lambda *_: (jobs.PROMPT,))
     two = RULE.replace("BODY", "return Guidance(torch.full_like(views.x0, 4.0))")
     two += two.removeprefix(HEAD).replace("Mine", "Other").replace("4.0", "8.0")
     first = load(write(tmp_path, text=two))
@@ -192,7 +192,7 @@ def test_a_weight_is_measured_once_and_again_for_another_class(tmp_path, monkeyp
 
 def test_a_rule_that_cannot_be_measured_says_so_and_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(calibrate, "open_prior", lambda *_: jobs.prior())
-    monkeypatch.setattr(calibrate, "select", lambda *_: (jobs.PROMPT,))
+    monkeypatch.setattr("suites.base.Suite.select", lambda *_: (jobs.PROMPT,))
     for k, (body, cause) in enumerate(
         (("1 / 0", "division by zero"), ("return Guidance(0 * views.x0)", "its gradient is 0"))
     ):
@@ -206,7 +206,7 @@ def test_a_rule_that_cannot_be_measured_says_so_and_runs(tmp_path, monkeypatch):
 def test_no_prior_that_a_rule_was_measured_on_is_used_again(tmp_path, monkeypatch):
     forgotten = []
     monkeypatch.setattr(calibrate, "open_prior", lambda *_: jobs.prior())
-    monkeypatch.setattr(calibrate, "select", lambda *_: (jobs.PROMPT,))
+    monkeypatch.setattr("suites.base.Suite.select", lambda *_: (jobs.PROMPT,))
     monkeypatch.setattr(calibrate, "forget", lambda: forgotten.append(1))
     leak = load(write(tmp_path, "prior.means.mul_(2); return Guidance(views.x0)"))
     heard = StringIO()
