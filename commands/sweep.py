@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from commands.options import Parser, above_zero, add_settings, number, request_of
 from errors import UserError
-from names import RECIPES, known
+from names import RECIPES, is_outside, known
 from say import Console, say
 from suites import suite_named
 
@@ -38,8 +38,8 @@ def main(arguments: list[str]) -> int:
     if not (options.cfg or options.lr):
         raise UserError("There is nothing to sweep: give --cfg or --lr some values.")
     name = options.method.rpartition(":")[2]
-    if name == options.method and not name.endswith(".py"):
-        known("method", name, RECIPES)
+    if not is_outside(options.method):
+        known("method", options.method, RECIPES)
     options.methods, options.tuned = [options.method], []
     options.prompts = [prompt.text for prompt in suite_named(options.suite).tuned_on]
     request = request_of(options, prefix=f"sweep-{name}-")
