@@ -20,7 +20,7 @@ from rich.table import Table
 from errors import UserError
 from eval.divergence import DIVERGED
 from eval.statistics import summarise
-from files import read_text, write_text
+from files import read_text, write_json
 from reports import Frames, judges_of, load
 from reports.columns import DIVERGED as SHARE
 from reports.columns import column, measured
@@ -48,7 +48,7 @@ def save_reference(run: str | Path, path: str | Path, margins: dict[str, float] 
             cell["higher_is_better"] = BETTER[column(metric).better]
             cell |= {"version": _version(metric)} if _version(metric) > 1 else {}
         methods[method] = cells
-    write_text(Path(path), json.dumps({"protocol": protocol, "methods": methods}, indent=1) + "\n")
+    write_json(Path(path), {"protocol": protocol, "methods": methods})
 
 
 def margins(path: str | Path) -> dict[str, float]:
