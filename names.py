@@ -56,6 +56,11 @@ def recipes(table: Path) -> dict[str, str]:
 RECIPES = recipes(ROOT / "engine" / "recipes" / "tables.py")
 
 
+def is_outside(method: str) -> bool:
+    """Whether a method's name is that of a rule in a file, FILE.py:CLASS; or of a file alone, which is no rule yet."""
+    return method.endswith(".py") or method.rpartition(":")[0].endswith(".py")
+
+
 def known(kind: str, name: str, names: Iterable[str]) -> str:
     """The name, which is one of the names; else a UserError with the nearest of them."""
     names = list(names)

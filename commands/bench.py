@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from commands.options import Parser
 from engine.bench.parts import KERNELS, PARTS
 from errors import UserError
+from files import write_json
 from names import RANDOM, known
 from say import Console, say
 
@@ -43,6 +43,6 @@ def main(arguments: list[str]) -> int:
     numbers = bench.measure(only, options.prior, device, options.threads, options.quick, console)
     bench.show(numbers, console)
     if options.json:
-        options.json.write_text(json.dumps(numbers, indent=1) + "\n", "utf-8")
+        write_json(options.json, numbers)
         say(console, options.json)
     return 0

@@ -174,11 +174,11 @@ def published() -> dict[str, Cost]:
 
 def measured(run: Path) -> dict[str, Cost]:
     """The cost of a rule's jobs that are done on a GPU in a run, at the length of its published recipe."""
-    from eval.score import read_json
+    from eval.views import job_json
 
     done: dict[str, list[dict[str, Any]]] = {}
     for file in sorted(run.glob("*/*/*/record.json")):
-        record, config = read_json(file), read_json(file.with_name("config.json"))
+        record, config = job_json(file), job_json(file.with_name("config.json"))
         if record.get("status") == "finished" and record.get("memory") == "CUDA peak" and "recipe" in config:
             done.setdefault(config["recipe"]["name"], []).append({**record, "steps": config["recipe"]["steps"]})
     full = {name: cost.steps for name, cost in published().items()}

@@ -32,28 +32,28 @@ def carried_out(todo: Plan, console: Console) -> bool:
 
 def score_and_report(run: Path, suite: Suite, chosen: Judges, device: str, console: Console) -> bool:
     """Score what is not scored yet, then write and print the tables; returns whether all could be scored."""
-    truth, scored = score_missing(run, suite, chosen, device, console)
-    report(run, console, truth, bool(scored.fresh))
+    scored = score_missing(run, suite, chosen, device, console)
+    report(run, console, judges.truth_of(run, suite), bool(scored.fresh))
     return not scored.bad
 
 
-def score_missing(
-    run: Path, suite: Suite, chosen: Judges, device: str, console: Console
-) -> tuple[Truth | None, Scored]:
-    """Score what is not scored yet, draw each job's views, and say what could not be scored; returns the true views,
-    and what was scored."""
-    truth = judges.truth_of(run, suite)
-    scorer = judges.scorer_of(suite, chosen, truth, device)
+def score_missing(run: Path, suite: Suite, chosen: Judges, device: str, console: Console) -> Scored:
+    """Score what is not scored yet, draw each job's views, and say what could not be scored."""
+    scorer = judges.scorer_of(suite, chosen, device)
     for line in judges.remarks(chosen, scorer):
         say(console, line, "yellow")
     with console.status("Scoring") as status:
-        scored = score_run(run, scorer, lambda job, _: status.update(plain(f"Scored {job.relative_to(run)}")))
+
+        def told(job: Path, new: bool) -> None:
+            status.update(plain(f"Scored {job.relative_to(run)}"))
+
+        scored = score_run(run, scorer, told, judges.truths_of(suite))
         for job in filter(views.has_pictures, scored.fresh):
             figures.contact_sheet(job)
             figures.turntable(job)
     for reason in scored.bad.values():
         say(console, reason, "red")
-    return truth, scored
+    return scored
 
 
 def report(run: Path, console: Console, truth: Truth | None, new: bool, common: bool = True) -> None:

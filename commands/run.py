@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from commands.options import Parser, add_settings, request_of
 from engine.request import Request
-from names import RECIPES, known
+from names import RECIPES, is_outside, known
 from say import Console, say
 
 DESCRIPTION = """Take text-to-3D score distillation from prompt to table.
@@ -53,7 +53,7 @@ def requested(arguments: list[str]) -> Request:
     """Raises UserError for names nobody knows."""
     request = request_of(parser().parse_args(arguments))
     for method in request.methods:
-        if not method.rpartition(":")[0].endswith(".py") and not method.endswith(".py"):
+        if not is_outside(method):
             known("method", method, RECIPES)
     return request
 

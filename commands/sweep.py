@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from commands.options import Parser, above_zero, add_settings, number, request_of
 from errors import UserError
-from names import RECIPES, known
+from names import RECIPES, is_outside, known
 from say import Console, say
 from suites import suite_named
 
@@ -38,8 +38,8 @@ def main(arguments: list[str]) -> int:
     if not (options.cfg or options.lr):
         raise UserError("There is nothing to sweep: give --cfg or --lr some values.")
     name = options.method.rpartition(":")[2]
-    if name == options.method and not name.endswith(".py"):
-        known("method", name, RECIPES)
+    if not is_outside(options.method):
+        known("method", options.method, RECIPES)
     options.methods, options.tuned = [options.method], []
     options.prompts = [prompt.text for prompt in suite_named(options.suite).tuned_on]
     request = request_of(options, prefix=f"sweep-{name}-")
@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> int:
     known("metric", options.select, selectable(judges.needs_of(request.suite, judges.required(chosen))))
     todo = plan.plan(request, console, sweep.rows(options.method, options.cfg, options.lr))
     crashed = results.carried_out(todo, console)
-    _, scored = results.score_missing(todo.run, request.suite, chosen, request.device, console)
+    scored = results.score_missing(todo.run, request.suite, chosen, request.device, console)
     frames = outcome.only(load(todo.run), {job.path.parts for job in todo.jobs})
     for line in terminal.troubles(frames):
         say(console, line, "yellow")

@@ -1,11 +1,12 @@
-"""With what a run is scored: the suite's prompts, its judges (encoders and a reward), and, for toys, the truth from the
-run's own cameras."""
+"""With what a run is scored: the suite's prompts, its judges (encoders and a reward), and, for toys, the truth from
+each job's own cameras."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -23,7 +24,7 @@ from eval.encoders import Encodes, load_clip
 from eval.image_reward import ImageReward
 from eval.open_clip import PREFIX, load_open_clip, parts_of
 from eval.rn50 import load_rn50
-from eval.score import Scorer, read_json
+from eval.score import Scorer
 from eval.truth import Truth
 from suites import SUITES, suite_named
 from suites.base import Suite
@@ -89,15 +90,10 @@ def remarks(judges: Judges, scorer: Scorer) -> list[str]:
     return said
 
 
-def config_of(run: Path) -> dict[str, Any]:
-    """The settings of the first job of a run that has any; {} for pictures made elsewhere."""
-    configs = (read_json(job / "config.json") for job in views.jobs(run))
-    return next((config for config in configs if "recipe" in config), {})
-
-
 def recipe_of(run: Path) -> dict[str, Any]:
     """The recipe's settings in the first job of a run that has any; {} for pictures made elsewhere."""
-    return config_of(run).get("recipe", {})
+    recipes = (views.job_json(job / "config.json").get("recipe") for job in views.jobs(run))
+    return next(filter(None, recipes), {})
 
 
 def suite_of(run: Path, name: str | None) -> Suite:
@@ -108,17 +104,35 @@ def suite_of(run: Path, name: str | None) -> Suite:
     return suite_named(made)
 
 
+def truths_of(suite: Suite) -> Callable[[Path], Truth | None]:
+    """What gives a job's true views, by its folder: from where that job is seen, or was to be seen where it left no
+    views, and of each variant that its prior knows. None where the suite's objects, or the job's orbit, are not known.
+
+    Jobs of a run may differ in both: `render` passes over failed ones, and a command with other --views adds to it."""
+
+    @cache
+    def seen_from(orbit: Orbit, variants: int) -> Truth:
+        assert suite.truth is not None
+        return truth_from(suite.truth, orbit, variants)
+
+    def truth(job: Path) -> Truth | None:
+        config = views.job_json(job / "config.json")
+        orbit = views.orbit_of(job) or config.get("recipe", {}).get("orbit")
+        if suite.truth is None or not orbit:
+            return None
+        return seen_from(Orbit(**orbit), config.get("prior", {}).get("variants", 1))
+
+    return truth
+
+
 def truth_of(run: Path, suite: Suite) -> Truth | None:
-    """True views by prompt, of each variant that the prior knows, from where the run's jobs are seen; None where the
-    suite's objects are not known."""
-    orbit = next((seen for job in views.jobs(run) if (seen := views.orbit_of(job))), None)
-    if suite.truth is None or orbit is None:
-        return None
-    return truth_from(suite.truth, Orbit(**orbit), config_of(run).get("prior", {}).get("variants", 1))
+    """The truth of a run's first job that has views, for a figure that shows one for all jobs."""
+    seen = map(truths_of(suite), filter(views.has_pictures, views.jobs(run)))
+    return next((truth for truth in seen if truth), None)
 
 
 def truth_from(source: Known, orbit: Orbit, variants: int = 1) -> Truth:
-    """What is known, seen from an orbit."""
+    """What is known of a suite's objects, seen from an orbit."""
     cameras = orbit.cameras()
 
     @cache
@@ -134,19 +148,19 @@ def truth_from(source: Known, orbit: Orbit, variants: int = 1) -> Truth:
     return Truth(views_of, fingerprint, variants)
 
 
-def needs_of(suite: Suite, judges: Judges) -> set[str]:
-    """What of a metric's needs is there, in a suite's own runs."""
-    served = {name for name, folder in _served(judges).items() if folder}
-    return {*served, "candidates", "opacity"} | _asked(suite, judges) | ({"truth"} if suite.truth else set())
-
-
 def truth_of_run(run: Path) -> Truth | None:
     """The same, of the suite that the run was made with; None where it does not say one that is known."""
     suite = SUITES.get(recipe_of(run).get("suite", ""))
     return truth_of(run, suite) if suite else None
 
 
-def scorer_of(suite: Suite, judges: Judges, truth: Truth | None, device: str = "cpu") -> Scorer:
+def needs_of(suite: Suite, judges: Judges) -> set[str]:
+    """What of a metric's needs is there, in a suite's own runs."""
+    served = {name for name, folder in _served(judges).items() if folder}
+    return {*served, "candidates", "opacity"} | _asked(suite, judges) | ({"truth"} if suite.truth else set())
+
+
+def scorer_of(suite: Suite, judges: Judges, device: str = "cpu") -> Scorer:
     """The judges at work on a device: cpu, cuda or auto."""
     place, judges = device_of(device), required(judges)
     assert judges.clip is not None
@@ -157,7 +171,7 @@ def scorer_of(suite: Suite, judges: Judges, truth: Truth | None, device: str = "
         working["clip2"] = _second(judges.second, place)
     if judges.reward:
         working["reward"] = ImageReward.load(judges.reward, place)
-    return Scorer(working, suite.prompts, truth, _asked(suite, judges))
+    return Scorer(working, suite.prompts, asked=_asked(suite, judges))
 
 
 def _served(judges: Judges) -> dict[str, Path | str | None]:

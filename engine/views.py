@@ -15,11 +15,11 @@ from PIL import Image
 from rich.progress import track
 from torch import Tensor
 
-from engine.prior import open_prior
+from engine.prior import identity, open_prior
 from engine.recipes.base import Orbit
 from engine.store import read_tensors, write_tensors
 from errors import UserError
-from eval.views import ORBIT, orbit_of
+from eval.views import ORBIT, job_json, orbit_of
 from files import read_json, write_json
 from priors.base import Prior
 from say import Console
@@ -50,7 +50,8 @@ def _rendered(scene: Scene, cameras: Cameras, size: int) -> Render:
 
 
 def _decoded(scene: Scene, cameras: Cameras, size: int, prior: Prior) -> Render:
-    render = scene.render(cameras, scene.finer * size * prior.latent_shape[-1] // prior.image_size, progress=1.0)
+    latents = max(scene.finer * size * prior.latent_shape[-1] // prior.image_size, 1)
+    render = scene.render(cameras, latents, progress=1.0)
     rgb, opacity, depth = (
         F.interpolate(image, (size, size), mode="bilinear", antialias=True)
         for image in (prior.decode(render.rgb), render.opacity, render.depth)
@@ -99,7 +100,8 @@ def reopened(job: Path, device: str) -> tuple[Scene, dict[str, Any]]:
 
 
 def again(job: Path, orbit: Orbit, scene: Scene, prior: Prior | None) -> None:
-    """Put other views in place of a finished job's: the old ones stand until the new ones are whole."""
+    """Put other views in place of a finished job's: the old ones stand until the new ones are whole. A kill between the
+    two renames leaves none, and `renew` makes them again."""
     aside = Path(tempfile.mkdtemp(prefix=".views-", dir=job))
     try:
         write(aside, render(scene, orbit, prior), orbit)
@@ -112,21 +114,33 @@ def again(job: Path, orbit: Orbit, scene: Scene, prior: Prior | None) -> None:
 
 def renew(wanted: dict[Path, Orbit], device: str, console: Console) -> list[Path]:
     """Render the scenes of finished jobs again whose views are not those of the orbit wanted; returns their folders.
-    Other kinds of jobs (failed ones, pictures made elsewhere) are passed over."""
+    Other kinds of jobs (failed ones, pictures made elsewhere) are passed over. Raises UserError where a scene cannot be
+    read, and where the prior that decodes it has other weights by now."""
     stale = [job for job, orbit in wanted.items() if has_scene(job) and orbit_of(job) != asdict(orbit)]
     for job in track(stale, "rendering", console=console, disable=not stale, transient=True):
         for left in job.glob(".views-*"):
             shutil.rmtree(left)  # of a command that was killed
         scene, settings = reopened(job, device)
-        prior = open_prior(settings["prior"]["name"], device) if config_of(settings["recipe"]["scene"]).latent else None
-        again(job, wanted[job], scene, prior)
+        again(job, wanted[job], scene, _decoder(job, settings, device))
     return stale
+
+
+def _decoder(job: Path, settings: dict[str, Any], device: str) -> Prior | None:
+    """The prior of a scene of latents, with the weights that the job had; None for other scenes."""
+    if not config_of(settings["recipe"]["scene"]).latent:
+        return None
+    name, checksum = settings["prior"]["name"], settings["prior"].get("checksum")
+    if checksum and identity(name) != checksum:
+        raise UserError(
+            f"The scene of {job} cannot be decoded: the prior {name} has other weights than it was made with."
+        )
+    return open_prior(name, device)
 
 
 def has_scene(job: Path) -> bool:
     """Whether a job ended with a scene that can be looked at."""
     record = job / "record.json"
-    return (job / "scene.safetensors").is_file() and record.is_file() and read_json(record)["status"] == "finished"
+    return (job / "scene.safetensors").is_file() and job_json(record).get("status") == "finished"
 
 
 def turned(job: Path, **asked: Any) -> Orbit:

@@ -113,9 +113,8 @@ def do(work: Work, run: Path, setup: Setup, line: optimize.Watcher, scene: Scene
                 return found
             line.send(Started(job.path))
             try:
-                prior = Seat(
-                    priors.open_prior(setup.prior, setup.device, job.recipe.half), scene
-                )  # opened the first time
+                shared = priors.open_prior(setup.prior, setup.device, job.recipe.half)  # the first time; then as it is
+                prior = Seat(shared, scene)
                 return optimize.run(job, prior, store, setup, line, scene.clock)
             except (optimize.Stopped, UserError):
                 raise

@@ -12,6 +12,7 @@ import csv
 import io
 import math
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -75,6 +76,12 @@ class Scorer:
         self._number = {p.id: n for n, p in enumerate(self.prompts)}
         self._read: dict[Any, Tensor] = {}
 
+    def knowing(self, truth: Truth | None) -> Scorer:
+        """The same, with other true views; what was read of texts is shared."""
+        other = copy(self)
+        other.truth = truth
+        return other
+
     @property
     def cut(self) -> dict[str, int]:
         """The tokens by which prompts, by id, exceed the encoder's longest text: those are not scored."""
@@ -120,15 +127,21 @@ class Scorer:
         return self._number[prompt_id]
 
 
-def score_run(run: Path, scorer: Scorer, each: Callable[[Path, bool], None] | None = None) -> Scored:
+def score_run(
+    run: Path,
+    scorer: Scorer,
+    each: Callable[[Path, bool], None] | None = None,
+    truth: Callable[[Path], Truth | None] | None = None,
+) -> Scored:
     """Score every job of a run as far as it has not been scored so. One that cannot be scored loses what scores it had,
     and the others go on.
 
-    `each` is told of every folder and whether it was scored now. Raises UserError where no job can be scored."""
+    `each` is told of every folder and whether it was scored now. `truth` gives each folder's true views, in place of
+    the scorer's, which are of all. Raises UserError where no job can be scored."""
     folders, fresh, bad = views.jobs(run), [], {}
     for folder in folders:
         try:
-            new = score_job(folder, scorer)
+            new = score_job(folder, scorer.knowing(truth(folder)) if truth else scorer)
         except UserError as error:
             bad[folder] = str(error)
             _forget(folder)
@@ -147,8 +160,8 @@ def score_job(folder: Path, scorer: Scorer) -> bool:
 
     A failed job has no scores. Raises UserError for damaged views, a damaged record, and a prompt that is not the
     suite's."""
-    record, recipe = read_json(folder / "record.json"), read_json(folder / "config.json").get("recipe", {})
-    orbit, prompt_id = recipe.get("orbit", {}), folder.parent.name
+    record, config = (views.job_json(folder / name) for name in ("record.json", "config.json"))
+    orbit, prompt_id = config.get("recipe", {}).get("orbit", {}), folder.parent.name
     blank = None
     if classify(record, None) == "failed":
         return False
@@ -204,11 +217,6 @@ def _forget(folder: Path) -> None:
     with contextlib.suppress(OSError):  # a folder that cannot be written to keeps what it has
         for name in (SCORES, STAMPS):
             (folder / name).unlink(missing_ok=True)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A job's JSON; {} where there is none, as in folders made elsewhere. Raises UserError where it is damaged."""
-    return files.read_json(path, views.mend(path.parent)) if path.exists() else {}
 
 
 def _judge(judge: Any) -> str:

@@ -52,10 +52,16 @@ def orbit_of(job: Path) -> dict[str, Any]:
     before that was so, in their settings; {} for pictures made elsewhere, and where there are none."""
     if not has_pictures(job):
         return {}
-    beside, settings = job / "views" / ORBIT, job / "config.json"
+    beside = job / "views" / ORBIT
     if beside.exists():
-        return read_json(beside)
-    return read_json(settings).get("recipe", {}).get("orbit", {}) if settings.exists() else {}
+        return read_json(beside, mend(job))
+    return job_json(job / "config.json").get("recipe", {}).get("orbit", {})
+
+
+def job_json(path: Path) -> dict[str, Any]:
+    """A JSON file of a job's folder; {} where there is none, as in folders made elsewhere. Raises UserError where it is
+    damaged."""
+    return read_json(path, mend(path.parent)) if path.exists() else {}
 
 
 def strays(run: Path) -> list[Path]:

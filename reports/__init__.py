@@ -15,9 +15,9 @@ import pandas as pd
 
 from errors import UserError
 from eval.divergence import EMPTY, classify
-from eval.score import JUDGES, SCORES, STAMPS, read_json
-from eval.views import jobs, orbit_of
-from files import read_json as whole
+from eval.score import JUDGES, SCORES, STAMPS
+from eval.views import job_json, jobs, orbit_of
+from files import read_json
 from prompts import paper43
 from reports.columns import cost, measured
 
@@ -31,9 +31,10 @@ class Frames(NamedTuple):
 
     `long`: method, prompt_id, seed, status, view, azimuth, metric, value; a row a value.
     `wide`: method, prompt_id, seed, status, view, azimuth, and a column a metric; a row a view.
-    `jobs`: method, prompt_id, prompt, seed, status, cause, scored, steps, views, resolution, view_resolution, suite,
-    track, settings (a checksum), prior (its checksum), prior_name, commit, device, memory, together, cost, candidates
-    (numbers of the prompts that R-Precision ranks) and judges (a dict of checksums); a row a job.
+    `jobs`: method, prompt_id, prompt, seed, status, cause, scored, steps, views, resolution, view_resolution, orbit
+    (from where it is seen, as JSON), suite, track, settings (a checksum), prior (its checksum), prior_name, commit,
+    device, memory, together, cost, candidates (numbers of the prompts that R-Precision ranks) and judges (a dict of
+    checksums); a row a job.
     """
 
     long: pd.DataFrame
@@ -42,8 +43,8 @@ class Frames(NamedTuple):
 
 
 def load(run: str | Path) -> Frames:
-    """The frames of a run's jobs; one whose record is damaged has failed. Raises UserError for a run without jobs and
-    for damaged scores."""
+    """The frames of a run's jobs; one whose record or settings are damaged has failed. Raises UserError for a run
+    without jobs and for damaged scores."""
     run = Path(run)
     views, rows = [], []
     for folder in jobs(run):
@@ -82,7 +83,7 @@ def judges_of(jobs: pd.DataFrame) -> dict[str, pd.Series]:
 def about_scores(folder: Path) -> dict[str, str]:
     """With what a job was scored: the checksum of each judge, the numbers of the candidates; {} where nothing says."""
     if (folder / STAMPS).exists():
-        return whole(folder / STAMPS, "delete it and score the run again").get("about", {})
+        return read_json(folder / STAMPS, "delete it and score the run again").get("about", {})
     if not (folder / SCORES).exists():
         return {}
     first = pd.read_csv(folder / SCORES, dtype=str, nrows=1)
@@ -92,9 +93,10 @@ def about_scores(folder: Path) -> dict[str, str]:
 
 def _job(folder: Path, scores: pd.DataFrame | None) -> dict[str, Any]:
     try:
-        record, config = read_json(folder / "record.json"), read_json(folder / "config.json")
+        record, config = job_json(folder / "record.json"), job_json(folder / "config.json")
+        orbit = orbit_of(folder) or config.get("recipe", {}).get("orbit", {})
     except UserError as error:
-        record, config = {"status": "damaged", "cause": str(error)}, {}
+        record, config, orbit = {"status": "damaged", "cause": str(error)}, {}, {}
     recipe = config.get("recipe", {})
     status = classify(record, None)
     if status == "ok" and scores is not None and "opacity" in scores and scores["opacity"].mean() < EMPTY:
@@ -110,7 +112,8 @@ def _job(folder: Path, scores: pd.DataFrame | None) -> dict[str, Any]:
         "steps": recipe.get("steps"),
         "views": None if scores is None else len(scores),
         "resolution": recipe.get("resolution"),
-        "view_resolution": (orbit_of(folder) or recipe.get("orbit", {})).get("resolution"),
+        "view_resolution": orbit.get("resolution"),
+        "orbit": json.dumps(orbit, sort_keys=True) if orbit else None,
         "suite": recipe.get("suite"),
         "track": recipe.get("track"),
         "settings": _settings(recipe),

@@ -1,8 +1,8 @@
 """The gate: are a run's means within a stated margin of a committed reference?
 
-A reference is JSON: `protocol` (what must be equal for means to be comparable: steps, prior, encoder, prompts, seeds,
-views), and for each method and metric `{mean, stderr, margin, higher_is_better}`, with the metric's `version`
-where it is not its first.
+A reference is JSON: `protocol` (what must be equal for means to be comparable: steps, prior, judges, candidates,
+prompts, seeds, views and their orbit), and for each method and metric `{mean, stderr, margin, higher_is_better}`, with
+the metric's `version` where it is not its first.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rich.table import Table
 from errors import UserError
 from eval.divergence import DIVERGED
 from eval.statistics import summarise
-from files import read_text, write_text
+from files import read_text, write_json
 from reports import Frames, judges_of, load
 from reports.columns import DIVERGED as SHARE
 from reports.columns import column, measured
@@ -28,7 +28,8 @@ from say import plain, say
 
 BETTER = {"up": True, "down": False, "one": None, None: None}
 NO_JUDGE = "none"  # of references from before scores.json
-SAID_APART = ("steps", "prompts", "seeds", "candidates")  # of a protocol: all others but its prior and views are judges
+# of a protocol: all others but its prior and views are judges
+SAID_APART = ("steps", "prompts", "seeds", "candidates", "orbit")
 NFE = "nfe"  # counted, not measured: it may not move at all
 WORDS = {"encoder_iqa": "encoder of CLIP-IQA", "encoder_2": "second encoder"}  # of judges, where the name is no word
 
@@ -47,7 +48,7 @@ def save_reference(run: str | Path, path: str | Path, margins: dict[str, float] 
             cell["higher_is_better"] = BETTER[column(metric).better]
             cell |= {"version": _version(metric)} if _version(metric) > 1 else {}
         methods[method] = cells
-    write_text(Path(path), json.dumps({"protocol": protocol, "methods": methods}, indent=1) + "\n")
+    write_json(Path(path), {"protocol": protocol, "methods": methods})
 
 
 def margins(path: str | Path) -> dict[str, float]:
@@ -155,6 +156,7 @@ def _protocol(frames: Frames, methods: list[str] | None = None) -> dict[str, Any
         **{name: _one(sums, f"{WORDS.get(name, name)}s") for name, sums in judges_of(jobs).items()},
         "candidates": _one(jobs["candidates"], "suites of prompts"),
         "views": int(_one(jobs["views"], "numbers of views")),
+        **({"orbit": json.loads(orbit)} if (orbit := _one(jobs["orbit"], "orbits")) else {}),
         "prompts": sorted(jobs["prompt_id"].unique()),
         "seeds": sorted(jobs["seed"].unique()),
     }
@@ -172,6 +174,7 @@ def _same_protocol(wanted: dict[str, Any], ours: dict[str, Any], methods: list[s
     judges = [name for name in wanted if name not in (*said, *SAID_APART) and wanted[name] != NO_JUDGE]
     said |= {name: f"the {WORDS.get(name, name)}'s checksum" for name in judges}
     said |= {"candidates": "the prompts that R-Precision ranks"}
+    said |= {"orbit": "the orbit"} if "orbit" in wanted else {}  # older references do not say
     pairs = [(text, wanted.get(key), ours.get(key)) for key, text in said.items()]
     pairs += [(f"the steps of {m}", wanted["steps"].get(m), ours["steps"][m]) for m in methods]
     for text, theirs, mine in pairs:

@@ -18,7 +18,7 @@ from rich.table import Table
 from errors import UserError
 from eval.divergence import DIVERGED
 from eval.statistics import paired_difference
-from files import write_text
+from files import write_json, write_text
 from reports import KEYS, Frames
 from reports.columns import Column, column
 from reports.markdown import pipes
@@ -85,11 +85,11 @@ def write(run: Path, found: pd.DataFrame, select: str, facts: Mapping[str, Any])
     header = ["Setting", "CFG", "lr", column(select).heading, "Gap", "Div. (%)", "n"]
     body = [[f"**{cells[0]}**" if row["best"] else cells[0], *cells[1:]] for row, cells in _cells(found, select)]
     title = f"# {facts['method']}: {column(select).title} by setting"
-    said = [*title.splitlines(), "", NOTE, "", *pipes(header, body), "", _edge_note(found), _about(facts)]
+    said = [title, "", NOTE, "", *pipes(header, body), "", _edge_note(found), _about(facts)]
     write_text(run / "sweep.csv", found.to_csv(index=False))
-    write_text(run / "sweep.md", "\n".join(line for line in said) + "\n")
+    write_text(run / "sweep.md", "\n".join(said) + "\n")
     held = {"best": best, "select": select, "better": column(select).better, **facts, "evidence": evidence}
-    write_text(run / "best.json", json.dumps(held, indent=1) + "\n")
+    write_json(run / "best.json", held)
 
 
 def show(found: pd.DataFrame, select: str, console: Console) -> None:

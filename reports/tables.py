@@ -188,6 +188,8 @@ def mixed(jobs: pd.DataFrame) -> list[str]:
         if len(found) > 1:
             named = ", ".join(f"{value[:SHORT]} ({_number(n, 'job')})" for value, n in found.items())
             said.append(f"Jobs are of several {what}: {named}.")
+    if (n := jobs["orbit"].nunique()) > 1:
+        said.append(f"Jobs are seen from {n} orbits: render the run from one of them, and score it again.")
     for method, group in jobs.groupby("method"):
         if (n := group["settings"].nunique()) > 1:
             said.append(f"Jobs of {method} are of {n} settings.")

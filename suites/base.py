@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from errors import UserError
 from prompts import Prompt, find
 
 if TYPE_CHECKING:
@@ -68,6 +69,15 @@ class Suite:
     def track(self) -> str:
         """The default one."""
         return next(iter(self.tracks))
+
+    def family(self, track: str) -> str:
+        """The family of recipes in a track. Raises UserError where the suite lacks it."""
+        if track not in self.tracks:
+            raise UserError(
+                f"The {self.name} suite has no {track} track: its gradients have not been measured; "
+                f"use --track {self.track}."
+            )
+        return self.tracks[track]
 
     def select(self, requests: Iterable[str]) -> tuple[Prompt, ...]:
         """The prompts that the requests name: `all`, texts, ids, numbers, or parts of texts. Raises UserError for one

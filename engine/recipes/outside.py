@@ -28,11 +28,6 @@ from priors.base import Prior
 from sources import digest_of_module
 
 
-def is_outside(name: str) -> bool:
-    """Whether a method's name is that of a file."""
-    return name.endswith(".py") or name.rpartition(":")[0].endswith(".py")
-
-
 def source_of(method: Method) -> str:
     """SHA-256, as hex, over what a rule's code says: its file and those beside it that it imports, or its module of
     the house, and the algebra it shares with other rules. Comments do not count."""

@@ -19,7 +19,7 @@ from engine.recipes.guard import Guard, Watch
 from engine.recipes.memory import Memory
 from engine.recipes.shelter import Numbers, Shelter
 from engine.recipes.source import LOADED, Source
-from errors import RuleError
+from errors import RuleError, cause, is_out_of_memory
 from priors.base import Prior
 from state import flatten, unflatten
 
@@ -88,12 +88,10 @@ class Started:
         try:
             with self.shelter.inside(keep=name == "start"), watch or contextlib.nullcontext():
                 out = function(*arguments)
-        except torch.OutOfMemoryError:
-            raise  # a status of its own
         except (Exception, SystemExit) as error:
             self.guard.structure()  # puts the code back
-            if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
-                raise
+            if is_out_of_memory(error):
+                raise  # a status of its own
             raise RuleError(f"{line_in(self.files, error) or self._def(name)}: {said(error)}") from error
         self._look(name, watch, whole=count == 1 or count % EVERY == 0, content=count == 1)
         return out
@@ -190,9 +188,8 @@ def line_in(files: Source, error: BaseException) -> str:
 
 
 def said(error: BaseException) -> str:
-    """The error's class and the first line of what it says, without a full stop."""
-    text = error.msg if isinstance(error, SyntaxError) else str(error)
-    first = text.strip().splitlines()[0].rstrip(".") if text.strip() else ""
+    """`errors.cause`, in the words of the rule's own file."""
+    text = f"{type(error).__name__}: {error.msg}" if isinstance(error, SyntaxError) else cause(error)
     for name in LOADED:
-        first = first.replace(f"{name}.", "")  # the rule's own modules, as its file calls them
-    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+        text = text.replace(f"{name}.", "")  # the rule's own modules, as its file calls them
+    return text

@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 import names
 from engine.recipes.base import Orbit, Recipe, Shading, Weight
-from errors import UserError
 from methods.base import Method, phi_of, with_fields
 from methods.csd import CSD
 from methods.esd import ESD
@@ -250,9 +249,5 @@ def recipe(suite: str, track: str, name: str) -> Recipe:
     """The recipe of that name in a suite's track. Raises UserError with the nearest names."""
     names.known("track", track, names.TRACKS)
     names.known("method", name, TABLE)
-    tracks, latents = suite_named(suite).tracks, suite_named(suite).latents
-    if track not in tracks:
-        raise UserError(
-            f"The {suite} suite has no {track} track: its gradients have not been measured; use --track paper."
-        )
-    return replace(FAMILIES[tracks[track]](name, prod(latents)), suite=suite, track=track)
+    of = suite_named(suite)
+    return replace(FAMILIES[of.family(track)](name, prod(of.latents)), suite=suite, track=track)

@@ -39,7 +39,7 @@ def named(methods: Sequence[str], tuned: Sequence[str], suite: str, track: str) 
 
 
 def name_of(method: str) -> str:
-    return method.rpartition(":")[2] if outside.is_outside(method) else method
+    return method.rpartition(":")[2] if names.is_outside(method) else method
 
 
 def recipe_of(variant: Variant, suite: str, track: str) -> tuple[Recipe, bool]:
@@ -48,7 +48,7 @@ def recipe_of(variant: Variant, suite: str, track: str) -> tuple[Recipe, bool]:
 
     A rule from a file gets what all rules have in the controlled track, and DreamFusion's settings in the paper's.
     Raises UserError for a CFG where the rule has no `scale`."""
-    if outside.is_outside(variant.method):
+    if names.is_outside(variant.method):
         rule = outside.load(variant.method)
         made = replace(recipe(suite, track, "sds"), method=taught(rule, suite, track))
         made = replace(made, guidance_weight=rule.guidance_weight or 1.0)

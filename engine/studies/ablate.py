@@ -178,9 +178,13 @@ def run(name: str, request: Request, console: Console) -> tuple[dict[str, str], 
 
 
 def score(folder: Path, console: Console) -> None:
-    scorer = judges.scorer_of(WORLD, judges.judges_of(WORLD), judges.truth_of(folder, WORLD))
+    scorer = judges.scorer_of(WORLD, judges.judges_of(WORLD))
     with console.status("Scoring") as status:
-        scored = score_run(folder, scorer, lambda job, _: status.update(plain(f"Scored {job.relative_to(folder)}")))
+
+        def told(job: Path, new: bool) -> None:
+            status.update(plain(f"Scored {job.relative_to(folder)}"))
+
+        scored = score_run(folder, scorer, told, judges.truths_of(WORLD))
     for reason in scored.bad.values():
         say(console, reason, "red")
 

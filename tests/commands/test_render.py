@@ -8,6 +8,7 @@ from engine import optimize, training, views
 from engine.recipes.base import Orbit
 from engine.store import Store
 from engine.views import has_scene
+from errors import UserError
 from files import sha256
 from run_benchmark import main
 from say import Console
@@ -92,3 +93,9 @@ def test_a_scene_of_latents_is_decoded_by_the_prior_of_its_job(tmp_path, monkeyp
     assert {f.name: sha256(f) for f in (here / "views").iterdir()} == {
         f.name: sha256(f) for f in (there / "views").iterdir()
     }
+    config = json.loads((here / "config.json").read_text())
+    (here / "config.json").write_text(json.dumps(config | {"prior": {"name": "none", "checksum": "of before"}}))
+    monkeypatch.setattr(views, "identity", lambda name: "of now")
+    with pytest.raises(UserError, match="other weights than it was made with"):
+        views.renew({here: orbits[2]}, "cpu", Console())
+    assert len(list(here.glob("views/rgb_*.png"))) == 3

@@ -1,26 +1,29 @@
 """With which models a suite is scored, what is left out where one is missing, and that a reader is told."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pandas as pd
 import pytest
 from safetensors.torch import save_file
 
 from commands import results
-from engine import judges as scoring
+from engine.judges import UNSCORED, Judges, judges_of, needs_of, remarks, scorer_of, truth_from, truths_of
 from engine.recipes.base import Orbit
 from engine.weights import manifest as weights
 from errors import UserError
 from eval.published_reward import MED, WEIGHTS
+from eval.score import Scorer, score_run
+from eval.truth import over
 from prompts import paper43
 from reports import load as load_run
 from run_benchmark import main
+from scene.background import GREY
 from suites import SUITES
 from suites.paper import PAPER
-from suites.world import MODELS, WORLD
+from suites.world import MODELS, WORLD, Toys
 from tests.eval import clip_iqa_equality, image_reward_equality
-from tests.eval.clip import write_clip
+from tests.eval.clip import encoder, write_clip
 from tests.reports.synthetic import ball, save, write_job
 from tests.tiny import write_prior
 
@@ -75,32 +78,32 @@ def scores_of(run):
 
 
 def test_the_worlds_judges_are_shipped(place):
-    judges = scoring.judges_of(WORLD)
-    assert judges == scoring.Judges(*(MODELS / n for n in ("tiny-clip", "tiny-clip", "tiny-reward", "tiny-clip-2")))
-    scorer = scoring.scorer_of(WORLD, judges, None)
+    judges = judges_of(WORLD)
+    assert judges == Judges(*(MODELS / n for n in ("tiny-clip", "tiny-clip", "tiny-reward", "tiny-clip-2")))
+    scorer = scorer_of(WORLD, judges)
     assert scorer.judges["iqa"] is scorer.judges["clip"]
     assert list(scorer.judges) == ["clip", "iqa", "clip2", "reward"]
-    assert scoring.needs_of(WORLD, judges) == {*scorer.judges, "candidates", "opacity", "truth"}
+    assert needs_of(WORLD, judges) == {*scorer.judges, "candidates", "opacity", "truth"}
     assert not scorer.asked
-    assert scoring.remarks(judges, scorer) == []
+    assert remarks(judges, scorer) == []
 
 
 def test_a_clip_given_takes_the_first_place(place, tmp_path):
     clip = write_clip(tmp_path / "clip")
-    world = scoring.judges_of(WORLD, str(clip))
+    world = judges_of(WORLD, str(clip))
     assert (world.clip, world.iqa, world.second) == (clip, clip, MODELS / "tiny-clip-2")
-    assert scoring.judges_of(PAPER, str(clip)) == scoring.Judges(clip)
+    assert judges_of(PAPER, str(clip)) == Judges(clip)
     with pytest.raises(UserError, match="There is no CLIP at nowhere"):
-        scoring.judges_of(PAPER, "nowhere")
+        judges_of(PAPER, "nowhere")
 
 
 def test_the_papers_judges_are_those_fetched(fetched, run, capsys):
-    judges = scoring.judges_of(PAPER)
+    judges = judges_of(PAPER)
     names = ("clip-vit-b32", "clip-iqa-rn50", "image-reward")
-    assert judges == scoring.Judges(*(fetched / name for name in names))
+    assert judges == Judges(*(fetched / name for name in names))
     assert main(["score", str(run), "--suite", "paper", "--device", "cpu"]) == 0
     assert "left out" not in capsys.readouterr().out
-    scorer, scores = scoring.scorer_of(PAPER, judges, None), scores_of(run)
+    scorer, scores = scorer_of(PAPER, judges), scores_of(run)
     assert {*IQA, "image_reward", "view_preference"} <= {*scores}
     judged = dict(zip(("encoder", "encoder_iqa", "reward"), scorer.judges.values(), strict=True))
     assert len({model.checksum for model in judged.values()}) == 3
@@ -131,13 +134,13 @@ def test_what_is_missing_is_left_out_and_said_and_comes_back(fetched, run, capsy
 
 def test_without_a_clip_nothing_is_scored_and_a_sentence_says_so(place, run, tmp_path, capsys, monkeypatch):
     assert main(["score", str(run), "--suite", "paper"]) == 2
-    assert capsys.readouterr().err == f"run_benchmark.py: {scoring.UNSCORED}\n"
+    assert capsys.readouterr().err == f"run_benchmark.py: {UNSCORED}\n"
     assert not (run / "sds" / PROMPTS[3].id / "0" / "scores.csv").exists()
     prior = str(write_prior(tmp_path / "prior"))
     monkeypatch.setattr(results, "carried_out", lambda todo, console: False)
     command = ["--suite", "paper", "--prior", prior, "--methods", "sds", "--limit", "1", "--device", "cpu"]
     assert main([*command, "--out", str(tmp_path / "new")]) == 0
-    assert scoring.UNSCORED in capsys.readouterr().out
+    assert UNSCORED in capsys.readouterr().out
 
 
 def test_prompts_that_are_cut_are_named_once(fetched, run, capsys, monkeypatch):
@@ -158,14 +161,32 @@ def test_the_truth_has_another_fingerprint_when_toy_orbit_or_variants_change(mon
     from world.objects import OBJECTS
 
     text, other = "A ripe strawberry", "A blue tulip"
-    first = scoring.truth_from(WORLD.truth, Orbit(views=8)).fingerprint(text)
-    assert scoring.truth_from(WORLD.truth, Orbit(views=8)).fingerprint(text) == first
+    first = truth_from(Toys(), Orbit(views=8)).fingerprint(text)
+    assert truth_from(Toys(), Orbit(views=8)).fingerprint(text) == first
     for orbit, variants in ((Orbit(views=9), 1), (Orbit(views=8, elevation=30.0), 1), (Orbit(views=8), 2)):
-        assert scoring.truth_from(WORLD.truth, orbit, variants).fingerprint(text) != first
-    assert scoring.truth_from(WORLD.truth, Orbit(views=8)).fingerprint(other) != first
+        assert truth_from(Toys(), orbit, variants).fingerprint(text) != first
+    assert truth_from(Toys(), Orbit(views=8)).fingerprint(other) != first
     monkeypatch.setitem(OBJECTS, text, OBJECTS[other])
-    assert scoring.truth_from(WORLD.truth, Orbit(views=8)).fingerprint(text) != first
-    assert scoring.truth_from(WORLD.truth, Orbit(views=8)).fingerprint("nothing that is known")
+    assert truth_from(Toys(), Orbit(views=8)).fingerprint(text) != first
+    assert truth_from(Toys(), Orbit(views=8)).fingerprint("nothing that is known")
+
+
+def test_each_job_is_held_against_the_truth_from_its_own_orbit(tmp_path):
+    """Jobs of a run may be seen from several, and a failed one from that of its settings."""
+    orbits = {"low": Orbit(views=4), "high": Orbit(views=5, elevation=60.0, resolution=48)}
+    for method, orbit in orbits.items():
+        rgb, opacity = truth_from(Toys(), orbit).views(PROMPTS[6].text)
+        folder = write_job(tmp_path, method, PROMPTS[6], 0, (over(rgb[0], opacity[0], GREY), opacity[0]))
+        (folder / "views" / "orbit.json").write_text(json.dumps(asdict(orbit)))
+    write_job(tmp_path, "lost", PROMPTS[6], 0, None, "non-finite")
+    assert score_run(tmp_path, Scorer({"clip": encoder()}, PROMPTS), truth=truths_of(WORLD)).bad == {}
+    wide = load_run(tmp_path).wide.groupby("method")
+    assert wide.size().to_dict() == {"high": 5, "low": 4, "lost": 8}
+    means = wide[["iou", "yaw", "psnr_paired"]].mean()
+    assert means["iou"].to_dict() == pytest.approx({"high": 1, "low": 1, "lost": 0}, abs=0.06)  # edges in 8 bits
+    assert (means.loc[["high", "low"], "psnr_paired"] > 40).all()
+    assert means.loc[["high", "low"], "yaw"].tolist() == [0, 0]
+    assert truths_of(PAPER)(tmp_path / "low" / PROMPTS[6].id / "0") is None
 
 
 def test_bad_jobs_are_listed_and_the_others_scored(fetched, run, capsys):

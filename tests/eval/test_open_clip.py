@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from engine import judges as scoring
+from engine.judges import judges_of, scorer_of
 from errors import UserError
 from eval import open_clip as ours
 from eval.encoders import Encoder
@@ -58,29 +58,29 @@ def test_without_the_library_a_sentence_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "open_clip", None)
     monkeypatch.setattr(ours, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="uv sync --extra metrics"):
-        scoring.judges_of(WORLD, None, "open_clip:ViT-B-32=nowhere.safetensors")
+        judges_of(WORLD, None, "open_clip:ViT-B-32=nowhere.safetensors")
 
 
 def test_without_the_weights_a_sentence_says_so(monkeypatch):
     monkeypatch.setattr(ours, "find_spec", lambda name: True)
     with pytest.raises(UserError, match=r"no weights nowhere\.safetensors"):
-        scoring.judges_of(PAPER, None, "open_clip:ViT-B-32=nowhere.safetensors")
+        judges_of(PAPER, None, "open_clip:ViT-B-32=nowhere.safetensors")
 
 
 def test_a_folder_as_the_second_encoder_scores_too(tmp_path):
     folder = write_clip(tmp_path / "clip")
-    judges = scoring.judges_of(WORLD, None, str(folder))
+    judges = judges_of(WORLD, None, str(folder))
     assert judges.second == folder
-    scorer = scoring.scorer_of(WORLD, judges, None)
+    scorer = scorer_of(WORLD, judges)
     assert isinstance(scorer.judges["clip2"], Encoder)
     assert scorer.asked == {"asked"}
-    assert not scoring.scorer_of(WORLD, scoring.judges_of(WORLD), None).asked
+    assert not scorer_of(WORLD, judges_of(WORLD)).asked
 
 
 def test_the_worlds_own_second_encoder_can_be_asked_for(tmp_path):
-    judges = scoring.judges_of(WORLD, None, str(MODELS / "tiny-clip-2"))
-    assert judges == dataclasses.replace(scoring.judges_of(WORLD), asked=True)
-    assert "clip_score_2" in scoring.scorer_of(WORLD, judges, None).stamps(paper43()[0].id, "pictures", True)
+    judges = judges_of(WORLD, None, str(MODELS / "tiny-clip-2"))
+    assert judges == dataclasses.replace(judges_of(WORLD), asked=True)
+    assert "clip_score_2" in scorer_of(WORLD, judges).stamps(paper43()[0].id, "pictures", True)
 
 
 @here

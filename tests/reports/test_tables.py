@@ -14,7 +14,7 @@ from rich.console import Console
 from errors import UserError
 from eval.statistics import clustered_stderr
 from prompts import Prompt
-from reports import load, tables, terminal, write
+from reports import gate, load, tables, terminal, write
 from reports.columns import column
 from reports.latex import escape, latex
 from tests.reports.synthetic import WORLD, ball, random_scores, write_job
@@ -346,3 +346,20 @@ def test_scores_from_before_stamps_are_read(tmp_path):
     assert frames.jobs["candidates"].item() == "07 14"
     same = {"encoder": "e" * 16, "encoder_iqa": "e" * 16, "encoder_2": "1234567890123456"}
     assert frames.jobs["judges"].item() == same
+
+
+def test_jobs_that_are_seen_from_several_orbits_are_said_and_no_reference(tmp_path):
+    rng = torch.Generator().manual_seed(0)
+    jobs = [write_job(tmp_path, m, WORLD[0], 0, ball(8), scores=random_scores(rng)) for m in ("sds", "sdi")]
+    said = "Jobs are seen from 2 orbits"
+    assert said not in " ".join(tables.mixed(load(tmp_path).jobs))
+    (jobs[0] / "views" / "orbit.json").write_text('{"views": 8, "elevation": 60.0, "resolution": 32}')
+    assert said in " ".join(tables.mixed(load(tmp_path).jobs))
+    with pytest.raises(UserError, match="mixes orbits"):
+        gate.save_reference(tmp_path, tmp_path / "reference.json")
+
+
+def test_damaged_settings_are_a_failed_job(tmp_path):
+    job = write_job(tmp_path, "sds", WORLD[0], 0, ball(8))
+    (job / "config.json").write_text("{torn")
+    assert load(tmp_path).jobs["status"].tolist() == ["failed"]

@@ -85,7 +85,7 @@ def test_recipes_with_a_student(name):
         25_000, False, "adamw", 1.0, 0.1,
     )  # fmt: skip
     assert (paper.cameras.distance, paper.orbit.distance, paper.method.lr) == ((1.0, 1.5), 1.5, 1e-4)
-    assert [dict(paper.regularisers)["opaque"].at(p) for p in (0.0, 0.3998, 0.4, 1.0)] == [0, 0, 1000, 1000]
+    assert [dict(paper.regularisers)["opaque"].at(p) for p in (0.0, 0.4, 10_001 / 25_000, 1.0)] == [0, 0, 1000, 1000]
     assert paper.method.late_from * paper.steps == 5000
     assert all(recipe("world", track, name).method.lr > 1e-4 for track in names.TRACKS)
 
