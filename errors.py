@@ -21,9 +21,17 @@ class RuleError(Exception):
     """What a rule from a file outside the tree did wrong while it ran, in one sentence with its file and line."""
 
 
+def words(error: BaseException) -> str:
+    """What an error says; nothing where saying it fails, for it may be code of a user's."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
+
+
 def first_line(error: BaseException, most: int = 200) -> str:
     """The first line of what an error says, without a full stop; its class's name where it says nothing."""
-    lines = str(error).strip().splitlines()
+    lines = words(error).strip().splitlines()
     return lines[0][:most].strip().rstrip(".") if lines else type(error).__name__
 
 
@@ -37,7 +45,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory, a device's or the machine's, was too little, or what the error was raised from says so. Few
     libraries have an exception for it."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
-    said = any(words in str(error) for words in TOO_LITTLE) and kinds & {"RuntimeError", "OSError", "SafetensorError"}
+    text = words(error)
+    said = any(few in text for few in TOO_LITTLE) and kinds & {"RuntimeError", "OSError", "SafetensorError"}
     if said or kinds & {"MemoryError", "OutOfMemoryError"} or getattr(error, "errno", None) == errno.ENOMEM:
         return True
     return error.__cause__ is not None and is_out_of_memory(error.__cause__)

@@ -32,4 +32,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    ended = main()
+    say.leave(ended)
+    sys.exit(ended)

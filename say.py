@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import os
 import sys
+import threading
 import unicodedata
 
 from rich.console import Console as Console
@@ -53,3 +55,12 @@ def say(console: Console, text: object, style: str | None = None, wrap: bool = F
 def plain(text: object) -> Text:
     """A text for a table, a bar or a status, which would read a string as markup."""
     return Text(str(text))
+
+
+def leave(code: int) -> None:
+    """End the program where a rule from a file left threads running: Python would wait for them."""
+    main = threading.main_thread()
+    if threading.current_thread() is main and any(t is not main and not t.daemon for t in threading.enumerate()):
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(code)

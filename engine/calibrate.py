@@ -10,13 +10,15 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
 from rich.progress import Progress
 
+from engine.apart import apart
 from engine.job import Job
-from engine.prior import forget, open_prior
+from engine.prior import open_prior
 from engine.recipes.base import Recipe
 from engine.recipes.outside import Outside
 from engine.recipes.tables import TABLE, recipe
@@ -24,7 +26,6 @@ from engine.training import NonFinite, Training
 from errors import RuleError
 from files import read_json, write_json
 from priors.base import Prior
-from prompts import Prompt
 from say import say
 from suites import SUITES
 from suites.world import WORLD
@@ -53,10 +54,18 @@ def weight(
     return value
 
 
-def prompt_of(made: Recipe) -> Prompt:
-    """The one on which weights are measured, in the suite of a recipe."""
-    (prompt,) = SUITES[made.suite].select([PROMPT])
-    return prompt
+def measure(job: Job, prior: str, device: str, each: Callable[[], object]) -> float:
+    """The weight of a job's rule on a prior by its name, with one thread, as jobs have."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return weight(job, open_prior(prior, device, job.recipe.half), device, each=each)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _here(task: Callable[..., float], *arguments: Any, each: Callable[[], object]) -> float:
+    return task(*arguments, each=each)
 
 
 def measured(run: Path, made: Recipe, prior: str, weights: str, device: str, console: Console) -> Recipe:
@@ -64,25 +73,23 @@ def measured(run: Path, made: Recipe, prior: str, weights: str, device: str, con
     the prior's.
 
     A rule that fails while it is measured keeps the weight it has, as is said: its jobs record how they fail."""
-    job = Job(replace(made, name=""), prompt_of(made), seed=0)
+    (prompt,) = SUITES[made.suite].select([PROMPT])
+    job = Job(replace(made, name=""), prompt, seed=0)
     path = run / "guidance_weights" / f"{job.key(weights)}.json"
     if path.exists():
         return replace(made, guidance_weight=read_json(path)["guidance_weight"])
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as jobs have
+    bar = Progress(console=console, transient=True, disable=not console.is_terminal)
+    # a rule from a file may change whatever its process has, or end it
+    carried_out = apart if isinstance(made.method, Outside) else _here
     try:
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        with bar:
             task = bar.add_task(f"guidance weight of {made.name}", total=ROUNDS * min(STEPS, made.steps))
-            value = weight(job, open_prior(prior, device, made.half), device, each=lambda: bar.advance(task))
+            value = carried_out(measure, job, prior, device, each=lambda: bar.advance(task))
     except (RuleError, NonFinite, ZeroDivisionError) as error:
         cause = "its gradient is 0" if isinstance(error, ZeroDivisionError) else error
         said = f"The guidance weight of {made.name} was not measured ({cause}): its jobs have {made.guidance_weight:g}."
         say(console, said, "yellow")
         return made
-    finally:
-        torch.set_num_threads(threads)
-        if isinstance(made.method, Outside):
-            forget()  # such a rule may have changed the prior it was given
     value = float(f"{value:.3g}")  # as the frozen ones
     path.parent.mkdir(parents=True, exist_ok=True)
     how = {"steps": STEPS, "rounds": ROUNDS, "prior": weights, "device": device}

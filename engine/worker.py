@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+import say
 from engine import optimize
 from engine import prior as priors
 from engine.executors.base import Ended, Event, Fatal, Started, Step, Work
@@ -64,6 +65,7 @@ def main(pipe: Connection, run: Path, setup: Setup) -> None:
         if is_out_of_memory(error):
             sys.exit(TOO_LITTLE_MEMORY)
         line.send(Fatal(full(run) if is_full(error) else f"The worker failed to start: {cause(error)}."))
+    say.leave(0)
 
 
 def _work(line: Line, run: Path, setup: Setup) -> None:

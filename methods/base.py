@@ -69,7 +69,7 @@ def fields_of(rule: Method) -> dict[str, Any]:
 def with_fields(rule: Method, **values: Any) -> Method:
     """The rule with other hyper-parameters, in its wrapping where it has one."""
     if hasattr(rule, "rule"):
-        return replace(rule, **{"rule": replace(rule.rule, **values)})
+        return rule.with_fields(**values)  # type: ignore[attr-defined]
     return replace(rule, **values)
 
 

@@ -86,7 +86,7 @@ class Processes:
         here, there = context.Pipe()
         setup = replace(self.setup, device=self.devices[place % len(self.devices)])
         process = context.Process(target=worker.main, args=(there, self.run, setup))
-        with _environment(setup.threads):
+        with environment(setup.threads):
             interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C is for this process to answer
             try:
                 process.start()
@@ -117,7 +117,7 @@ class Processes:
 
 
 @contextlib.contextmanager
-def _environment(threads: int) -> Iterator[None]:
+def environment(threads: int) -> Iterator[None]:
     """What the children inherit of variables; this process has its own again afterwards."""
     theirs = {
         "OMP_NUM_THREADS": str(threads),

@@ -1,15 +1,18 @@
-"""What a rule remembers elsewhere than in what `start` returned: in its file's variables, its classes, itself.
-Counters, averages and generators there change from step to step, and a checkpoint must hold them, too.
+"""What a rule remembers elsewhere than in what `start` returned: in its file's variables, its classes, its functions'
+closures and defaults, itself. Counters, averages and generators there change from step to step, and a checkpoint must
+hold them, too.
 
-A place is a container (a module, a class, an object, a dict, a list) and a key in it, and has a path for its name.
+A place is a container (a module, a class, an object, a function, a dict, a list) and a key in it, and has a path for
+its name. A collection of plain values is kept whole, so that it comes back as long as it was.
 """
 
 from __future__ import annotations
 
 import random
 import sys
+from collections import deque
 from collections.abc import Iterator
-from types import ModuleType
+from types import CellType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,7 +20,8 @@ import torch
 from torch import Tensor, nn
 
 PLAIN = (bool, int, float, str, type(None))
-MOST = 1000  # items of a dict or list that are looked at
+MOST = 1000  # items that are looked at of a dict or list that holds more than plain values
+KINDS = {kind.__name__: kind for kind in (set, frozenset, deque)}  # kept as [name, items...]
 Place = tuple[str, Any, Any, Any]  # path, container, key, value
 
 
@@ -62,13 +66,15 @@ class Memory:
         for key, value in _items(holder):
             inner = f"{path}/{f'#{key}' if isinstance(key, int) else key}"
             if _is_leaf(value):
+                if isinstance(value, dict | list):
+                    self.holders[inner] = value
                 yield inner, holder, key, value
-            elif isinstance(value, dict | list) or self._owns(value):
+            elif isinstance(value, dict | list | CellType) or self._owns(value):
                 yield from self._within(inner, value, known)
 
     def _owns(self, value: Any) -> bool:
-        """Whether it is a class of the rule's files, or an object of one."""
-        cls = value if isinstance(value, type) else type(value)
+        """Whether it is a class or a function of the rule's files, or an object of such a class."""
+        cls = value if isinstance(value, type | FunctionType) else type(value)
         return cls.__module__.split(".")[0] == self.module
 
 
@@ -77,11 +83,36 @@ def _items(holder: Any) -> list[tuple[Any, Any]]:
         return list(enumerate(holder[:MOST]))
     if isinstance(holder, dict):
         return [(k, v) for k, v in list(holder.items())[:MOST] if isinstance(k, str | int)]
-    found = vars(holder) if hasattr(holder, "__dict__") else {}
+    if isinstance(holder, CellType):
+        return [("cell_contents", value) for value in _content(holder)]
+    if isinstance(holder, FunctionType):
+        cells = zip(holder.__code__.co_freevars, holder.__closure__ or (), strict=True)
+        defaults = {"__defaults__": list(holder.__defaults__ or ()), "__kwdefaults__": holder.__kwdefaults__ or {}}
+        return [*cells, *defaults.items(), *vars(holder).items()]
+    slots = {name for cls in type(holder).__mro__ for name in _slots(cls) if hasattr(holder, name)}
+    found = {name: getattr(holder, name) for name in sorted(slots)} | dict(getattr(holder, "__dict__", {}))
     return [(k, v) for k, v in found.items() if not k.startswith("__") and not isinstance(v, ModuleType)]
 
 
+def _slots(cls: type) -> tuple[str, ...]:
+    named = vars(cls).get("__slots__", ())
+    return (named,) if isinstance(named, str) else tuple(named)
+
+
+def _content(cell: CellType) -> list[Any]:
+    """What is in a cell, which may be empty."""
+    try:
+        return [cell.cell_contents]
+    except ValueError:
+        return []
+
+
 def _is_leaf(value: Any) -> bool:
+    if type(value) in (list, dict, tuple, *KINDS.values()):
+        items = [*value, *value.values()] if isinstance(value, dict) else value
+        return all(isinstance(item, PLAIN) or (type(item) is tuple and _is_leaf(item)) for item in items) and (
+            not isinstance(value, dict) or all(type(key) in (str, int) for key in value)
+        )
     kinds = (*PLAIN, Tensor, np.ndarray, torch.Generator, np.random.Generator, random.Random, nn.Module)
     return isinstance(value, (*kinds, torch.optim.Optimizer))
 
@@ -112,6 +143,11 @@ def _kept(value: Any) -> Any:
         return [version, list(words), gauss]
     if isinstance(value, nn.Module | torch.optim.Optimizer):
         return value.state_dict()
+    if type(value) in KINDS.values():
+        items = list(value) if isinstance(value, deque) else sorted(value, key=repr)
+        return [f"@{type(value).__name__}", getattr(value, "maxlen", None), *items]
+    if isinstance(value, list | dict):
+        return value.copy()
     return torch.from_numpy(value.copy()) if isinstance(value, np.ndarray) else value
 
 
@@ -124,6 +160,8 @@ def _listed(state: Any) -> Any:
 @torch.no_grad()
 def _put(holder: Any, key: Any, now: Any, value: Any) -> None:
     """What was kept, in place of what is there now; in it, where others may hold it."""
+    if isinstance(value, list) and value and (kind := KINDS.get(str(value[0]).removeprefix("@"))):
+        value = deque(value[2:], value[1]) if kind is deque else kind(value[2:])
     if isinstance(now, torch.Generator):
         now.set_state(value)
     elif isinstance(now, np.random.Generator):
@@ -136,6 +174,12 @@ def _put(holder: Any, key: Any, now: Any, value: Any) -> None:
         now.copy_(value)
     elif isinstance(now, np.ndarray) and isinstance(value, Tensor):
         now[...] = value.numpy()
+    elif isinstance(now, list | deque) and type(now) is type(value):
+        now.clear()
+        now.extend(value)
+    elif isinstance(now, dict | set) and type(now) is type(value):
+        now.clear()
+        now.update(value)
     else:
         _set(holder, key, value)
 
@@ -145,7 +189,7 @@ def _set(holder: Any, key: Any, value: Any) -> None:
         holder[key] = value
     elif isinstance(holder, list):
         holder[key : key + 1] = [value]
-    elif isinstance(holder, type | ModuleType):
+    elif isinstance(holder, type | ModuleType | FunctionType | CellType):
         setattr(holder, key, value)
     else:
         object.__setattr__(holder, key, value)  # a rule is frozen

@@ -21,6 +21,7 @@ import torch
 from engine.recipes import source as sources_of_rules
 from engine.recipes.source import ROOMS, Source
 from engine.recipes.started import Started, imported, line_in, said
+from engine.recipes.started import made as sheltered
 from errors import RuleError, UserError
 from methods.base import Guidance, Method, Views
 from names import known
@@ -58,7 +59,9 @@ def _module(source: Source) -> ModuleType:
         for path, text in source.paths.items():
             compile(text, path, "exec")
         return imported(source)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
         raise UserError(f"{line_in(source, error) or f'{source.file}:1'}: {said(error)}.") from error
 
 
@@ -71,8 +74,11 @@ def _made(cls: type, source: Source) -> Outside:
     if not dataclasses.is_dataclass(cls) or not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]
         raise UserError(f"{at} is not a frozen dataclass: write @dataclass(frozen=True) above it.")
     try:
-        rule = cls()
-    except (Exception, SystemExit) as error:
+        with sheltered(source):
+            rule = cls()
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
         line = line_in(source, error)
         raise UserError(f"{f'{line}: {cls.__name__}' if line else at}() failed: {said(error)}.") from error
     try:
@@ -116,6 +122,11 @@ class Outside(Method):
         """The weight that the class states; None where it is to be measured."""
         return getattr(self.rule, "guidance_weight", None)
 
+    def with_fields(self, **values: Any) -> Outside:
+        """The rule with other settings."""
+        with sheltered(self.files):
+            return dataclasses.replace(self, rule=dataclasses.replace(self.rule, **values))
+
     def __reduce__(self) -> tuple[Any, ...]:
         values = {f.name: getattr(self.rule, f.name) for f in dataclasses.fields(self.rule) if f.init}
         return _rebuilt, (self.files, self.name, values, self.source)
@@ -151,7 +162,9 @@ class Unread:
 
 def _rebuilt(source: Source, name: str, values: dict[str, Any], digest: str) -> Outside:
     try:
-        return Outside(vars(_module(source))[name](**values), name, digest)
+        cls = vars(_module(source))[name]
+        with sheltered(source):
+            return Outside(cls(**values), name, digest)
     except UserError as error:
         return Outside(Unread(str(error)), name, digest)
 

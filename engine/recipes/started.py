@@ -7,8 +7,10 @@ import contextlib
 import importlib
 import inspect
 import re
+import signal
 import sys
 import traceback
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -43,16 +45,25 @@ def imported(files: Source) -> ModuleType:
     for name in source.of_the_house(files):
         with contextlib.suppress(Exception):  # the rule's own import says it better
             importlib.import_module(name)
+    with made(files):
+        return source.load(files)
+
+
+@contextlib.contextmanager
+def made(files: Source) -> Iterator[None]:
+    """While the rule's files are read, or an instance is made: flags that are set then are the rule's own, and the
+    caller finds all as it was."""
+    own, refused = IMPORTED.get(files.name, ({}, None))
     code, before, numbers = guard.code(), shelter.flags(), Numbers.now()
     Numbers.seeded(files.digest).put()
+    shelter.put(own)
     try:
-        module = source.load(files)
+        yield
     finally:
         after, changed = shelter.flags(), guard.changed_code(code)
         numbers.put()
         shelter.put(before)
-    IMPORTED[files.name] = shelter.changed(before, after), changed
-    return module
+        IMPORTED[files.name] = shelter.changed(before, after), refused or changed
 
 
 class Started:
@@ -88,9 +99,9 @@ class Started:
         try:
             with self.shelter.inside(keep=name == "start"), watch or contextlib.nullcontext():
                 out = function(*arguments)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             self.guard.structure()  # puts the code back
-            if is_out_of_memory(error):
+            if is_users(error) or is_out_of_memory(error):
                 raise  # a status of its own
             raise RuleError(f"{line_in(self.files, error) or self._def(name)}: {said(error)}") from error
         self._look(name, watch, whole=count == 1 or count % EVERY == 0, content=count == 1)
@@ -128,7 +139,9 @@ class Started:
             if odd:
                 raise TypeError(f"{odd} is a sparse or empty tensor, which a checkpoint cannot keep")
             return kept
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            if is_users(error):
+                raise
             raise self._state("state_dict", error) from error
 
     def load_state_dict(self, kept: dict[str, Any]) -> None:
@@ -137,7 +150,9 @@ class Started:
                 self.memory.load_state_dict(kept["memory"])
                 if self.state is not None:
                     self.state.load_state_dict(kept["rule"])
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            if is_users(error):
+                raise
             raise self._state("load_state_dict", error) from error
         self.shelter.numbers = Numbers.of(kept["numbers"])  # whatever loading drew
 
@@ -187,9 +202,16 @@ def line_in(files: Source, error: BaseException) -> str:
     return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
 
 
+def is_users(error: BaseException) -> bool:
+    """Whether it is Ctrl-C, which jobs' processes leave to their parent: what is raised there is the rule's."""
+    return isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+
+
 def said(error: BaseException) -> str:
     """`errors.cause`, in the words of the rule's own file."""
-    text = f"{type(error).__name__}: {error.msg}" if isinstance(error, SyntaxError) else cause(error)
+    text = type(error).__name__
+    with contextlib.suppress(Exception):  # an error of the rule's own, whose words are code of the rule's own
+        text = f"{text}: {error.msg}" if isinstance(error, SyntaxError) else cause(error)
     for name in LOADED:
         text = text.replace(f"{name}.", "")  # the rule's own modules, as its file calls them
     return text

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import random
+import signal
 import sys
 import warnings
 from dataclasses import replace
@@ -18,6 +20,7 @@ from engine.recipes.outside import load
 from engine.store import read_tensors, write_tensors
 from engine.training import Training
 from errors import RuleError
+from methods.base import with_fields
 from priors import guidance, stable_diffusion
 from priors.base import Prior
 from priors.schedule import Schedule
@@ -37,6 +40,8 @@ IMPORT
 @dataclass(frozen=True)
 class Mine(Method):
     guidance_weight = 1.0
+    def __post_init__(self):
+        POST
     def start(self, prior):
         START
     def gradient(self, views, prior, state):
@@ -185,8 +190,10 @@ def test_settings_of_the_process_leave_no_trace(tmp_path, prior, flag):
     views = views_of(torch.ones(1, 4, 8, 8), text)
     views = replace(views, image=torch.zeros(1, 3, 32, 32))
     before = everything()
-    for part in ("import", "start", "gradient", "learn"):
+    for part in ("import", "post", "start", "gradient", "learn"):
         made = rule(tmp_path, **{part: flag})
+        assert everything() == before
+        with_fields(pickle.loads(pickle.dumps(made)))
         assert everything() == before
         job = made.start(prior)
         assert everything() == before
@@ -198,7 +205,7 @@ def test_settings_of_the_process_leave_no_trace(tmp_path, prior, flag):
 
 def test_what_a_file_or_start_sets_is_in_force_for_the_rule(tmp_path, prior):
     said = "assert torch.get_default_dtype() == torch.float64"
-    for part in ("import", "start"):
+    for part in ("import", "post", "start"):
         train(
             rule(tmp_path, **{part: "torch.set_default_dtype(torch.float64)", "gradient": said, "learn": said}), prior
         )
@@ -240,6 +247,16 @@ REMEMBERED = [
     ("class A: n = 0", "A.n += 1; x = A.n"),
     ("class A: n = 0\nX = A()", "X.n += 1; x = X.n"),
     ("pass", "object.__setattr__(self, 'seen', getattr(self, 'seen', 0) + 1); x = self.seen"),
+    (
+        "def counter():\n    n = 0\n    def up():\n        nonlocal n; n += 1; return n\n    return up\nX = counter()",
+        "x = X()",
+    ),
+    ("def f(seen=[], *, more={'n': 0}): seen.append(1); more['n'] += 1; f.n = len(seen) + more['n']", "f(); x = f.n"),
+    ("from collections import deque\nX = deque([1], maxlen=3)", "X.append(sum(X)); x = sum(X)"),
+    ("X = {1, 2}; Y = ()", "global Y; X.add(len(X) + 1); Y += (len(X),); x = len(X) + sum(Y)"),
+    ("X = [4, 3, 2, 1, 1]", "X.pop(); x = sum(X) + len(X)"),
+    ("X = []", "X.extend([1.0] * 600); x = len(X)"),
+    ("class A:\n    __slots__ = ('n',)\nX = A(); X.n = 0", "X.n += 1; x = X.n"),
     (
         "X = torch.nn.Linear(1, 1); O = torch.optim.Adam(X.parameters(), .1)",
         "torch.set_grad_enabled(True); O.zero_grad(); x = X(torch.ones(1)).sum(); x.backward(); O.step(); x = x.item()",
@@ -297,6 +314,16 @@ def test_a_student_over_the_priors_weights_is_allowed(tmp_path, prior):
     train(load(f"{tmp_path / 'vsd.py'}:Mine"), prior, steps=3)
 
 
-def test_sys_exit_ends_the_job_alone(tmp_path, prior):
-    with pytest.raises(RuleError, match=rf"mine.py:{LINES['GRADIENT']}: SystemExit"):
-        train(rule(tmp_path, gradient="sys.exit(3)"), prior)
+WORDLESS = "class E(Exception):\n    def __str__(self): raise ValueError"
+
+
+@pytest.mark.parametrize("error", ["SystemExit(3)", "KeyboardInterrupt", "GeneratorExit", "BaseException('odd')", "E"])
+def test_whatever_a_rule_raises_ends_the_job_alone(tmp_path, prior, monkeypatch, error):
+    monkeypatch.setattr("signal.getsignal", lambda _: signal.SIG_IGN)  # as in a job's process
+    with pytest.raises(RuleError, match=rf"mine.py:\d+: {error.partition('(')[0]}"):
+        train(rule(tmp_path, **{"import": WORDLESS, "gradient": f"raise {error}"}), prior)
+
+
+def test_ctrl_c_while_a_rule_runs_here_is_the_users(tmp_path, prior):
+    with pytest.raises(KeyboardInterrupt):
+        train(rule(tmp_path, gradient="raise KeyboardInterrupt"), prior)

@@ -1,10 +1,12 @@
 """A rule from a file: loaded, carried to other processes, and every mistake in it one sentence with its line."""
 
+import os
 import pickle
 import sys
 from dataclasses import replace
 from io import StringIO
 from multiprocessing import Pipe
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -21,6 +23,7 @@ from errors import RuleError, UserError
 from methods.base import Guidance
 from tests.engine import jobs
 from tests.helpers import views_of
+from tests.tiny import write_prior
 
 HEAD = "from dataclasses import dataclass\nimport torch\nfrom methods.base import Guidance, Method\n\n"
 RULE = (
@@ -173,14 +176,20 @@ def test_a_rule_from_a_file_gets_what_all_have_in_the_controlled_track(tmp_path)
     assert (made.guidance_weight, unknown) == (0.5, False)
 
 
+@pytest.fixture
+def here(monkeypatch):
+    """Weights are measured in this process, on a prior that costs nothing."""
+    monkeypatch.setattr(calibrate, "apart", calibrate._here)
+    monkeypatch.setattr(calibrate, "open_prior", lambda *_: jobs.prior())
+    monkeypatch.setattr(calibrate, "SUITES", {"world": SimpleNamespace(select=lambda _: (jobs.PROMPT,))})
+
+
 def measure(run, rule, prior, console=None):
     made = replace(jobs.recipe(rule, regularisers=()), name="Mine", steps=4)
     return calibrate.measured(run, made, str(prior), "w", "cpu", console or Console(file=StringIO()))
 
 
-def test_a_weight_is_measured_once_and_again_for_another_class(tmp_path, monkeypatch):
-    monkeypatch.setattr(calibrate, "open_prior", lambda *_: jobs.prior())
-    monkeypatch.setattr(calibrate, "prompt_of", lambda made: jobs.PROMPT)
+def test_a_weight_is_measured_once_and_again_for_another_class(tmp_path, monkeypatch, here):
     two = RULE.replace("BODY", "return Guidance(torch.full_like(views.x0, 4.0))")
     two += two.removeprefix(HEAD).replace("Mine", "Other").replace("4.0", "8.0")
     first = load(write(tmp_path, text=two))
@@ -190,9 +199,7 @@ def test_a_weight_is_measured_once_and_again_for_another_class(tmp_path, monkeyp
     assert measure(tmp_path / "run", first, "p").guidance_weight == 0.25
 
 
-def test_a_rule_that_cannot_be_measured_says_so_and_runs(tmp_path, monkeypatch):
-    monkeypatch.setattr(calibrate, "open_prior", lambda *_: jobs.prior())
-    monkeypatch.setattr(calibrate, "prompt_of", lambda made: jobs.PROMPT)
+def test_a_rule_that_cannot_be_measured_says_so_and_runs(tmp_path, monkeypatch, here):
     for k, (body, cause) in enumerate(
         (("1 / 0", "division by zero"), ("return Guidance(0 * views.x0)", "its gradient is 0"))
     ):
@@ -203,16 +210,12 @@ def test_a_rule_that_cannot_be_measured_says_so_and_runs(tmp_path, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
-def test_no_prior_that_a_rule_was_measured_on_is_used_again(tmp_path, monkeypatch):
-    forgotten = []
-    monkeypatch.setattr(calibrate, "open_prior", lambda *_: jobs.prior())
-    monkeypatch.setattr(calibrate, "prompt_of", lambda made: jobs.PROMPT)
-    monkeypatch.setattr(calibrate, "forget", lambda: forgotten.append(1))
-    leak = load(write(tmp_path, "prior.means.mul_(2); return Guidance(views.x0)"))
-    heard = StringIO()
-    assert measure(tmp_path / "run", leak, "p", Console(file=heard, width=300)).guidance_weight == 1.0
-    assert f"mine.py:{LINE}: Mine.gradient changed prior.means" in heard.getvalue()
-    assert forgotten
+def test_a_rule_that_ends_its_process_is_measured_in_one_of_its_own(tmp_path):
+    prior, heard, number = write_prior(tmp_path / "prior"), StringIO(), os.getpid()
+    body = f"import os; assert os.getpid() != {number}; os._exit(0)"
+    rule = load(write(tmp_path, body))
+    assert measure(tmp_path / "run", rule, prior, Console(file=heard, width=300)).guidance_weight == 1.0
+    assert "not measured (its process ended with code 0)" in heard.getvalue()
 
 
 HELPED = RULE.replace("import torch\n", "import torch\nfrom helper import twice\n")
