@@ -227,6 +227,8 @@ def test_a_rule_from_a_file_is_a_row_and_a_broken_one_stops_none(capsys, tmp_pat
     from tests.eval.clip import write_clip
 
     text = (ROOT / "docs" / "my_rule.py").read_text()
+    text = text.replace("class MyRule(Method):\n", "class MyRule(Method):\n    guidance_weight = 1.0  # not measured\n")
+    assert "guidance_weight" in text
     mine, broken = tmp_path / "mine.py", tmp_path / "broken.py"
     mine.write_text(text)
     broken.write_text(text.replace("MyRule", "Broken").replace("return Guidance(g,", "return Guidance(g[0],"))

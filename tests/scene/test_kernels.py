@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -199,15 +196,3 @@ def test_memory_is_kept_for_gradients_of_tables_alone(grid, rng):
     mine = [array for array in numba_hash._kept if array.shape in shapes]
     assert len(mine) <= 2 * 2 + 2 * 2  # two tables, twice alive, and as many that are not let go yet
     assert all(len(array.shape) == 2 for array in numba_hash._kept)
-
-
-def test_kernels_compiled_now_and_read_from_the_cache_compute_the_same_bits(tmp_path):
-    """A function that calls another has it inlined: else, which copy of it is called depends on what was compiled."""
-    run = "import sys, torch\nfrom pathlib import Path\nfrom tests.engine import jobs\ntorch.set_num_threads(1)\n"
-    run += "jobs.do(Path(sys.argv[1]), jobs.job(steps=6))\n"
-    for name in ("cold", "warm"):
-        environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
-        subprocess.run([sys.executable, "-c", run, str(tmp_path / name)], env=environment, check=True)
-    cold, warm = (next((tmp_path / name).glob("*/*/*/scene.safetensors")).read_bytes() for name in ("cold", "warm"))
-    assert list((tmp_path / "cache").rglob("*.nbc"))
-    assert cold == warm

@@ -121,7 +121,6 @@ def test_one_job_killed_one_broken_one_diverging_and_the_others_go_on(tmp_path, 
 
 def test_ctrl_c_writes_checkpoints_and_leaves_no_process(tmp_path, setup, monkeypatch):
     monkeypatch.setattr(local, "PATIENCE", 600)  # for a machine that has other things to do
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background of a shell
     job = jobs.job(SDS(), steps=10**6)
     work = Store(tmp_path, job).work
     rare = replace(setup, checkpoint_seconds=1e6)
