@@ -7,6 +7,7 @@ eps predicted noise; text (B,L,D) embeddings. Images are (B,3,H,W) in [0, 1].
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -66,6 +67,10 @@ class Prior(ABC):
     @abstractmethod
     def embed(self, prompts: list[str]) -> Float[Tensor, "B L D"]:
         """One embedding a prompt; the empty string is the unconditional one."""
+
+    def untraced(self) -> AbstractContextManager[None]:
+        """The network called as it is, where it is usually called in a faster way, to compare the two."""
+        return nullcontext()
 
     @abstractmethod
     def network(

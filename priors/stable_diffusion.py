@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,9 @@ class StableDiffusion(Prior):
             ids = self.tokenize([prompt]).to(self.device)
             self._embedded[prompt] = self.text_encoder(ids).last_hidden_state
         return torch.cat([self._embedded[prompt] for prompt in prompts])
+
+    def untraced(self) -> AbstractContextManager[None]:
+        return self._traced.untraced()
 
     def network(
         self, x_t: Float[Tensor, "B C h w"], t: Int[Tensor, " B"], text: Float[Tensor, "B L D"]

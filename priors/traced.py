@@ -4,8 +4,9 @@ the same to the bit."""
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -26,10 +27,22 @@ class Traced(nn.Module):
         self.unet = unet
         self._calls: dict[tuple, int] = {}
         self._traces: dict[tuple, Callable[..., Tensor]] = {}
+        self._plainly = False
         self._pool: Any = None  # of memory, which the graphs share: one runs at a time
         self._worth = sum(p.numel() for p in unet.parameters()) < SMALL
 
+    @contextlib.contextmanager
+    def untraced(self) -> Iterator[None]:
+        """The network called as it is."""
+        before, self._plainly = self._plainly, True
+        try:
+            yield
+        finally:
+            self._plainly = before
+
     def forward(self, x_t: Tensor, t: Tensor, text: Tensor) -> Tensor:
+        if self._plainly:
+            return _Plain(self.unet)(x_t, t, text)
         shapes = (x_t.shape, t.shape, text.shape)
         if shapes in self._traces and not x_t.requires_grad:
             return self._traces[shapes](x_t, t, text)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from engine.bench.step import Bench, untraced
+from engine.bench.step import Bench
 from engine.bench.timing import seconds
 
 
@@ -22,7 +22,7 @@ def floor(bench: Bench, place: float = 0.5) -> dict[str, Any]:
     dtype = unet.dtype if unet is not None else torch.float32
     times = [seconds(training.advance, bench.device) for _ in range(3)]
     calls = bench.put(training, place).nfe
-    with FlopCounterMode(display=False) as counter, untraced(bench.prior):  # a trace would hide what it calls
+    with FlopCounterMode(display=False) as counter, bench.prior.untraced():  # a trace would hide what it calls
         training.advance()
     weights = sum(p.numel() * p.element_size() for p in unet.parameters()) if unet is not None else 0
     flops, read = counter.get_total_flops(), weights * (training.nfe - calls)

@@ -68,7 +68,7 @@ class Bench:
         return speedup(*mean) | {"threads": torch.get_num_threads()}
 
     def _plain_step(self) -> None:
-        with plain(), untraced(self.prior):
+        with plain(), self.prior.untraced():
             self.training.advance()
 
     def parts(self, steps: int) -> dict[str, float]:
@@ -173,19 +173,3 @@ class Bench:
         step = {n: statistics.median(taken) / (n * steps) for n, taken in times.items()}
         hourly = {n: 3600 / (s * job.recipe.steps) for n, s in step.items()}
         return {str(n): {"scenes_per_hour": hourly[n], "speedup": step[counts[0]] / step[n]} for n in counts}
-
-
-@contextlib.contextmanager
-def untraced(prior: Any) -> Iterator[None]:
-    """The network of a Stable Diffusion prior called as it is."""
-    from priors.traced import _Plain
-
-    traced = getattr(prior, "_traced", None)
-    if traced is None:
-        yield
-        return
-    prior._traced = _Plain(prior.unet)
-    try:
-        yield
-    finally:
-        prior._traced = traced
