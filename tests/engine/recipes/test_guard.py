@@ -190,8 +190,8 @@ def test_settings_of_the_process_leave_no_trace(tmp_path, prior, flag):
     views = views_of(torch.ones(1, 4, 8, 8), text)
     views = replace(views, image=torch.zeros(1, 3, 32, 32))
     before = everything()
-    for part in ("import", "post", "start", "gradient", "learn"):
-        made = rule(tmp_path, **{part: flag})
+    for parts in (("import",), ("post",), ("start",), ("gradient", "learn")):
+        made = rule(tmp_path, **dict.fromkeys(parts, flag))
         assert everything() == before
         with_fields(pickle.loads(pickle.dumps(made)))
         assert everything() == before
