@@ -30,8 +30,7 @@ def folder(path: str) -> Kind:
     from priors import stable_diffusion
 
     def opened(device: str, half: bool) -> Prior:
-        dtype = torch.float16 if half and torch.device(device).type == "cuda" else torch.float32
-        return stable_diffusion.load(path, device, dtype)
+        return stable_diffusion.load(path, device, _dtype(device, half))
 
     return Kind(opened, lambda: stable_diffusion.checksum(path))
 
@@ -39,8 +38,11 @@ def folder(path: str) -> Kind:
 def _random(device: str, half: bool) -> Prior:
     from priors import stable_diffusion
 
-    on_gpu = torch.device(device).type == "cuda"
-    return stable_diffusion.random_sd21(device, torch.float16 if half and on_gpu else torch.float32)
+    return stable_diffusion.random_sd21(device, _dtype(device, half))
+
+
+def _dtype(device: str, half: bool) -> torch.dtype:
+    return torch.float16 if half and torch.device(device).type == "cuda" else torch.float32
 
 
 def _exact(device: str, half: bool) -> Prior:
