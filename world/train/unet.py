@@ -26,7 +26,7 @@ from world.dataset import CACHE, Pictures, over_grey
 from world.train.run import Muon, Plan, Training, rng_of
 
 BATCH = {"cpu": 128, "cuda": 2048}
-PEAK, EMA = 2e-3, 0.998
+PEAK, EMA = 5e-3, 0.998
 TEXT = 600  # steps in which the text encoder learns
 
 
