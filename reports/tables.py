@@ -12,7 +12,6 @@ must know.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import pandas as pd
 
@@ -21,7 +20,6 @@ from eval.statistics import paired_difference, summarise
 from reports import Frames, judges_of
 from reports.columns import COST, PROCESS, Column, measured, paper, shown
 
-PUBLISHED = Path(__file__).parents[1] / "results" / "published" / "table1.csv"
 BLOCKS = {
     "survivors": "Jobs that left an object",
     "all": "All jobs, a diverged one scored as its background",
@@ -100,12 +98,6 @@ def row_of(frames: Frames, method: str, block: str, statuses: tuple[str, ...]) -
             summary = summarise(views[column.key].to_numpy(float), views["prompt_id"].to_numpy())
             row |= {f"{column.key}_{name}": getattr(summary, name) for name in ("mean", "std", "stderr")}
     return row | {column.key: counted[column.key].mean() for column in COST}
-
-
-def published(path: Path = PUBLISHED) -> pd.DataFrame:
-    """The paper's Table 1 in the same columns."""
-    rows = pd.read_csv(path).rename(columns={"vram_gb": "memory_gb"})
-    return rows.assign(steps=rows["steps"].astype(str), block="published")
 
 
 def differences(frames: Frames, baseline: str, order: Sequence[str] = ()) -> pd.DataFrame:

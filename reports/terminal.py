@@ -11,7 +11,8 @@ from rich.table import Table
 
 from reports import Frames
 from reports.columns import Column, paper
-from reports.tables import NOTE, PUBLISHED_TITLE, blocks, cell, columns_of, count, published, remarks, setting
+from reports.published import TABLE_1
+from reports.tables import NOTE, PUBLISHED_TITLE, blocks, cell, columns_of, count, remarks, setting
 from say import say
 
 WIDE = 118  # characters that hold `mean ± std` in one line
@@ -19,7 +20,7 @@ WIDE = 118  # characters that hold `mean ± std` in one line
 
 def show(frames: Frames, table: pd.DataFrame, console: Console) -> None:
     """Print each block in as many parts as its columns need, the published rows apart, and what is not in the means."""
-    for title, rows in blocks(table, published()):
+    for title, rows in blocks(table, TABLE_1.read()):
         shown = paper() if title == PUBLISHED_TITLE else columns_of(table)
         for part in _fitting(rows, shown, console.width):
             console.print(_table(title, rows, part, console.width), "")
