@@ -10,7 +10,7 @@ from typing import Any
 from engine import calibrate
 from engine.job import Job, Setup
 from engine.machine import commit, device_of, devices_of, slots_of, version_of
-from engine.prior import forget, identity, variants
+from engine.prior import forget, identity, parts_of, variants, with_adapter
 from engine.recipes import budget
 from engine.recipes.base import Recipe
 from engine.recipes.variants import Variant, named, recipe_of
@@ -47,6 +47,7 @@ def plan(request: Request, console: Console, rows: list[Variant] | None = None) 
     prior, phi = sources(request, [r for r, _ in made])
     if suite.phi:
         weights.refuse_wrong_variant(prior, phi)
+    prior = with_adapter(prior, request.lora)
     device = device_of(request.device)
     refuse_tuned_on(request)
     checksum = identity(prior)
@@ -63,7 +64,7 @@ def plan(request: Request, console: Console, rows: list[Variant] | None = None) 
     setup = Setup(prior, device=",".join(devices_of(request.device)), threads=1, together=request.together)
     missing = [job for job in jobs if not is_done(run, job, decided(job.recipe, checksum, setup), request.overwrite)]
     configs = {job.path: config(job, prior, checksum, setup) for job in missing}
-    slots = slots_of(request.jobs, setup.device, -(-len(missing) // request.together), (prior, phi))
+    slots = slots_of(request.jobs, setup.device, -(-len(missing) // request.together), (parts_of(prior)[0], phi))
     return Plan(run, jobs, missing, configs, setup, slots, checksum)
 
 

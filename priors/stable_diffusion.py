@@ -23,8 +23,8 @@ from torch.nn import functional
 
 from errors import UserError, first_line, is_out_of_memory
 from files import read_json
+from priors import adapter, tried
 from priors import folder as folders
-from priors import tried
 from priors.base import Prior
 from priors.schedule import Schedule, randn_like
 from priors.traced import Traced
@@ -98,8 +98,14 @@ class StableDiffusion(Prior):
         return out if self.prediction == "epsilon" else self.schedule.eps_of_v(x_t, out, t)
 
 
-def load(path: str | Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Prior:
-    """The prior in a Stable-Diffusion-format folder; `dtype` is the U-Net's. Reads safetensors only.
+def load(
+    path: str | Path,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    lora: str | Path | None = None,
+) -> Prior:
+    """The prior in a Stable-Diffusion-format folder; `dtype` is the U-Net's, `lora` the file of an adapter that is
+    merged into it. Reads safetensors only.
 
     Raises UserError where the folder, or a weight in it, is missing or damaged, or where what it makes of a picture, a
     text and noise cannot be right.
@@ -121,11 +127,13 @@ def load(path: str | Path, device: torch.device | str = "cpu", dtype: torch.dtyp
             raise
         raise UserError(f"The prior in {path} cannot be read ({first_line(error)}); fetch the folder again.") from error
     _refuse_strangers(unet, vae, text_encoder)
+    if lora:
+        adapter.merge(lora, unet, text_encoder)
     prior = StableDiffusion(
-        unet.to(device), vae.to(device), text_encoder.to(device), tokenize, schedule, prediction, checksum(folder)
+        unet.to(device), vae.to(device), text_encoder.to(device), tokenize, schedule, prediction, checksum(folder, lora)
     )
     prior.view_words = _view_words(folder / "views.json")
-    tried.refuse_unsound(prior, f"The prior in {path}")
+    tried.refuse_unsound(prior, f"The prior in {path}" + (f" with {lora}" if lora else ""))
     return prior
 
 
@@ -137,11 +145,12 @@ def _view_words(file: Path) -> str:
     return said
 
 
-def checksum(path: str | Path) -> str:
-    """sha256, as hex, over the names and contents of the files that a prior is read from.
+def checksum(path: str | Path, lora: str | Path | None = None) -> str:
+    """sha256, as hex, over the names and contents of the files that a prior is read from, and over its adapter's.
 
-    Raises UserError where the folder is no prior."""
-    return folders.checksum(path)
+    Raises UserError where the folder is no prior, or the adapter no file."""
+    own = folders.checksum(path)
+    return own if lora is None else hashlib.sha256(f"{own} {adapter.checksum(lora)}".encode()).hexdigest()
 
 
 # Stable Diffusion 2.1's architectures as its folder states them: U-Net 866 M parameters, VAE 84 M, text encoder 340 M
