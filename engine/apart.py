@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from multiprocessing import get_context
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any
 
 import say
-from engine.executors.local import environment
+from engine.executors.starting import started
 from engine.training import NonFinite
 from errors import RuleError, UserError, cause
 
@@ -19,12 +19,9 @@ PATIENCE = 5.0  # seconds a process has to end by itself after its last word
 def apart(task: Callable[..., Any], *arguments: Any, each: Callable[[], object] = lambda: None) -> Any:
     """What `task(*arguments, each=...)` returns or raises. `each` is called here whenever it is there. Raises RuleError
     where the process ends without a word."""
-    context = get_context("spawn")  # CUDA and threads do not survive a fork
-    here, there = context.Pipe()
-    process = context.Process(target=_work, args=(there, task, arguments))
+    here, there = Pipe()
+    process = started(_work, (there, task, arguments), threads=1)
     try:
-        with environment(threads=1):
-            process.start()
         there.close()  # so that the end of the process is the end of the pipe
         while True:
             kind, value = here.recv()
@@ -39,9 +36,8 @@ def apart(task: Callable[..., Any], *arguments: Any, each: Callable[[], object] 
         process.join()
         raise RuleError(f"its process ended with code {process.exitcode}") from None
     finally:
-        if process.pid:
-            process.kill()
-            process.join()
+        process.kill()
+        process.join()
 
 
 def _work(pipe: Connection, task: Callable[..., Any], arguments: tuple[Any, ...]) -> None:

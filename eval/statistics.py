@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Shaped
 from numpy import ndarray
-from scipy import stats
+from scipy.special import stdtrit
 
 FEWEST = 3  # prompts of an interval
 
@@ -67,7 +67,7 @@ def clustered_stderr(x: Float[ndarray, " N"], cluster: Shaped[ndarray, " N"]) ->
 def reach(clusters: int, confidence: float = 0.95) -> float:
     """How many standard errors an interval reaches to either side, with `clusters` - 1 degrees of freedom; NaN where
     those are too few for one."""
-    return float(stats.t.ppf((1 + confidence) / 2, clusters - 1)) if clusters >= FEWEST else float("nan")
+    return float(stdtrit(clusters - 1, (1 + confidence) / 2)) if clusters >= FEWEST else float("nan")
 
 
 def paired_difference(

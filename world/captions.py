@@ -2,34 +2,55 @@
 
 A caption is a mixture of two texts, `first` and `second`, by a `share` in [0, 1] of the second: neighbouring sectors
 are mixed by azimuth, in training as in distillation (`priors.text.condition`), so that the condition is nearly
-continuous. Parts are dropped: 10 % of the captions are empty, as classifier-free guidance needs (2207.12598).
+continuous. Captions are as the web's are: some are empty, as classifier-free guidance needs (2207.12598), many say
+nothing of the view, some name another thing or another side. So a text narrows down what it is about but does not
+determine it, and guidance has work to do, as in Stable Diffusion.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from priors.text import COARSE, SECTORS
 
-EMPTY, PLAIN, COARSE_SHARE = 0.10, 0.08, 0.22  # shares of the captions; the rest name a sector
+EMPTY, PLAIN, COARSE_SHARE = 0.10, 0.15, 0.20  # shares of the captions; the rest name a sector
+OTHER_TOY, OTHER_VIEW = 0.30, 0.10  # shares of the captions that name a toy, or a side, drawn at random
+WORDS = ("", *COARSE.values(), *SECTORS)
+
+
+class Captions(NamedTuple):
+    """Of B pictures: two texts, as places in `every_caption`, and the share of the second."""
+
+    first: Int[Tensor, " B"]
+    second: Int[Tensor, " B"]
+    share: Float[Tensor, " B"]
 
 
 def every_caption(prompts: list[str]) -> list[str]:
     """All texts that a caption may use: the vocabulary that the tokenizer is trained on."""
-    words = ["", *COARSE.values(), *SECTORS]
-    return ["", *(prompt + word for prompt in prompts for word in words)]
+    return ["", *(prompt + word for prompt in prompts for word in WORDS)]
 
 
-def caption(prompt: str, azimuth: float, view: int, rng: torch.Generator) -> tuple[str, str, float]:
-    """(first, second, share) of one training picture, from its azimuth in degrees and its `priors.text.view_index`."""
-    u = torch.rand((), generator=rng).item()
-    if u < EMPTY:
-        return "", "", 0.0
-    if u < EMPTY + PLAIN:
-        return prompt, prompt, 0.0
-    if u < EMPTY + PLAIN + COARSE_SHARE:
-        text = prompt + list(COARSE.values())[view]
-        return text, text, 0.0
-    place = azimuth % 360 / 360 * len(SECTORS)
-    k = int(place)
-    return prompt + SECTORS[k], prompt + SECTORS[(k + 1) % len(SECTORS)], place - k
+def draw(
+    label: Int[Tensor, " B"], azimuth: Float[Tensor, " B"], view: Int[Tensor, " B"], toys: int, rng: torch.Generator
+) -> Captions:
+    """Captions of pictures of the toys `label`, one of `toys`, from their azimuths in degrees and their
+    `priors.text.view_index`; all on the device of `rng`."""
+    n, device = len(label), label.device
+    kind, toy, side, turn = torch.rand(4, n, generator=rng, device=device)
+    other = torch.randint(toys, (n,), generator=rng, device=device)
+    label = torch.where(toy < OTHER_TOY, other, label)
+    azimuth = torch.where(side < OTHER_VIEW, 360 * turn, azimuth % 360)
+    view = torch.where(side < OTHER_VIEW, (4 * turn).long(), view)
+    place = azimuth * (len(SECTORS) / 360)
+    sector = place.floor()
+    named = kind >= EMPTY + PLAIN + COARSE_SHARE
+    coarse = torch.where(kind < EMPTY + PLAIN, 0, 1 + view)
+    left, right = (1 + len(COARSE) + (sector.long() + k) % len(SECTORS) for k in (0, 1))
+    toy_at = 1 + label * len(WORDS)
+    first, second = (torch.where(kind < EMPTY, 0, toy_at + torch.where(named, k, coarse)) for k in (left, right))
+    return Captions(first, second, torch.where(named, place - sector, 0.0))

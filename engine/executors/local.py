@@ -7,18 +7,17 @@ with it.
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
 from engine import worker
 from engine.executors.base import Ended, Event, Lost, Work
+from engine.executors.starting import started
 from engine.job import Setup
 from engine.machine import devices_of
 
@@ -82,16 +81,9 @@ class Processes:
                 it.process.kill()
 
     def _begun(self, place: int) -> Place:
-        context = get_context("spawn")  # CUDA and threads do not survive a fork
-        here, there = context.Pipe()
+        here, there = Pipe()
         setup = replace(self.setup, device=self.devices[place % len(self.devices)])
-        process = context.Process(target=worker.main, args=(there, self.run, setup))
-        with environment(setup.threads):
-            interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C is for this process to answer
-            try:
-                process.start()
-            finally:
-                signal.signal(signal.SIGINT, interrupt)
+        process = started(worker.main, (there, self.run, setup), setup.threads)
         there.close()  # so that the end of the process is the end of the pipe
         return Place(process, here)
 
@@ -114,24 +106,3 @@ class Processes:
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
         hint = "; the system may have been out of memory: try fewer --jobs" if code == -signal.SIGKILL else ""
         return Lost(place, f"its process was {how}{hint}")
-
-
-@contextlib.contextmanager
-def environment(threads: int) -> Iterator[None]:
-    """What the children inherit of variables; this process has its own again afterwards."""
-    theirs = {
-        "OMP_NUM_THREADS": str(threads),
-        "OMP_WAIT_POLICY": "passive",  # processes share cores: waiting threads must not spin
-        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # cuBLAS is deterministic only so
-        "TOKENIZERS_PARALLELISM": "false",
-    }
-    before = {name: os.environ.get(name) for name in theirs}
-    os.environ.update(theirs)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -15,8 +15,8 @@ from prompts import paper43
 from scene.cameras import orbit
 from world import models
 from world.train import clip, reward
-from world.train.check import sample
 from world.train.distort import DISTORTIONS
+from world.train.sides import drawn
 
 PROMPTS = [prompt.text for prompt in paper43()]
 FILES = {"vae", "unet", "text_encoder", "tiny-clip", "tiny-clip-2", "tiny-reward"}
@@ -71,7 +71,7 @@ def test_diffusers_opens_the_prior_and_its_samples_are_of_their_prompt(judge):
             models.TINY_SD, torch_dtype=torch.float32, safety_checker=None, local_files_only=True
         )
     some = torch.arange(0, len(PROMPTS), 3)  # each is still ranked among all
-    images = sample(pipe, [PROMPTS[k] for k in some])
+    images = drawn(pipe, [PROMPTS[k] for k in some], seed=1, cfg=7.5)
     assert images.shape == (len(some), 3, 64, 64)
     assert (ranked(judge, images) == some).float().mean() >= 0.75
 

@@ -43,6 +43,28 @@ def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path):
     assert steps == [20, 40, 60]
 
 
+def test_a_training_may_last_some_minutes(tmp_path, monkeypatch):
+    clock = iter(range(0, 10_000, 3))  # each look at the clock is 3 s later
+    monkeypatch.setattr(run.time, "monotonic", lambda: next(clock))
+    torch.manual_seed(0)
+    model = nn.Linear(3, 2)
+    training = run.Training(run.Plan("line", 1, 10**9, tmp_path, minutes=2.0), model, peak=1e-2)
+    training.run(lambda rng: (model(torch.randn(8, 3, generator=rng)).square().mean(), {}))
+    assert training.step == 40  # steps of 3 s
+    again = run.Training(run.Plan("line", 1, 10**9, tmp_path, minutes=2.0), model, peak=1e-2)
+    assert again.progress == 1
+
+
+def test_muon_takes_kernels_as_matrices_in_place():
+    torch.manual_seed(0)
+    layer = nn.Conv2d(3, 4, 3, bias=False).to(memory_format=torch.channels_last)
+    before = layer.weight.detach().clone()
+    layer(torch.randn(2, 3, 8, 8)).square().mean().backward()
+    run.Muon([layer.weight], lr=0.1, weight_decay=0.0).step()
+    change = (layer.weight.detach() - before).permute(0, 2, 3, 1).flatten(1) / (0.1 * 0.2 * 27**0.5)
+    assert (torch.linalg.svdvals(change) - 1).abs().max() < 0.4  # near an orthogonal matrix, times the rate
+
+
 def test_the_first_steps_again_follow_the_kept_curve(tmp_path, monkeypatch):
     kept, again = (run.Plan("line", 1, 400, tmp_path / name, 60) for name in ("kept", "again"))
     monkeypatch.setattr(curves, "KEPT", tmp_path / "curves")
@@ -56,7 +78,7 @@ def test_the_first_steps_again_follow_the_kept_curve(tmp_path, monkeypatch):
 
 
 def test_the_rate_rises_holds_and_falls():
-    rates = [run.rate(k, 1000, 1.0) for k in range(1000)]
+    rates = [run.rate(k, k / 1000) for k in range(1000)]
     assert rates[0] == pytest.approx(1 / 200)
     assert rates[200:600] == [1.0] * 400
     assert all(a >= b for a, b in itertools.pairwise(rates[600:]))
@@ -76,18 +98,43 @@ def test_a_distortion_changes_pictures_within_their_range(way):
     assert (bad - clean).abs().mean() > 0.01
 
 
-def test_captions_name_the_sectors_between_which_a_camera_stands():
+def drawn(n: int = 40_000, toys: int = 3) -> tuple[list[str], list[str], torch.Tensor]:
+    """Captions of the second of three toys, seen from azimuth 100, 10 degrees past its left side."""
+    texts = captions.every_caption(["A shell", "A tulip", "A lion"][:toys])
+    view = view_index(look_at(15.0, 100.0, 2.0, 40.0)).expand(n)
     rng = torch.Generator().manual_seed(0)
-    view = int(view_index(look_at(15.0, 100.0, 2.0, 40.0)))
-    made = [captions.caption("A shell", 100.0, view, rng) for _ in range(4000)]
-    empty = [c for c in made if c[0] == ""]
-    assert len(empty) / len(made) == pytest.approx(captions.EMPTY, abs=0.02)
-    fine = [c for c in made if c[0].endswith(SECTORS[2])]
-    assert all(c[1].endswith(SECTORS[3]) and c[2] == pytest.approx(10 / 45) for c in fine)
-    assert len(fine) > 2000
-    assert sum(c[0].endswith(COARSE["side"]) for c in made) / len(made) == pytest.approx(
-        captions.COARSE_SHARE, abs=0.03
+    made = captions.draw(torch.full((n,), 1), torch.full((n,), 100.0 - 360), view, toys, rng)
+    return [texts[i] for i in made.first], [texts[i] for i in made.second], made.share
+
+
+def test_captions_name_the_sectors_between_which_a_camera_stands():
+    first, second, share = drawn()
+    n = len(first)
+    own = [i for i in range(n) if first[i] == "A tulip" + SECTORS[2] and second[i] == "A tulip" + SECTORS[3]]
+    assert all(share[i] == pytest.approx(10 / 45, abs=1e-5) for i in own if share[i] < 0.2223 and share[i] > 0.2221)
+    fine = 1 - captions.EMPTY - captions.PLAIN - captions.COARSE_SHARE
+    true = 1 - captions.OTHER_TOY * 2 / 3
+    assert len(own) / n == pytest.approx(fine * true * (1 - captions.OTHER_VIEW * 7 / 8), abs=0.01)
+    next_to = dict(zip(SECTORS, (*SECTORS[1:], SECTORS[0]), strict=True))
+    mixed = [(one.split(",")[1], two.split(",")[1]) for one, two in zip(first, second, strict=True) if one != two]
+    assert len(mixed) / n == pytest.approx(fine, abs=0.01)
+    assert all(f",{two}" == next_to[f",{one}"] for one, two in mixed)
+
+
+def test_captions_are_as_often_empty_plain_coarse_and_wrong_as_they_say():
+    first, second, _ = drawn()
+    n = len(first)
+    assert sum(text == "" for text in first) / n == pytest.approx(captions.EMPTY, abs=0.01)
+    assert sum(text in ("A shell", "A tulip", "A lion") for text in first) / n == pytest.approx(
+        captions.PLAIN, abs=0.01
     )
+    named = [text for text in first if text]
+    other = sum(not text.startswith("A tulip") for text in named) / len(named)
+    assert other == pytest.approx(captions.OTHER_TOY * 2 / 3, abs=0.01)
+    coarse = [text for text, words in zip(first, second, strict=True) if text.endswith(tuple(COARSE.values()))]
+    assert len(coarse) / n == pytest.approx(captions.COARSE_SHARE, abs=0.01)
+    wrong = sum(not text.endswith(COARSE["side"]) for text in coarse) / len(coarse)
+    assert wrong == pytest.approx(captions.OTHER_VIEW * 3 / 4, abs=0.01)
 
 
 def test_the_tokenizer_reads_any_text():
@@ -165,7 +212,7 @@ def test_a_batch_holds_every_distortion_and_its_mismatches_are_of_other_prompts(
 def test_the_reward_learns_to_rank_and_its_scores_are_standard(tmp_path, blocks, monkeypatch):
     small = models.reward
     monkeypatch.setattr(models, "reward", lambda words: small(words, width=32))
-    monkeypatch.setattr(run, "rate", lambda *_: 1e-3)
+    monkeypatch.setattr(run, "rate", lambda *_: 1.0)
     words = models.word_pieces(PROMPTS)
     model = reward.train(blocks, PROMPTS, words, run.Plan("reward", 0, 60, tmp_path))
     curve = (tmp_path / "curve.csv").read_text().splitlines()

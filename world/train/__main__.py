@@ -59,7 +59,7 @@ def train_unet(prompts: list[str], plan: Plan) -> None:
     words = models.tokenizer(every_caption(prompts))
     model = unet.train(data, unet.latents(vae, data, plan.seed), prompts, words, plan)
     folder = plan.out or models.TINY_SD
-    models.save(models.pipeline(vae.half(), model.unet.half(), model.text.half(), words), folder)
+    models.save(models.pipeline(vae.half(), model.unet.cpu().half(), model.text.cpu().half(), words), folder)
     (folder / "views.json").write_text(json.dumps({"view_words": "sectors", "variants": plan.variants}) + "\n")
 
 
@@ -122,6 +122,8 @@ def main() -> None:
     other.add_argument("--out", type=Path, metavar="DIR", help="the folder that it is written to")
     other.add_argument("--prompts", nargs="+", default=["all"], metavar="TEXT", help="the toys that it knows")
     other.add_argument("--variants", type=int, default=VARIANTS, metavar="N", help="of each toy (default %(default)s)")
+    parser.add_argument("--minutes", type=float, metavar="N", help="instead of --steps: train for as long as this")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="cuda for unet only (default: cpu)")
     args = parser.parse_args()
     prompts = [prompt.text for prompt in find(paper43(), args.prompts, "the known world")]
     if args.check:
@@ -136,7 +138,9 @@ def main() -> None:
         parser.error("--out, --prompts and --variants are for the U-Net: the other models know the whole world")
     folder = CACHE / "train" / (args.out.name if args.out else args.model)
     steps = args.steps or STEPS[args.model]
-    plan = Plan(args.model, args.seed, steps, folder, variants=args.variants, out=args.out)
+    plan = Plan(
+        args.model, args.seed, steps, folder, None, args.variants, args.out, minutes=args.minutes, device=args.device
+    )
     if args.replay:
         sys.exit(0 if replay(prompts, plan, args.replay) else 1)
     TRAINERS[args.model](prompts, plan)

@@ -1,12 +1,14 @@
-"""What the shipped models can, measured on views that no training saw: a table, a sheet of samples, and their cards."""
+"""What the shipped models can, measured on views that no training saw: a table, samples beside the truth, quality
+against guidance, and the models' cards."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
 import torch
-from diffusers import DDIMScheduler, StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline
 from rich.console import Console
 from rich.table import Table
 from safetensors.torch import load_file
@@ -17,12 +19,15 @@ from errors import UserError
 from eval.image_reward import ImageReward
 from world import models
 from world.dataset import Pictures, pictures
-from world.train import clip, curves, reward, vae
+from world.train import clip, curves, reward, sides, vae
 from world.train.run import rng_of
 from world.train.sheet import grid
+from world.train.sides import SEED, Samples
 
-SAMPLES, STEPS, CFG, SEED = 10, 30, 3.0, 1
-SHEET, CURVES = Path("docs/samples.png"), Path("docs/training.png")
+CFG = 7.5  # published for Stable Diffusion: SDI's, and most rules'
+SCALES = (1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0)
+BEST = (5.0, 10.0)  # where guidance should be best, as it is for Stable Diffusion
+SHEET, CURVES, GUIDANCE = Path("docs/samples.png"), Path("docs/training.png"), Path("docs/guidance.png")
 ABOUT = {
     models.TINY_SD: "tiny SD: Stable Diffusion's format, 64x64 images, 8x16x16 latents, v-prediction",
     models.TINY_CLIP: "tiny CLIP: a transformers CLIPModel, 64x64 images in patches of 8x8",
@@ -48,7 +53,7 @@ class Quality(NamedTuple):
     @property
     def cells(self) -> tuple[str, str, str]:
         bound = "<=" if self.at_most else ">="
-        return self.name, f"{self.value:.1f} {self.unit}", f"{bound} {self.aim:g} {self.unit}"
+        return self.name, f"{self.value:.{1 if self.unit else 2}f} {self.unit}", f"{bound} {self.aim:g} {self.unit}"
 
 
 def check(prompts: list[str], unseen: int) -> bool:
@@ -73,23 +78,57 @@ def check(prompts: list[str], unseen: int) -> bool:
 
 
 def _ranked(pipe: StableDiffusionPipeline, data: Pictures, prompts: list[str]) -> list[Quality]:
-    """What both CLIPs say of unseen true renders and of the prior's samples."""
-    images, rows = _sampled(pipe, prompts), []
-    shares = []
+    """What both CLIPs say of unseen true renders; what the prior's samples are worth, at each guidance."""
+    judges, rows, shares = [], [], []
     for folder, name in ((models.TINY_CLIP, "CLIP"), (models.TINY_CLIP_2, "second CLIP")):
         judge = CLIPModel.from_pretrained(folder, torch_dtype=torch.float32).eval()
         words = CLIPProcessor.from_pretrained(folder).tokenizer
+        judges.append((judge, words))
         true, grey = (clip.accuracy(judge, data, prompts, words, rng_of(SEED, 1), grey=g) for g in (False, True))
         rows.append(Quality(folder, f"{name}, true renders ranked to their prompt", true, 98.0, "%"))
         rows.append(Quality(folder, f"{name}, the same in grey scale", grey, 85.0, "%"))
-        shares.append((true, _own(judge, images, prompts, words)))
-    (true, sampled), (true_2, sampled_2) = shares
-    rows.append(Quality(models.TINY_SD, "U-Net, samples ranked to their prompt", sampled, 80.0, "%"))
-    for name, gap in (("true renders", true - true_2), ("samples", sampled - sampled_2)):
+        shares.append(true)
+    made = {cfg: sides.samples(pipe, prompts, cfg) for cfg in SCALES}
+    precision = {cfg: [_own(judge, s.images, prompts, words) for judge, words in judges] for cfg, s in made.items()}
+    curve = guidance_curve(made, {cfg: both[0] for cfg, both in precision.items()})
+    curve.to_csv(curves.KEPT / "guidance.csv", float_format="%.4g")
+    curves.draw_guidance(curve, BEST, GUIDANCE)
+    at, apart = made[CFG], precision[CFG]
+    beside = torch.cat([at.images, at.truth], 1)
+    grid(beside, prompts, columns=2).quantize(256).save(SHEET)
+    worst = at.psnr.mean(1)
+    name = f"samples at CFG {CFG:g} from four sides"
+    rows += [
+        Quality(models.TINY_SD, f"{name}, PSNR to the nearest true view", worst.mean().item(), 23.0, "dB"),
+        Quality(models.TINY_SD, f"{name}, the worst toy's ({prompts[worst.argmin()]})", worst.min().item(), 19.0, "dB"),
+        Quality(models.TINY_SD, f"{name}, detail, off the truth's by", abs(curve.detail[CFG] - 1), 0.15, "", True),
+        Quality(models.TINY_SD, f"{name}, ranked to their prompt", apart[0], 100.0, "%"),
+        Quality(
+            models.TINY_CLIP_2, f"{name}, ranked to their prompt by the second CLIP", precision[CFG][1], 100.0, "%"
+        ),
+        Quality(models.TINY_SD, "guidance of the best samples, at least", curve.psnr.idxmax(), BEST[0], ""),
+        Quality(models.TINY_SD, "guidance of the best samples, at most", curve.psnr.idxmax(), BEST[1], "", True),
+    ]
+    for name, gap in (("true renders", shares[0] - shares[1]), ("samples", apart[0] - apart[1])):
         rows.append(
             Quality(models.TINY_CLIP_2, f"the CLIPs' R-Precision apart, {name}", abs(gap), 5.0, "points", at_most=True)
         )
     return rows
+
+
+def guidance_curve(made: dict[float, Samples], precision: dict[float, float]) -> pd.DataFrame:
+    """Means of what samples are worth at each guidance, by guidance: PSNR in dB, detail and chroma as shares of the
+    truth's, R-Precision in per cent."""
+    rows = {
+        cfg: {
+            "psnr": s.psnr.mean().item(),
+            "detail": s.detail.nanmean().item(),
+            "chroma": s.chroma.nanmean().item(),
+            "r_precision": precision[cfg],
+        }
+        for cfg, s in made.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("guidance")
 
 
 def _rewarded(data: Pictures, prompts: list[str]) -> list[Quality]:
@@ -101,32 +140,10 @@ def _rewarded(data: Pictures, prompts: list[str]) -> list[Quality]:
 
 
 @torch.no_grad()
-def sample(pipe: StableDiffusionPipeline, texts: list[str], seed: int = SEED, cfg: float = CFG) -> Tensor:
-    """One DDIM sample of each text, (n,3,64,64) in [0, 1]."""
-    pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
-    pipe.set_progress_bar_config(disable=True)
-    made = pipe(
-        texts, num_inference_steps=STEPS, guidance_scale=cfg, generator=torch.Generator().manual_seed(seed),
-        output_type="pt", height=64, width=64,
-    )  # fmt: skip
-    return made.images.float()
-
-
-def _sampled(pipe: StableDiffusionPipeline, prompts: list[str]) -> Tensor:
-    """SAMPLES plain-prompt samples of each prompt, in order; the sheet is written too."""
-    texts = [prompt for prompt in prompts for _ in range(SAMPLES)]
-    images = torch.cat([sample(pipe, texts[k : k + 30], SEED + k) for k in range(0, len(texts), 30)])
-    SHEET.parent.mkdir(exist_ok=True)
-    grid(images.unflatten(0, (len(prompts), SAMPLES)), prompts).quantize(256).save(SHEET)
-    return images
-
-
-@torch.no_grad()
 def _own(judge: CLIPModel, images: Tensor, prompts: list[str], words) -> float:
-    """Share in % of the samples that the judge ranks to their own prompt."""
-    label = torch.arange(len(prompts)).repeat_interleave(SAMPLES)
-    rank = clip.similarities(judge, images, clip.tokens(words, prompts)).argmax(1)
-    return 100 * (rank == label).float().mean().item()
+    """Share in % of the samples (T,4,3,H,W) that the judge ranks to their own prompt."""
+    rank = clip.similarities(judge, images.flatten(0, 1), clip.tokens(words, prompts)).argmax(1)
+    return 100 * (rank.view(len(prompts), -1) == torch.arange(len(prompts))[:, None]).float().mean().item()
 
 
 def _cards(rows: list[Quality]) -> None:

@@ -43,3 +43,26 @@ def draw(path: Path) -> None:
     path.parent.mkdir(exist_ok=True)
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def draw_guidance(curve: pd.DataFrame, best: tuple[float, float], path: Path) -> None:
+    """What samples are worth against the guidance that they were drawn with."""
+    import matplotlib.pyplot as plt
+
+    titles = {
+        "psnr": "PSNR, dB",
+        "detail": "detail / truth's",
+        "chroma": "chroma / truth's",
+        "r_precision": "R-Precision, %",
+    }
+    figure, axes = plt.subplots(1, len(titles), figsize=(3.2 * len(titles), 2.6))
+    for place, (column, title) in zip(axes, titles.items(), strict=True):
+        place.axvspan(*best, color="0.93")
+        place.semilogx(curve.index, curve[column], marker="o", markersize=4)
+        place.set_xticks(curve.index, [f"{scale:g}" for scale in curve.index])
+        place.minorticks_off()
+        place.set(title=title, xlabel="classifier-free guidance")
+        place.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

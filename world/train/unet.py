@@ -1,39 +1,69 @@
 """Train the text-conditioned U-Net and its text encoder: plain v-prediction loss over pre-computed latents.
 
 The weight is uniform in v, whose error is that of x0 where t is large: there SDI divides the error of eps by a small
-alpha, so it must be small.
+alpha, so it must be small. Everything lies on the device: latents, captions as a table of embeddings, draws. The text
+encoder learns with the U-Net for the first TEXT steps; then it is frozen, as Stable Diffusion's is, and its embeddings
+are looked up.
 """
 
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 
 import torch
 from rich.progress import track
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import mse_loss
 
 from priors.text import view_index
 from scene.cameras import look_at
 from world import models
-from world.captions import caption
+from world.captions import draw, every_caption
 from world.dataset import CACHE, Pictures, over_grey
-from world.train.run import Plan, Training, rng_of
+from world.train.run import Muon, Plan, Training, rng_of
 
-BATCH, PEAK = 32, 1e-3
+BATCH = {"cpu": 128, "cuda": 2048}
+PEAK, EMA = 5e-3, 0.998
+TEXT = 600  # steps in which the text encoder learns
 
 
 class Conditioned(nn.Module):
     """The U-Net with its text encoder, trained together."""
 
-    def __init__(self, words):
+    tokens: Tensor
+
+    def __init__(self, words, prompts: list[str]):
         super().__init__()
         self.words, self.text, self.unet = words, models.text_encoder(words), models.unet()
+        tokens = words(every_caption(prompts), padding="max_length", truncation=True, max_length=models.TOKENS)
+        self.register_buffer("tokens", torch.tensor(tokens["input_ids"]), persistent=False)
 
-    def embed(self, texts: list[str]) -> Tensor:
-        tokens = self.words(texts, padding="max_length", truncation=True, max_length=models.TOKENS, return_tensors="pt")
-        return self.text(tokens.input_ids.to(self.unet.device)).last_hidden_state
+    def embed(self, texts: Tensor) -> Tensor:
+        """Embeddings (n, L, D) of texts by their places (n,) in `every_caption`."""
+        return self.text(self.tokens[texts]).last_hidden_state
+
+    @cached_property
+    def table(self) -> Tensor:
+        """The embeddings of all texts, once the encoder is frozen."""
+        texts = torch.arange(len(self.tokens), device=self.tokens.device)
+        with torch.no_grad():
+            return torch.cat([self.embed(some) for some in texts.split(100)])
+
+
+def optimisers(model: nn.Module, peak: float) -> list[torch.optim.Optimizer]:
+    """Muon for the hidden matrices and kernels of the U-Net, AdamW for all else."""
+    hidden: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
+    for name, weight in model.named_parameters():
+        inner = name.startswith("unet.") and not name.startswith(("unet.conv_in", "unet.conv_out"))
+        (hidden if inner and weight.ndim >= 2 else rest).append(weight)
+    return [
+        Muon(hidden, lr=peak, weight_decay=0.01),
+        torch.optim.AdamW(rest, lr=peak / 2, betas=(0.9, 0.99), weight_decay=0.01),
+    ]
 
 
 @torch.no_grad()
@@ -57,32 +87,50 @@ def latents(vae, data: Pictures, seed: int, grounds: int = 2) -> Tensor:
     return codes
 
 
+def fast(device: str) -> bool:
+    """Whether the device computes in bfloat16 faster than in single precision."""
+    return device == "cuda" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
 def train(data: Pictures, codes: Tensor, prompts: list[str], words, plan: Plan) -> Conditioned:
     torch.manual_seed(plan.seed)
-    model = Conditioned(words)
+    device, batch, toys = plan.device, BATCH[plan.device], len(prompts)
+    model = Conditioned(words, prompts).to(device)
     model.unet.to(memory_format=torch.channels_last)
-    training = Training(plan, model, PEAK, ema=0.9995)
-    abar = models.scheduler().alphas_cumprod
-    view = view_index(look_at(data.elevation, data.azimuth, 2.0, 40.0)).tolist()
+    training = Training(plan, model, PEAK, EMA, optimisers)
+    unet = torch.compile(model.unet) if device == "cuda" else model.unet
+    abar = models.scheduler().alphas_cumprod.to(device)
+    view = view_index(look_at(data.elevation, data.azimuth, 2.0, 40.0)).to(device)
+    codes, label, azimuth = codes.to(device), data.label.to(device), data.azimuth.to(device)
+    slices = torch.arange(batch, device=device)
 
-    def loss_of(rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        pick = torch.randint(codes.shape[1], (BATCH,), generator=rng)
-        ground = torch.randint(len(codes), (BATCH,), generator=rng)
+    def condition(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+        if training.step < TEXT:
+            texts, place = torch.cat([first, second]).unique(return_inverse=True)
+            one, two = model.embed(texts)[place].chunk(2)
+        else:
+            one, two = model.table[first], model.table[second]
+        return torch.lerp(one, two, share.view(-1, 1, 1))
+
+    def loss_of(rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor | float]]:
+        pick = torch.randint(codes.shape[1], (batch,), generator=rng, device=device)
+        ground = torch.randint(len(codes), (batch,), generator=rng, device=device)
         x0 = codes[ground, pick].float()
-        noise = torch.randn(x0.shape, generator=rng)
-        t = ((torch.arange(BATCH) + torch.rand(BATCH, generator=rng)) * (1000 / BATCH)).long()  # one of each slice
+        noise = torch.randn(x0.shape, generator=rng, device=device)
+        t = slices + torch.rand(batch, generator=rng, device=device)  # one of each slice of the schedule
+        t = (t * (len(abar) / batch)).long()
         a, sigma = abar[t].sqrt().view(-1, 1, 1, 1), (1 - abar[t]).sqrt().view(-1, 1, 1, 1)
-        texts = [caption(prompts[data.label[i]], data.azimuth[i].item(), view[i], rng) for i in pick.tolist()]
-        every = sorted({text for first, second, _ in texts for text in (first, second)})
-        place = {text: i for i, text in enumerate(every)}
-        table = model.embed(every)
-        firsts, seconds = [place[first] for first, *_ in texts], [place[second] for _, second, _ in texts]
-        shares = torch.tensor([share for *_, share in texts])[:, None, None]
-        condition = torch.lerp(table[firsts], table[seconds], shares)
-        v = model.unet((a * x0 + sigma * noise).to(memory_format=torch.channels_last), t, condition).sample
-        each = mse_loss(v, a * noise - sigma * x0, reduction="none").mean((1, 2, 3))
-        late = each.detach()[t >= 700]
-        return each.mean(), {"loss_t700": late.mean().item() if len(late) else float("nan")}
+        text = condition(*draw(label[pick], azimuth[pick], view[pick], toys, rng))
+        noisy = (a * x0 + sigma * noise).to(memory_format=torch.channels_last)
+        # for sixteen tokens, plain attention is several times faster than the kernels for long texts
+        with torch.autocast(device, torch.bfloat16, enabled=fast(device)), sdpa_kernel(SDPBackend.MATH):
+            v = unet(noisy, t, text).sample
+        each = mse_loss(v.float(), a * noise - sigma * x0, reduction="none").mean((1, 2, 3))
+        return each.mean(), {"loss_t700": each.detach()[t >= 700].mean()}
 
     training.run(loss_of)
-    return training.averaged().eval()
+    text = {name: value.clone() for name, value in model.text.state_dict().items()}
+    training.averaged()
+    if training.step >= TEXT:  # the U-Net has learnt to read the frozen one, not its average
+        model.text.load_state_dict(text)
+    return model.eval()

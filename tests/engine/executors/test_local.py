@@ -17,7 +17,7 @@ import torch
 from rich.console import Console
 
 from engine import queue, worker
-from engine.executors import local
+from engine.executors import local, starting
 from engine.executors.base import Fatal, Lost, Started
 from engine.job import Setup
 from engine.queue import launch
@@ -68,9 +68,11 @@ def until(condition, seconds=240):
 
 
 def workers():
-    """The processes that do jobs, by age. Python's own tracker of resources is a child, too."""
-    children = [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE]
-    return sorted((p for p in children if "spawn_main" in " ".join(p.cmdline())), key=lambda p: p.create_time())
+    """The processes that do jobs, by age: children where each is started anew, else forks of a child."""
+    children = psutil.Process().children(recursive=True)
+    forked = [p for p in children if p.ppid() != os.getpid()]
+    begun = [p for p in children if "spawn_main" in " ".join(p.cmdline())]
+    return sorted((p for p in forked + begun if p.status() != psutil.STATUS_ZOMBIE), key=lambda p: p.create_time())
 
 
 def spawn(run):
@@ -174,7 +176,7 @@ class Begun:
     """A process that is not there, and ends when told to."""
 
     def __init__(self, target, args):
-        self.setup, self.exitcode = args[2], 0
+        (*_, (_, _, self.setup)), self.exitcode = args, 0
 
     def start(self):
         self.environment = dict(os.environ)
@@ -191,8 +193,7 @@ class Begun:
 @pytest.fixture
 def begun(monkeypatch):
     """Processes that are not there, by place."""
-    context = SimpleNamespace(Pipe=Pipe, Process=Begun)
-    monkeypatch.setattr(local, "get_context", lambda _: context)
+    monkeypatch.setattr(starting.multiprocessing, "get_context", lambda _: SimpleNamespace(Process=Begun))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
 

@@ -100,7 +100,7 @@ def test_mistakes_are_one_sentence(capsys, arguments, part):
 def test_kappa_from_the_command_line_and_again(capsys, tmp_path):
     prior, run = str(write_prior(tmp_path / "prior")), tmp_path / "run"
     command = ["ablate", "kappa", "--prior", prior, "--out", str(run), "--steps", "2", "--jobs", "1"]
-    command += ["--prompts", "strawberry"]
+    command += ["--prompts", "strawberry", "--views", "4"]
     assert run_benchmark.main(command) == 0
     text = capsys.readouterr().out
     assert "5 jobs, 0 of them done" in text
