@@ -86,6 +86,9 @@ def _todays(name: str) -> str:
     name = re.sub(r"(?:_lora|\.lora|\.lora_linear_layer)\.(down|up)\.weight$", r".lora_\1.weight", name)
     name = name.replace(".lora_down.", ".lora_A.").replace(".lora_up.", ".lora_B.").replace(".processor.", ".")
     name = re.sub(r"(?:_lora|\.lora|\.lora_linear_layer)?(?:\.down)?(?:\.weight)?\.alpha$", ".alpha", name)
+    name = re.sub(r"self_attn\.to_([qkv])\.", r"self_attn.\1_proj.", name).replace(
+        "self_attn.to_out.", "self_attn.out_proj."
+    )
     return re.sub(r"\.to_out\.(lora_[AB]|alpha)", r".to_out.0.\1", name)
 
 

@@ -29,7 +29,7 @@ State = Literal["present", "missing", "changed"]
 @dataclass(frozen=True)
 class File:
     """A file of a weight. `sources` are `owner/repository@revision` of a hub, or the address of a folder; `becomes` is
-    the safetensors file that an archive is read into."""
+    the safetensors file that an archive is read into; `sha256` is whole, or its first digits where no more is known."""
 
     path: str
     sources: tuple[str, ...]
@@ -89,7 +89,8 @@ def hub_home() -> Path:
 
 def cached(file: File) -> Path | None:
     """The file in Hugging Face's cache, of any of its repositories: the pinned revision before others."""
-    hub = Path(os.environ.get("HF_HUB_CACHE") or hub_home() / "hub").expanduser()
+    named = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
+    hub = Path(named or hub_home() / "hub").expanduser()
     wanted = (file.path, *file.names[1:])
     for repository, revision in (source.split("@") for source in file.sources if is_hub(source)):
         snapshots = hub / f"models--{repository.replace('/', '--')}" / "snapshots"
@@ -153,7 +154,7 @@ def state(home: Path, file: File, thorough: bool = False) -> State:
     entry = read_lock(home).get(found.relative_to(home).as_posix())
     if entry is None:  # put there by hand: the manifest alone can judge it
         pinned = file.sha256 if found.name == PurePosixPath(file.path).name else None
-        return "present" if not (thorough and pinned) or sha256(found) == pinned else "changed"
+        return "present" if not thorough or sha256(found).startswith(pinned or "") else "changed"
     facts = found.stat()
     if facts.st_size != entry["bytes"]:
         return "changed"
