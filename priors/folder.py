@@ -124,11 +124,12 @@ def is_read(file: Path) -> bool:
     return file.suffix in SETTINGS and not file.name.startswith(".")
 
 
-def weights(folder: Path) -> tuple[str, list[Path]]:
-    """The variant that is read ("" where its files name none) of a part's weights, and its files.
+def weights(folder: Path, stem: str | None = None) -> tuple[str, list[Path]]:
+    """The variant that is read ("" where its files name none) of a part's weights, and its files; `stem` is what they
+    are called, where it is not a prior's part.
 
     Raises UserError where there are none, a shard is not there, or several variants are that nothing ranks."""
-    stem = re.escape(STEMS[folder.name])
+    stem = re.escape(stem or STEMS[folder.name])
     whole = re.compile(rf"{stem}(?:\.(?P<variant>\w+))?\.safetensors")
     index = re.compile(rf"{stem}\.safetensors\.index(?:\.(?P<variant>\w+))?\.json")
     found: dict[str, list[Path]] = {}
