@@ -26,7 +26,7 @@ from files import write_text
 from reports import TEXTS, Frames, load
 from reports.columns import Column, paper
 from reports.compare_forms import latex, markdown, show
-from reports.tables import PUBLISHED, in_order, mixed, published, row_of, setting
+from reports.tables import CLOSED, PUBLISHED, in_order, mixed, published, row_of, setting
 from say import say
 
 TABLES = {"1": PUBLISHED, "2": PUBLISHED.with_name("table2.csv")}
@@ -59,7 +59,7 @@ def make(frames: Frames, order: Sequence[str] = ()) -> pd.DataFrame:
 
 def _paired(ours: Mapping[str, dict[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
     """Each number of a table with a row of ours and one of the paper's; {} where there is none."""
-    of = {method: partner(method, row["steps"]) for method, row in ours.items()}
+    of = {method: partner(method, row["steps"]) if row["open"] == CLOSED else None for method, row in ours.items()}
     for number, path in TABLES.items():
         for theirs in published(path).to_dict("records"):
             mine = [row for method, row in ours.items() if of[method] == (number, theirs["method"])]

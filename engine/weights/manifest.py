@@ -193,18 +193,28 @@ def refuse_wrong_variant(prior: str, phi: str | None) -> None:
     configurations: 2.1-base has latents of 64 and predicts eps, 2.1 has 96 and predicts v.
 
     Raises UserError with the reason. Folders that cannot be read are for the loader to judge."""
-    predicts, size = _predicts(prior), _field(prior, "unet/config.json", "sample_size")
-    if predicts == "v_prediction" or size == 96:
-        reason = "predicts v" if predicts == "v_prediction" else "has latents of 96 where 2.1-base has 64"
+    if reason := unlike_base(prior):
         raise UserError(
             f"The prior in {prior} {reason}: it is Stable Diffusion 2.1, the paper's is 2.1-base; "
             "give that one as --prior, and this one as --phi."
         )
+    refuse_wrong_phi(phi)
+
+
+def refuse_wrong_phi(phi: str | None) -> None:
+    """Raise UserError where the student would start as no Stable Diffusion 2.1."""
     if phi and _predicts(phi) == "epsilon":
         raise UserError(
             f"The folder {phi} predicts eps: it is no Stable Diffusion 2.1, which --phi takes; "
             "leave --phi out to start the student as the prior."
         )
+
+
+def unlike_base(prior: str) -> str:
+    """In what a folder is not Stable Diffusion 2.1-base by its configurations; "" where in nothing."""
+    if _predicts(prior) == "v_prediction":
+        return "predicts v"
+    return "has latents of 96 where 2.1-base has 64" if _field(prior, "unet/config.json", "sample_size") == 96 else ""
 
 
 def _predicts(name: str) -> str | None:
