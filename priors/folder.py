@@ -42,11 +42,13 @@ def checked(path: str | Path) -> Path:
     """The folder, which has every part of a prior. Raises UserError where it has not."""
     folder = Path(path)
     near = f"; did you mean {meant}?" if (meant := _near(folder)) else "."
-    if not folder.is_dir():
+    if folder.is_file():
         raise UserError(
-            f"There is no prior at {path}: give the path of a folder in Stable Diffusion's format"
-            f", or of a .safetensors file{near}"
+            f"The prior {path} is one file, which has no tokenizer: make a folder of it, with diffusers' "
+            "StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)."
         )
+    if not folder.is_dir():
+        raise UserError(f"There is no prior at {path}: give the path of a folder in Stable Diffusion's format{near}")
     if missing := _missing(folder):
         raise UserError(f"The folder {path} is no Stable Diffusion prior: it lacks {', '.join(missing)}{near}")
     if second := [name for name in SECOND if (folder / name).exists()]:
