@@ -27,7 +27,7 @@ from reports import TEXTS, Frames, load
 from reports.columns import Column, paper
 from reports.compare_forms import latex, markdown, show
 from reports.published import TABLES, Published
-from reports.tables import in_order, mixed, row_of, setting
+from reports.tables import CLOSED, in_order, mixed, row_of, setting
 from say import say
 
 SHORT = "5000"  # Table 2's steps: SDI at just this length is its row, and no other
@@ -52,7 +52,7 @@ def _paired(
 ) -> Iterator[tuple[Published | None, Mapping[str, Any], Mapping[str, Any]]]:
     """A table, a row of ours and one of the table's, for each row of each table and each rule that no table has; {}
     where there is none."""
-    of = {method: partners(method, row["steps"]) for method, row in ours.items()}
+    of = {method: partners(method, row["steps"]) if row["open"] == CLOSED else [] for method, row in ours.items()}
     for table in TABLES:
         for theirs in table.read().to_dict("records"):
             mine = [row for method, row in ours.items() if (table.key, theirs["method"]) in of[method]]

@@ -12,7 +12,7 @@ from rich.table import Table
 from reports import Frames
 from reports.columns import Column, paper
 from reports.published import TABLE_1
-from reports.tables import NOTE, PUBLISHED_TITLE, blocks, cell, columns_of, count, remarks, setting
+from reports.tables import NOTE, PUBLISHED_TITLE, blocks, cell, columns_of, count, label, remarks, setting
 from say import say
 
 WIDE = 118  # characters that hold `mean ± std` in one line
@@ -45,7 +45,7 @@ def troubles(frames: Frames) -> list[str]:
 
 def _fitting(rows: pd.DataFrame, columns: Sequence[Column], width: int) -> list[list[Column]]:
     """The columns in as many tables as the terminal's width needs."""
-    facts = [rows["method"], rows["steps"], rows.apply(count, axis=1)]
+    facts = [rows.apply(label, axis=1), rows["steps"], rows.apply(count, axis=1)]
     start = sum(max(len(text) for text in (*texts, "Steps")) + 1 for texts in facts)
     parts: list[list[Column]] = [[]]
     used = start
@@ -66,9 +66,7 @@ def _table(title: str, rows: pd.DataFrame, columns: Sequence[Column], width: int
     for column in columns:
         table.add_column(head(column), justify="right", no_wrap=True)
     for _, row in rows.iterrows():
-        table.add_row(
-            escape(row["method"]), row["steps"], count(row), *(cell(row, c, _between(width)) for c in columns)
-        )
+        table.add_row(escape(label(row)), row["steps"], count(row), *(cell(row, c, _between(width)) for c in columns))
     return table
 
 

@@ -329,3 +329,23 @@ def test_pictures_of_unknown_making_are_said_to_be(tmp_path):
     assert any("ours not known" in line for line in lines)
     compare.report(tmp_path, ORDER, Console(file=io.StringIO(), width=100))
     assert "\n.\n" not in (tmp_path / "compare.md").read_text()
+
+
+def test_open_results_are_marked_and_held_against_no_row_of_the_papers(run):
+    from reports import markdown as md
+    from reports import tables
+    from reports.published import TABLE_1
+
+    frames = load(run)
+    frames.jobs.loc[frames.jobs["method"] == "sds", "open"] = "predicts v"
+    table = tables.make(frames, ORDER)
+    assert set(table.loc[table["method"] == "sds", "open"]) == {"predicts v"}
+    assert set(table.loc[table["method"] != "sds", "open"]) == {"no"}
+    said = tables.remarks(frames, table)
+    assert "sds: open results, for the prior predicts v; not to be compared with Table 1." in said
+    text = md.markdown(table, TABLE_1.read(), tables.differences(frames, "sdi"), "", said)
+    assert "sds (open)" in text
+    assert "sdi (open)" not in text
+    compared = compare.make(frames, ORDER)
+    assert set(compared.loc[compared["method"] == "sds", "published"]) == {"-"}
+    assert set(compared.loc[compared["method"] == "sdi", "published"]) == {"SDI", "Baseline SDI"}
