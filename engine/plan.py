@@ -46,10 +46,6 @@ def plan(request: Request, console: Console, rows: list[Variant] | None = None) 
     rows = rows or named(request.methods, request.tuned, suite.name, track)
     made = [recipe_of(row, suite.name, track) for row in rows]
     prior, phi = sources(request, [r for r, _ in made])
-    if suite.phi:
-        weights.refuse_wrong_phi(phi)
-        if not request.prior:
-            weights.refuse_wrong_variant(prior, phi)
     opened = opened_by(suite, prior, request.lora)
     prior = with_adapter(prior, request.lora)
     device = device_of(request.device)
@@ -76,12 +72,17 @@ def sources(request: Request, recipes: list[Recipe]) -> tuple[str, str | None]:
     """The prior, and what the students of VSD and ESD start as where that is another. Those that `fetch` brought go
     together: a prior of one's own is its own student's start.
 
-    Raises UserError where they are not there."""
+    Raises UserError where they are not there, or where one is not what it has to be."""
     suite, learns = request.suite, any(phi_of(r.method) is not None for r in recipes)
-    if request.prior:
-        return request.prior, request.phi
-    prior = weights.needed(suite.prior, "--prior")
-    return prior, weights.needed(suite.phi, "--phi") if suite.phi and learns and not request.phi else request.phi
+    prior, phi = request.prior, request.phi
+    if not prior:
+        prior = weights.needed(suite.prior, "--prior")
+        phi = phi or (weights.needed(suite.phi, "--phi") if suite.phi and learns else None)
+    if suite.phi:
+        weights.refuse_wrong_phi(phi)
+        if not request.prior:
+            weights.refuse_wrong_variant(prior, phi)
+    return prior, phi
 
 
 def refuse_tuned_on(request: Request) -> None:

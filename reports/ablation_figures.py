@@ -64,27 +64,29 @@ def draw_kappa(run: Path, frames: Frames, table: pd.DataFrame, labels: dict[str,
 
 
 def draw_steps(run: Path, frames: Frames, table: pd.DataFrame, labels: dict[str, str]) -> Any:
-    """Fig. 11: quality and time over the number of inversion steps, beside the published."""
+    """Fig. 11: quality and time over the number of inversion steps, beside the published; where there is a truth, what
+    stands nearest to it, else the CLIP score."""
     upper, lower, figure = _parts(len(frames.jobs["prompt_id"].unique()), charts=3.2, width=11.0)
-    quality, cost, truth = upper.subplots(1, 3)
+    quality, cost, third = upper.subplots(1, 3)
+    key, title = ("psnr", "PSNR to the nearest true view, dB") if "psnr_mean" in table else ("clip_score", "CLIP score")
     paper, rows = pd.read_csv(FIGURE_11), table[table["block"] == "survivors"]
     n, steps = rows["label"].astype(int), paper["inversion_steps"]
     std = paper["iqa_quality_std"]
     quality.errorbar(steps, paper["iqa_quality_mean"], std, marker="s", color="0.45", capsize=3, label="published")
     quality.plot(n, rows["iqa_quality_mean"], marker="o", color="C0", label="here")
     ok = frames.wide[(frames.wide["status"] == "ok") & frames.wide["method"].isin(labels)]
-    for k, column in enumerate(("iqa_quality", "psnr")):
+    for k, column in enumerate(("iqa_quality", key)):
         for _, one in ok.groupby("prompt_id"):
             line = one.groupby("method")[column].mean().reindex(rows["method"])
-            (quality, truth)[k].plot(n, line.to_numpy(), color="C0", lw=0.8, alpha=0.5)
+            (quality, third)[k].plot(n, line.to_numpy(), color="C0", lw=0.8, alpha=0.5)
     quality.set_title("IQA quality, % (thin: each prompt)", fontsize=10)
     cost.plot(steps, paper["time_min"] / _at_ten(steps, paper["time_min"]), marker="s", color="0.45", label="published")
     cost.plot(n, rows["alone_min"] / _at_ten(n, rows["alone_min"]), marker="o", color="C0", label="here")
     cost.plot(n, rows["nfe"] / _at_ten(n, rows["nfe"]), ls=":", color="C0", label="here, calls of the network")
     cost.set_title("time, relative to 10 steps", fontsize=10)
-    truth.plot(n, rows["psnr_mean"], marker="o", color="C0", label="here")
-    truth.set_title("PSNR to the nearest true view, dB", fontsize=10)
-    for axes in (quality, cost, truth):
+    third.plot(n, rows[f"{key}_mean"], marker="o", color="C0", label="here")
+    third.set_title(title, fontsize=10)
+    for axes in (quality, cost, third):
         axes.set_xscale("log")
         axes.set_xticks(list(steps), [str(s) for s in steps])
         axes.minorticks_off()

@@ -1,7 +1,8 @@
 """The paper's ablations (2405.15891) as tables of recipes, which the ordinary loop carries out and scores.
 
-A recipe's name is a folder of the run, its label what a figure calls it. Rows of a table differ in what the label says
-and in nothing else, but for the weight of the gradient where rules change.
+A recipe's name is a folder of the run, its label what a figure calls it. In the known world, rows of a table differ in
+what the label says and in nothing else, but for the weight of the gradient where rules change. In the paper's suite
+each row has the published surroundings of the rule that it is made of.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from rich.progress import track
 
 from engine import judges, machine, plan
 from engine.job import Job, Setup
+from engine.judges import Judges
 from engine.prior import identity, open_prior
 from engine.queue import launch
 from engine.recipes.base import Recipe
@@ -33,28 +35,35 @@ from names import ABLATIONS, RECIPES, known
 from priors.base import Prior
 from prompts import Prompt
 from say import plain, say
-from suites.world import WORLD
+from suites.base import Suite
 
 Variants = dict[str, Recipe]  # by label
 STRAWBERRY, TULIP = "A ripe strawberry", "A blue tulip"
 WARM, TIMED = 8, 12  # steps before the clock starts, and while it runs
 KAPPA_STEPS = 40  # of a canvas: SGD calls the network, forth and back, ten times a step
 
-# 1 / RMS(g), measured as the recipes' are (engine.calibrate), of the steps between ISM and SDI
+# 1 / RMS(g) in the controlled track, measured as the recipes' are (engine.calibrate), of the steps between ISM and SDI
 BETWEEN_WEIGHTS = {"2-anneal": 2.2, "3-kappa": 0.214, "4-grid": 0.223}
 
 
-def controlled(name: str) -> Recipe:
-    return recipe("world", "controlled", name)
+@dataclass(frozen=True)
+class Ground:
+    """Where an ablation is made: on the recipes of a suite's first track, with an open prior."""
+
+    suite: Suite
+    prior: Prior
+
+    def recipe(self, name: str) -> Recipe:
+        return recipe(self.suite.name, self.suite.track, name)
 
 
 def _with(base: Recipe, name: str, **fields: object) -> Recipe:
     return replace(base, name=name, method=replace(base.method, **fields))  # type: ignore[arg-type]
 
 
-def kappas(prior: Prior) -> Variants:
+def kappas(ground: Ground) -> Variants:
     """The five choices, on a canvas."""
-    base = replace(canvas.on_canvas(controlled("sdi"), prior), steps=KAPPA_STEPS)
+    base = replace(canvas.on_canvas(ground.recipe("sdi"), ground.prior), steps=KAPPA_STEPS)
     sdi = base.method
     assert isinstance(sdi, SDI)
     return {
@@ -63,27 +72,26 @@ def kappas(prior: Prior) -> Variants:
     }
 
 
-def canvases(prior: Prior) -> Variants:
+def canvases(ground: Ground) -> Variants:
     """DDIM and SDI with cached kappa, then every rule."""
-    made = {name: canvas.on_canvas(controlled(name), prior) for name in RECIPES}
+    made = {name: canvas.on_canvas(ground.recipe(name), ground.prior) for name in RECIPES}
     sampled = replace(made["sdi"], steps=canvas.DDIM_STEPS)
     return {label: replace(sampled, name=name) for name, label in canvas.SAMPLES.items()} | made
 
 
-def proposed(prior: Prior) -> Variants:
+def proposed(ground: Ground) -> Variants:
     """At SDI's guidance throughout. DreamFusion renders at the latents' size, SDI at the picture's."""
-    sds = controlled("sds-cfg7.5")
-    small = replace(sds, name="1-sds", resolution=prior.latent_shape[-1])
+    sds, sdi = ground.recipe("sds-cfg7.5"), ground.recipe("sdi")
     return {
-        "SDS": small,
-        "+ higher resolution": replace(sds, name="2-resolution"),
-        "+ t annealing": replace(controlled("sds-anneal"), name="3-annealing"),
-        "+ DDIM inversion": replace(controlled("sdi"), name="4-inversion"),
+        "SDS": replace(sds, name="1-sds", resolution=ground.prior.latent_shape[-1]),
+        "+ higher resolution": replace(sds, name="2-resolution", resolution=sdi.resolution),
+        "+ t annealing": replace(ground.recipe("sds-anneal"), name="3-annealing"),
+        "+ DDIM inversion": replace(sdi, name="4-inversion"),
     }
 
 
-def inversion_cfg(prior: Prior) -> Variants:
-    base = controlled("sdi")
+def inversion_cfg(ground: Ground) -> Variants:
+    base = ground.recipe("sdi")
     return {
         f"inversion {inversion:g}, forward {forward:g}": _with(
             base, f"inversion{inversion:g}-forward{forward:g}", inversion_scale=inversion, scale=forward
@@ -93,12 +101,12 @@ def inversion_cfg(prior: Prior) -> Variants:
     }
 
 
-def inversion_steps(prior: Prior) -> Variants:
-    return {f"{n}": _with(controlled("sdi"), f"steps{n:02d}", steps=n) for n in (3, 5, 10, 20, 30)}
+def inversion_steps(ground: Ground) -> Variants:
+    return {f"{n}": _with(ground.recipe("sdi"), f"steps{n:02d}", steps=n) for n in (3, 5, 10, 20, 30)}
 
 
-def ism_to_sdi(prior: Prior) -> Variants:
-    ism, sdi = controlled("ism"), controlled("sdi")
+def ism_to_sdi(ground: Ground) -> Variants:
+    ism, sdi = ground.recipe("ism"), ground.recipe("sdi")
     assert isinstance(ism.method, ISM)
     assert isinstance(sdi.method, SDI)
     annealed = _with(ism, "2-anneal", anneal=True, t_max_early=sdi.method.t_range[0], t_range=sdi.method.t_range[::-1])
@@ -109,17 +117,18 @@ def ism_to_sdi(prior: Prior) -> Variants:
         "+ κ from the render": whole,
         "+ 10 steps, extra noise": finer,
     }
-    weighted = {label: replace(r, guidance_weight=BETWEEN_WEIGHTS[r.name]) for label, r in between.items()}
-    return {"ISM": replace(ism, name="1-ism"), **weighted, "+ inversion CFG -7.5 = SDI": replace(sdi, name="5-sdi")}
+    if ground.suite.track == "controlled":
+        between = {label: replace(r, guidance_weight=BETWEEN_WEIGHTS[r.name]) for label, r in between.items()}
+    return {"ISM": replace(ism, name="1-ism"), **between, "+ inversion CFG -7.5 = SDI": replace(sdi, name="5-sdi")}
 
 
-def diversity(prior: Prior) -> Variants:
-    return {name: controlled(name) for name in ("sdi", "sds-cfg7.5", "sds-anneal")}
+def diversity(ground: Ground) -> Variants:
+    return {name: ground.recipe(name) for name in ("sdi", "sds-cfg7.5", "sds-anneal")}
 
 
 @dataclass(frozen=True)
 class Ablation:
-    variants: Callable[[Prior], Variants]
+    variants: Callable[[Ground], Variants]
     prompts: tuple[str, ...] = (STRAWBERRY, TULIP)
     seeds: tuple[int, ...] = (0,)
 
@@ -135,21 +144,25 @@ TABLE = {
 }
 
 
-def run(name: str, request: Request, console: Console) -> tuple[dict[str, str], bool]:
+def run(name: str, request: Request, chosen: Judges, console: Console) -> tuple[dict[str, str], bool]:
     """Do what is missing of an ablation, and score it. Returns the labels by recipe name, and whether no job crashed.
     Of a request without prompts or seeds, they are the ablation's own.
 
     Raises UserError for names nobody knows, priors that are not there, and folders of other settings."""
-    ablation = TABLE[known("ablation", name, ABLATIONS)]
-    chosen = request.prompts or WORLD.select(ablation.prompts)
+    ablation, suite = TABLE[known("ablation", name, ABLATIONS)], request.suite
+    prompts = request.prompts or suite.select(ablation.prompts)
     seeds = request.seeds or ablation.seeds
-    source, device, folder = request.prior or str(WORLD.prior), machine.device_of(request.device), request.out
-    checksum, prior = identity(source), open_prior(source, device)
-    variants = {
-        label: r.changed(request.steps if r.name not in canvas.SAMPLES else None, views=_views(request, r))
-        for label, r in ablation.variants(prior).items()
-    }
-    jobs = [Job(r, prompt, seed) for seed in seeds for prompt in chosen for r in variants.values()]
+    sdi = recipe(suite.name, suite.track, "sdi")
+    every = [recipe(suite.name, suite.track, rule) for rule in RECIPES] if name == "canvas" else [sdi]
+    source, phi = plan.sources(request, every)
+    device, folder = machine.device_of(request.device), request.out
+    opened, checksum, prior = (
+        plan.opened_by(suite, source, None),
+        identity(source),
+        open_prior(source, device, sdi.half),
+    )
+    variants = {label: changed(r, request, sdi, phi) for label, r in ablation.variants(Ground(suite, prior)).items()}
+    jobs = [Job(r, prompt, seed) for seed in seeds for prompt in prompts for r in variants.values()]
     setup = Setup(source, device, threads=1)
     missing = [
         job
@@ -157,7 +170,7 @@ def run(name: str, request: Request, console: Console) -> tuple[dict[str, str], 
         if not plan.is_done(folder, job, plan.decided(job.recipe, checksum, setup), request.overwrite)
     ]
     torch.set_num_threads(setup.threads)  # as in the processes of the jobs
-    configs = {job.path: plan.config(job, source, checksum, setup) for job in missing}
+    configs = {job.path: plan.config(job, source, checksum, setup, opened) for job in missing}
     say(console, f"{len(jobs)} jobs, {len(jobs) - len(missing)} of them done, in {folder}")
     sampled = [job for job in missing if job.recipe.name in canvas.SAMPLES]
     for job in track(sampled, "DDIM", console=console, disable=not sampled, transient=True):
@@ -166,25 +179,38 @@ def run(name: str, request: Request, console: Console) -> tuple[dict[str, str], 
             if found is None:
                 canvas.sample(job, prior, store, device)
     if name == "kappa":
-        kappa.measure_missing(folder, prior, checksum, chosen, seeds, console)
+        assert isinstance(sdi.method, SDI)
+        kappa.measure_missing(folder, prior, checksum, sdi.method, prompts, seeds, console)
     optimised = [job for job in missing if job not in sampled]
     slots = machine.slots_of(request.jobs, device, len(optimised))
     records = launch(folder, optimised, configs, setup, slots, console)
-    score(folder, console)
+    score(folder, suite, chosen, console)
     if name == "inversion-steps":
-        cost(folder, list(variants.values()), chosen[0], prior, device, console)
+        cost(folder, list(variants.values()), prompts[0], prior, device, console)
     labels = {r.name: label for label, r in variants.items()}
     return labels, not any(record["status"] == "crashed" for record in records.values())
 
 
-def score(folder: Path, console: Console) -> None:
-    scorer = judges.scorer_of(WORLD, judges.judges_of(WORLD))
+def changed(made: Recipe, request: Request, sdi: Recipe, phi: str | None) -> Recipe:
+    """A variant with what the request overrides. Of a resolution, rows keep their ratios to SDI's; a picture has its
+    own, and one view; and what no optimiser makes its own steps."""
+    steps = request.steps if made.name not in canvas.SAMPLES else None
+    if made.orbit.views == 1:
+        return made.changed(steps, phi=phi)
+    asked = request.resolution
+    small = max(asked * made.resolution // sdi.resolution, 1) if asked else None
+    wide = made.changed(steps, asked, request.views, phi)
+    return replace(wide, resolution=small) if small else wide
+
+
+def score(folder: Path, suite: Suite, chosen: Judges, console: Console) -> None:
+    scorer = judges.scorer_of(suite, chosen)
     with console.status("Scoring") as status:
 
         def told(job: Path, new: bool) -> None:
             status.update(plain(f"Scored {job.relative_to(folder)}"))
 
-        scored = score_run(folder, scorer, told, judges.truths_of(WORLD))
+        scored = score_run(folder, scorer, told, judges.truths_of(suite))
     for reason in scored.bad.values():
         say(console, reason, "red")
 
@@ -208,8 +234,3 @@ def cost(
         found[made.name] = (clock() - begin) / TIMED * made.steps
         write_json(path, found)
     return found
-
-
-def _views(request: Request, made: Recipe) -> int | None:
-    """A canvas has one view."""
-    return None if made.orbit.views == 1 else request.views

@@ -28,7 +28,7 @@ from priors.text import make_text
 from scene.cameras import CameraRange, Cameras, Render, look_at
 from scene.canvas import Canvas, CanvasConfig
 
-STEPS, LR = 100, 0.05
+PICTURE = {"controlled": (100, 0.05), "paper": (1_000, 0.1)}  # steps and learning rate of a picture, by track
 SAMPLES = {"ddim": "DDIM", "sdi-cached": "SDI, cached κ"}  # pictures that no optimiser makes
 DDIM_STEPS = 50
 ELEVATION, DISTANCE, FOV = 15.0, 2.0, 40.0  # of the world's evaluation
@@ -39,12 +39,13 @@ def on_canvas(base: Recipe, prior: Prior, azimuth: float = 0.0) -> Recipe:
     HiFA leaves its image term: a latent has no image of its own."""
     rule = replace(base.method, image_weight=0.0) if isinstance(base.method, HiFA) else base.method
     channels, _, size = prior.latent_shape
+    steps, lr = PICTURE[base.track]
     elevation, side, distance, fov = ((value, value) for value in (ELEVATION, azimuth, DISTANCE, FOV))
     return replace(
         base,
         method=rule,
-        steps=STEPS,
-        lr=LR,
+        steps=steps,
+        lr=lr,
         scene=CanvasConfig(channels, size, start=0.0),
         cameras=CameraRange(elevation, side, distance, fov),
         orbit=Orbit(views=1, elevation=ELEVATION, distance=DISTANCE, fov=FOV, resolution=prior.image_size),

@@ -18,7 +18,6 @@ from rich.console import Console
 from rich.progress import Progress
 
 from engine.recipes.base import Orbit
-from engine.recipes.tables import recipe
 from files import read_json, write_json
 from methods.base import Views
 from methods.sdi import SDI
@@ -48,16 +47,14 @@ def with_kappa(sdi: SDI, choice: str) -> SDI | SDIKappa:
 
 
 def measure(
-    prior: Prior, prompt: str, seed: int, steps: int = 48, each: Callable[[], object] = lambda: None
+    prior: Prior, sdi: SDI, prompt: str, seed: int, steps: int = 48, each: Callable[[], object] = lambda: None
 ) -> list[dict[str, Any]]:
     """Rows of choice, inversion_scale (None but for inversions), t and error: a mean over SIDES views. "DDIM's own" is
     the solution itself. `each` is called after each of TIMES timesteps."""
     text = make_text(prior, prompt)
     cameras, rng = Orbit(views=SIDES).cameras().to(text.plain.device), torch.Generator().manual_seed(seed)
     x_T = torch.randn(SIDES, *prior.latent_shape, generator=rng).to(text.plain.device)
-    method = recipe("world", "controlled", "sdi").method
-    assert isinstance(method, SDI)
-    still = replace(method, eta=0.0, tau=0.0)
+    still = replace(sdi, eta=0.0, tau=0.0)
     path = list(ddim(prior, text, cameras, x_T, falling_grid(prior, steps), still.scale))
     rows: list[dict[str, Any]] = []
     for now, x0, eps in path[:: steps // TIMES]:
@@ -78,14 +75,20 @@ def _row(choice: str, scale: float | None, t: int, error: float) -> dict[str, An
 
 
 def measure_missing(
-    folder: Path, prior: Prior, checksum: str, prompts: Sequence[Prompt], seeds: Sequence[int], console: Console
+    folder: Path,
+    prior: Prior,
+    checksum: str,
+    sdi: SDI,
+    prompts: Sequence[Prompt],
+    seeds: Sequence[int],
+    console: Console,
 ) -> None:
-    """FOLDER/eq8/<prompt>/<seed>.json, where they are not there yet from the same prior."""
+    """FOLDER/eq8/<prompt>/<seed>.json, where they are not there yet from the same prior; `sdi` is its rule there."""
     wanted = {folder / "eq8" / p.id / f"{seed}.json": (p.text, seed) for p in prompts for seed in seeds}
     missing = [path for path in wanted if not path.exists() or read_json(path).get("prior") != checksum]
     with torch.no_grad(), Progress(console=console, transient=True, disable=not missing) as bar:
         task = bar.add_task("error of eq. 8", total=len(missing) * TIMES)
         for path in missing:
             path.parent.mkdir(parents=True, exist_ok=True)
-            rows = measure(prior, *wanted[path], each=lambda: bar.advance(task))
+            rows = measure(prior, sdi, *wanted[path], each=lambda: bar.advance(task))
             write_json(path, {"prior": checksum, "rows": rows})

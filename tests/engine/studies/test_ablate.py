@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -11,15 +13,23 @@ from PIL import Image
 import names
 import run_benchmark
 from engine.recipes.tables import recipe
+from engine.request import Request
 from engine.studies import ablate, canvas
 from engine.studies.canvas import SAMPLES
+from engine.weights import manifest as weights
+from suites.paper import PAPER
+from suites.world import WORLD
 from tests.engine import jobs
+from tests.published import write
 from tests.tiny import write_prior
+
+WORLD_GROUND = ablate.Ground(WORLD, jobs.prior())
+PAPER_GROUND = ablate.Ground(PAPER, SimpleNamespace(latent_shape=(4, 64, 64), image_size=512))
 
 
 @pytest.fixture(scope="module")
 def variants():
-    return {name: ablation.variants(jobs.prior()) for name, ablation in ablate.TABLE.items()}
+    return {name: ablation.variants(WORLD_GROUND) for name, ablation in ablate.TABLE.items()}
 
 
 def changed(a, b) -> set[str]:
@@ -78,7 +88,7 @@ def test_ism_becomes_sdi_in_four_changes(variants):
 
 def test_the_canvas_has_every_rule_and_ddim(variants):
     assert [r.name for r in variants["canvas"].values()] == [*SAMPLES, *names.RECIPES]
-    assert {r.steps for r in variants["canvas"].values()} == {canvas.STEPS, canvas.DDIM_STEPS}
+    assert {r.steps for r in variants["canvas"].values()} == {canvas.PICTURE["controlled"][0], canvas.DDIM_STEPS}
 
 
 @pytest.mark.parametrize(
@@ -107,7 +117,7 @@ def test_kappa_from_the_command_line_and_again(capsys, tmp_path):
     with Image.open(run / "kappa.png") as figure:
         figure.load()  # whole: what stands in it is tests/reports/test_ablations.py's
     rows, errors = pd.read_csv(run / "kappa.csv"), pd.read_csv(run / "kappa-eq8.csv")
-    labels = [line.name for line in ablate.TABLE["kappa"].variants(jobs.prior()).values()]
+    labels = [line.name for line in ablate.TABLE["kappa"].variants(WORLD_GROUND).values()]
     assert sorted(rows["method"].unique()) == sorted(labels)
     assert set(rows["label"]) <= set(errors["choice"])
     assert (errors["mean"] > 0).all()
@@ -116,3 +126,40 @@ def test_kappa_from_the_command_line_and_again(capsys, tmp_path):
     assert run_benchmark.main(command) == 0
     assert "5 jobs, 5 of them done" in capsys.readouterr().out
     assert {p: p.stat().st_mtime_ns for p in run.glob("*/*/**/*")} == before
+
+
+@pytest.mark.parametrize("name", names.ABLATIONS)
+def test_in_the_papers_suite_rows_are_of_its_recipes(name):
+    rows = ablate.TABLE[name].variants(PAPER_GROUND)
+    assert [*rows] == [*ablate.TABLE[name].variants(WORLD_GROUND)]  # by the same labels
+    for made in rows.values():
+        assert (made.suite, made.track, made.half) == ("paper", "paper", True)
+        assert made.orbit.resolution == 512
+    flat = {made.steps for made in rows.values() if made.orbit.views == 1}
+    assert flat <= {1_000, canvas.DDIM_STEPS, ablate.KAPPA_STEPS}
+
+
+def test_the_papers_rows_have_published_sizes():
+    sds, finer, annealed, sdi = ablate.proposed(PAPER_GROUND).values()
+    assert [r.resolution for r in (sds, finer, annealed, sdi)] == [64, 512, 512, 512]
+    assert replace(sdi, name="sdi") == recipe("paper", "paper", "sdi")
+    request = Request(PAPER, "paper", (), Path(), steps=20, resolution=64, views=6)
+    small = [ablate.changed(r, request, sdi, None) for r in (sds, finer, annealed, sdi)]
+    assert [(r.resolution, r.orbit.resolution, r.orbit.views, r.steps) for r in small] == [
+        (8, 64, 6, 20), *[(64, 64, 6, 20)] * 3
+    ]  # fmt: skip
+    flat = ablate.changed(ablate.canvases(PAPER_GROUND)["vsd"], request, sdi, "PHI")
+    assert (flat.orbit.resolution, flat.orbit.views, flat.steps, flat.method.phi) == (512, 1, 20, "PHI")
+
+
+def test_the_papers_ablation_in_small(capsys, monkeypatch, tmp_path):
+    """By what fetch brings, without a truth."""
+    monkeypatch.setenv(weights.PLACE, str(write(tmp_path / "weights")))
+    command = ["ablate", "inversion-steps", "--suite", "paper", "--rehearse", "--out", str(tmp_path / "run")]
+    command += ["--clip", str(tmp_path / "weights" / "clip-vit-b32"), "--jobs", "1"]
+    assert run_benchmark.main([*command, "--steps", "2", "--views", "2", "--prompts", "strawberry"]) == 0
+    assert "5 jobs, 0 of them done" in capsys.readouterr().out
+    rows = pd.read_csv(tmp_path / "run" / "inversion-steps.csv")
+    assert rows["alone_min"].gt(0).all()
+    with Image.open(tmp_path / "run" / "inversion-steps.png") as figure:
+        figure.load()

@@ -6,10 +6,13 @@ import pytest
 import torch
 from rich.console import Console
 
+from engine.recipes.tables import recipe
 from engine.studies import kappa
 from errors import UserError
 from priors.analytic import GaussianPrior
 from suites.world import WORLD
+
+SDI_RULE = recipe("world", "controlled", "sdi").method
 
 
 @pytest.fixture
@@ -20,7 +23,7 @@ def prior() -> GaussianPrior:
 def test_the_solution_solves_and_noise_errs_by_its_closed_form(prior):
     """For N(0, 1), eps(x_t) = sigma x_t and kappa* = s~ x: an error e of kappa becomes s~ (1 - sigma^2) e = a sigma e
     in x0, and a random kappa is off by e = n - s~ x with RMS sqrt(1 + s~^2 x^2)."""
-    rows = kappa.measure(prior, "anything", 0, steps=8)
+    rows = kappa.measure(prior, SDI_RULE, "anything", 0, steps=8)
     assert {row["choice"] for row in rows} == {*kappa.CHOICES, "DDIM's own"}
     times = sorted({row["t"] for row in rows}, reverse=True)
     assert len(times) == kappa.TIMES
@@ -48,11 +51,11 @@ def test_only_what_is_missing_is_measured(prior, tmp_path, monkeypatch):
         return []
 
     monkeypatch.setattr(kappa, "measure", measure)
-    kappa.measure_missing(tmp_path, prior, "one", prompts[:1], [0], console)
-    kappa.measure_missing(tmp_path, prior, "one", prompts, [0], console)
+    kappa.measure_missing(tmp_path, prior, "one", SDI_RULE, prompts[:1], [0], console)
+    kappa.measure_missing(tmp_path, prior, "one", SDI_RULE, prompts, [0], console)
     assert asked == [(p.text, 0) for p in prompts]
-    kappa.measure_missing(tmp_path, prior, "another", prompts, [0], console)
+    kappa.measure_missing(tmp_path, prior, "another", SDI_RULE, prompts, [0], console)
     assert len(asked) == 4
     (tmp_path / "eq8" / prompts[0].id / "0.json").write_text("{")
     with pytest.raises(UserError, match="cannot be read"):
-        kappa.measure_missing(tmp_path, prior, "another", prompts, [0], console)
+        kappa.measure_missing(tmp_path, prior, "another", SDI_RULE, prompts, [0], console)
