@@ -109,9 +109,12 @@ def do(work: Work, run: Path, setup: Setup, line: optimize.Watcher, scene: Scene
             raise optimize.Stopped
         scene.rest(LOOK)
 
-    shared = priors.open_prior(
-        setup.prior, setup.device, job.recipe.half
-    )  # the first time; a wrong one leaves no folder
+    try:  # before the job's folder: a prior that is refused leaves none
+        shared = priors.open_prior(setup.prior, setup.device, job.recipe.half)
+    except Exception as error:
+        if isinstance(error, UserError) or is_full(error):
+            raise
+        return store.give_up(config, record_of(error))
     try:
         with store.opened(config, wait) as found:
             if found is not None:

@@ -92,7 +92,7 @@ def download(
         except OSError as error:
             raise UserError(f"{part} cannot be written ({error.strerror or error}); what has come is kept.") from error
     digest, wanted = sha256(part), expected or stated or ""
-    if not digest.startswith(wanted):
+    if digest != wanted:
         part.unlink()
         raise Unavailable(f"wrong checksum: {digest[:12]} where {wanted[:12]} is expected")
     if not wanted and (fault := _fault(part, file.suffix)):
