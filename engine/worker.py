@@ -71,6 +71,8 @@ def main(pipe: Connection, run: Path, setup: Setup) -> None:
 def _work(line: Line, run: Path, setup: Setup) -> None:
     torch.set_num_threads(setup.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    fill = "fill_uninitialized_memory"  # of every torch.empty: bits are the same without, for nothing reads it unwritten
+    setattr(torch.utils.deterministic, fill, False)
     if torch.device(setup.device).type == "cuda":
         torch.cuda.set_device(setup.device)  # CUDA graphs are captured on the current one
     scenes, fatal = Together(setup.threads), None
