@@ -26,6 +26,7 @@ from engine.job import Setup
 from engine.store import Store
 from engine.together import Scene, Seat, Together
 from errors import RuleError, UserError, cause, first_line, is_out_of_memory
+from scene.kernels.compiled import prove_all
 
 TOO_LITTLE_MEMORY = errno.ENOMEM  # the code with which a process ends that has not enough of it to do anything
 LOOK = 0.2  # seconds between two looks at a folder that another command holds
@@ -71,10 +72,11 @@ def main(pipe: Connection, run: Path, setup: Setup) -> None:
 def _work(line: Line, run: Path, setup: Setup) -> None:
     torch.set_num_threads(setup.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    fill = "fill_uninitialized_memory"  # of every torch.empty: bits are the same without, for nothing reads it unwritten
-    setattr(torch.utils.deterministic, fill, False)
+    # every torch.empty would be filled; nothing reads it unwritten, so that the bits are the same without
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if torch.device(setup.device).type == "cuda":
         torch.cuda.set_device(setup.device)  # CUDA graphs are captured on the current one
+        prove_all(setup.device)
     scenes, fatal = Together(setup.threads), None
     works: dict[Path, Work] = {}
 
