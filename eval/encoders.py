@@ -80,7 +80,7 @@ def load_clip(folder: str | Path, device: torch.device | str = "cpu") -> Encoder
     """The encoder in a local folder of transformers' format (the world's tiny CLIP, ViT-B/32).
 
     Raises UserError where the folder is not there, not CLIP, or has no safetensors."""
-    from transformers import CLIPModel, CLIPProcessor
+    from transformers import CLIPImageProcessorPil, CLIPModel, CLIPProcessor
 
     folder = Path(folder)
     missing = [name for name in PARTS if not (folder / name).is_file()]
@@ -94,6 +94,8 @@ def load_clip(folder: str | Path, device: torch.device | str = "cpu") -> Encoder
             ignore_mismatched_sizes=True,  # they are named below
         )  # fmt: skip
         processor = CLIPProcessor.from_pretrained(folder, local_files_only=True)
+        # where torchvision is installed, it would resize in its own way: pixels by .016 apart
+        processor.image_processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise UserError(f"The CLIP in {folder} cannot be read: {first_line(error)}.") from error
     if said := amiss(info):  # what is missing would be random
