@@ -23,6 +23,7 @@ from engine import optimize
 from engine import prior as priors
 from engine.executors.base import Ended, Event, Fatal, Started, Step, Work
 from engine.job import Setup
+from engine.machine import be_deterministic
 from engine.store import Store
 from engine.together import Scene, Seat, Together
 from errors import RuleError, UserError, cause, first_line, is_out_of_memory
@@ -71,9 +72,7 @@ def main(pipe: Connection, run: Path, setup: Setup) -> None:
 
 def _work(line: Line, run: Path, setup: Setup) -> None:
     torch.set_num_threads(setup.threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    # every torch.empty would be filled; nothing reads it unwritten, so that the bits are the same without
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    be_deterministic()
     if torch.device(setup.device).type == "cuda":
         torch.cuda.set_device(setup.device)  # CUDA graphs are captured on the current one
         prove_all(setup.device)

@@ -47,6 +47,10 @@ class Traced(nn.Module):
         finally:
             self._plainly = before
 
+    def forget(self) -> None:
+        """Begin anew, without a trace: as in a process that has called it never."""
+        self._calls, self._traces = {}, {}
+
     def forward(self, x_t: Tensor, t: Tensor, text: Tensor) -> Tensor:
         if self._plainly:
             return _Plain(self.unet)(x_t, t, text)
