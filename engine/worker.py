@@ -23,9 +23,11 @@ from engine import optimize
 from engine import prior as priors
 from engine.executors.base import Ended, Event, Fatal, Started, Step, Work
 from engine.job import Setup
+from engine.machine import be_deterministic
 from engine.store import Store
 from engine.together import Scene, Seat, Together
 from errors import RuleError, UserError, cause, first_line, is_out_of_memory
+from scene.kernels.compiled import prove_all
 
 TOO_LITTLE_MEMORY = errno.ENOMEM  # the code with which a process ends that has not enough of it to do anything
 LOOK = 0.2  # seconds between two looks at a folder that another command holds
@@ -70,9 +72,10 @@ def main(pipe: Connection, run: Path, setup: Setup) -> None:
 
 def _work(line: Line, run: Path, setup: Setup) -> None:
     torch.set_num_threads(setup.threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    be_deterministic()
     if torch.device(setup.device).type == "cuda":
         torch.cuda.set_device(setup.device)  # CUDA graphs are captured on the current one
+        prove_all(setup.device)
     scenes, fatal = Together(setup.threads), None
     works: dict[Path, Work] = {}
 
