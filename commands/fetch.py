@@ -15,7 +15,7 @@ DESCRIPTION = f"""Fetch the published weights that the paper's suite needs: 7.8 
 
 They go to ${weights.PLACE}, else to score-distillation in Hugging Face's home (HF_HOME).
 What lies in Hugging Face's cache is taken from there. A stopped download goes on where it was.
-HF_HUB_OFFLINE and HF_ENDPOINT are honoured."""
+HF_HUB_OFFLINE, HF_ENDPOINT, HF_TOKEN, the login of hf and HF_HUB_CACHE are honoured."""
 
 
 def parser() -> Parser:

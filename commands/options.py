@@ -19,6 +19,7 @@ CLIP = "a CLIP folder to score with; default: the suite's, shipped or brought by
 CLIP_2 = "another CLIP for further columns: a folder, or open_clip:ARCHITECTURE=FILE.safetensors"
 DEVICE = "auto (default), cpu, cuda (all of them), or some as in cuda:0,cuda:3"
 PRIOR = "a Stable Diffusion folder, random:sd21 or exact; default: the suite's"
+LORA = "an adapter in diffusers' or peft's format, a .safetensors file, merged into the prior"
 PHI = "whose U-Net vsd and esd train; default: the prior's, or fetch's sd21 beside its sd21-base"
 JOBS = "processes; default: one a core, one on a GPU"
 OVERWRITE = "replace results of other settings in --out"
@@ -90,6 +91,7 @@ def add_settings(parser: Parser) -> None:
     sizes = "{steps} steps, {resolution} x {resolution}, {views} views".format(**SIZES)
     add("--rehearse", action="store_true", help=f"in small: {sizes}, of the paper's prompts three")
     add("--prior", metavar="PATH", help=PRIOR)
+    add("--lora", metavar="FILE", help=LORA)
     add("--phi", metavar="PATH", help=PHI)
     add_judges(parser)
     add("--out", metavar="DIR", help="default: results/runs/SUITE-TRACK")
@@ -117,20 +119,19 @@ def request_of(options: Namespace, prefix: str = "") -> Request:
         budgeted = {"steps"} if options.budget else set()
         sizes = {name: value or (None if name in budgeted else SIZES[name]) for name, value in sizes.items()}
     limit = options.limit or (suite.rehearsed if options.rehearse and not options.prompts else None)
-    name = prefix + folder_name(
-        suite, track, **sizes, budget=options.budget, tuned=bool(options.tuned), prior=options.prior, phi=options.phi,
-        rehearse=options.rehearse,
-    )  # fmt: skip
+    named = {key: getattr(options, key) for key in ("budget", "prior", "lora", "phi")}
+    made = folder_name(suite, track, **sizes, **named, tuned=bool(options.tuned), rehearse=options.rehearse)
     return Request(
         suite,
         track,
         prompts_of(suite, options.prompts, apart=bool(options.tuned))[:limit],
-        Path(options.out) if options.out else RUNS / name,
+        Path(options.out) if options.out else RUNS / f"{prefix}{made}",
         methods=tuple(options.methods),
         tuned=tuple(options.tuned),
         seeds=tuple(dict.fromkeys(options.seeds)),
         **sizes,
-        **{key: getattr(options, key) for key in ("budget", "prior", "phi", "clip", "clip2", "device", "jobs")},
+        **named,
+        **{key: getattr(options, key) for key in ("clip", "clip2", "device", "jobs")},
         together=options.together,
         overwrite=options.overwrite,
     )

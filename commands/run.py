@@ -26,7 +26,7 @@ EPILOG = """examples
   run_benchmark.py render RUN --views 120                      render a run's scenes again, without training
   run_benchmark.py score RUN                                   score a run's views, or anyone's, again
   run_benchmark.py table RUN                                   print and write the tables of a scored run
-  run_benchmark.py table RUN --compare published               beside the paper's Tables 1 and 2
+  run_benchmark.py table RUN --compare published               beside published tables
   run_benchmark.py bench --quick                               what the kernels are worth here, and where time goes
   run_benchmark.py check RUN --baseline REF                    exit 1 where scores left the reference's margin
   run_benchmark.py ablate kappa                                one of the paper's ablations: see ablate --help

@@ -14,7 +14,7 @@ BESIDE = ("published",)  # what a run can be held against
 def parser() -> Parser:
     made = Parser("table", "Print and write the tables of a scored run.")
     made.add_argument("run", metavar="RUN", type=Path)
-    made.add_argument("--compare", metavar="{published}", help="published: beside the paper's tables")
+    made.add_argument("--compare", metavar="{published}", help="published: beside the paper's tables and MV-SDI's")
     made.add_argument("--all-jobs", action="store_true",
                       help="average what each method has; default: the prompts and seeds that all have")  # fmt: skip
     return made

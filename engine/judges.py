@@ -61,6 +61,8 @@ def judges_of(suite: Suite, clip: str | None = None, second: str | None = None) 
 def _given(option: str, folder: str | None) -> Path | None:
     if folder and not (Path(folder) / "config.json").is_file():
         raise UserError(f"There is no CLIP at {folder}: give {option} a folder in transformers' format.")
+    if folder:
+        load_clip(folder)  # before any work: what it cannot judge is said now
     return Path(folder) if folder else None
 
 

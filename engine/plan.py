@@ -10,7 +10,7 @@ from typing import Any
 from engine import calibrate
 from engine.job import Job, Setup
 from engine.machine import commit, device_of, devices_of, slots_of, version_of
-from engine.prior import forget, identity, variants
+from engine.prior import forget, identity, parts_of, variants, with_adapter
 from engine.recipes import budget
 from engine.recipes.base import Recipe
 from engine.recipes.variants import Variant, named, recipe_of
@@ -20,6 +20,7 @@ from engine.weights import manifest as weights
 from errors import UserError
 from methods.base import phi_of
 from say import Console, say
+from suites.base import Suite
 
 PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "numpy")
 
@@ -46,7 +47,11 @@ def plan(request: Request, console: Console, rows: list[Variant] | None = None) 
     made = [recipe_of(row, suite.name, track) for row in rows]
     prior, phi = sources(request, [r for r, _ in made])
     if suite.phi:
-        weights.refuse_wrong_variant(prior, phi)
+        weights.refuse_wrong_phi(phi)
+        if not request.prior:
+            weights.refuse_wrong_variant(prior, phi)
+    opened = opened_by(suite, prior, request.lora)
+    prior = with_adapter(prior, request.lora)
     device = device_of(request.device)
     refuse_tuned_on(request)
     checksum = identity(prior)
@@ -62,8 +67,8 @@ def plan(request: Request, console: Console, rows: list[Variant] | None = None) 
     jobs = [Job(r, prompt, seed) for seed in request.seeds for prompt in request.prompts for r in recipes]
     setup = Setup(prior, device=",".join(devices_of(request.device)), threads=1, together=request.together)
     missing = [job for job in jobs if not is_done(run, job, decided(job.recipe, checksum, setup), request.overwrite)]
-    configs = {job.path: config(job, prior, checksum, setup) for job in missing}
-    slots = slots_of(request.jobs, setup.device, -(-len(missing) // request.together), (prior, phi))
+    configs = {job.path: config(job, prior, checksum, setup, opened) for job in missing}
+    slots = slots_of(request.jobs, setup.device, -(-len(missing) // request.together), (parts_of(prior)[0], phi))
     return Plan(run, jobs, missing, configs, setup, slots, checksum)
 
 
@@ -121,13 +126,21 @@ def is_done(run: Path, job: Job, decides: str, overwrite: bool) -> bool:
     )
 
 
-def config(job: Job, prior: str, checksum: str, setup: Setup) -> dict[str, Any]:
-    """config.json: what the job is, and what it was made with."""
+def opened_by(suite: Suite, prior: str, lora: str | None) -> str:
+    """Why results of a suite with published figures are open, not to be compared with them; "" where they are not."""
+    reasons = [f"predicts with the adapter {Path(lora).name}"] if lora else []
+    reasons += [said] if (said := weights.unlike_base(prior)) else []
+    return " and ".join(reasons) if suite.phi else ""
+
+
+def config(job: Job, prior: str, checksum: str, setup: Setup, opened: str = "") -> dict[str, Any]:
+    """config.json: what the job is, and what it was made with. `opened`: why its results are open."""
     return {
         "key": job.key(decided(job.recipe, checksum, setup)),
         **job.settings,
         "prompt_id": job.prompt.id,
-        "prior": {"name": prior, "checksum": checksum, "variants": variants(prior)},
+        "prior": {"name": prior, "checksum": checksum, "variants": variants(prior)}
+        | ({"open": opened} if opened else {}),
         "device": setup.device,
         "threads": setup.threads,
         "commit": commit(),

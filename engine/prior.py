@@ -9,11 +9,14 @@ from pathlib import Path
 
 import torch
 
+from errors import UserError
 from files import read_json
 from names import EXACT, RANDOM
 from priors import student
 from priors.base import Prior
 from suites.world import WORLD
+
+PLUS = " + "  # between a folder and an adapter
 
 
 @dataclass(frozen=True)
@@ -25,14 +28,29 @@ class Kind:
     identity: Callable[[], str]
 
 
-def folder(path: str) -> Kind:
-    """A folder in Stable Diffusion's format."""
+def folder(name: str) -> Kind:
+    """A folder in Stable Diffusion's format, or one with an adapter."""
     from priors import stable_diffusion
 
-    def opened(device: str, half: bool) -> Prior:
-        return stable_diffusion.load(path, device, _dtype(device, half))
+    path, lora = parts_of(name)
 
-    return Kind(opened, lambda: stable_diffusion.checksum(path))
+    def opened(device: str, half: bool) -> Prior:
+        return stable_diffusion.load(path, device, _dtype(device, half), lora)
+
+    return Kind(opened, lambda: stable_diffusion.checksum(path, lora))
+
+
+def with_adapter(prior: str, lora: str | None) -> str:
+    """The name of a folder's prior with a LoRA. Raises UserError where the prior is no folder's."""
+    if lora and prior in KINDS:
+        raise UserError(f"The prior {prior} takes no adapter: give --lora with a folder as --prior.")
+    return f"{prior}{PLUS}{lora}" if lora else prior
+
+
+def parts_of(name: str) -> tuple[str, str | None]:
+    """A name's folder, and its adapter or None."""
+    path, plus, lora = name.rpartition(PLUS)
+    return (path, lora) if plus and not Path(name).exists() else (name, None)
 
 
 def _random(device: str, half: bool) -> Prior:
@@ -84,5 +102,5 @@ def identity(name: str) -> str:
 
 def variants(name: str) -> int:
     """How many variants of each object a folder's prior was trained on; 1 where it does not say."""
-    views = Path(name) / "views.json"
+    views = Path(parts_of(name)[0]) / "views.json"
     return read_json(views).get("variants", 1) if views.is_file() else 1

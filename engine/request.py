@@ -19,8 +19,8 @@ class Request:
     """A run: `methods` and `tuned` (best.json files of sweeps) are its rows, each with all `prompts` and `seeds`.
 
     `steps`, `resolution` and `views` are those of the recipes where they are None. `budget` is a number of calls of the
-    network for each job, in place of steps. `prior`, `phi`, `clip` and `clip2` are as the command line names them,
-    None for the suite's own. `jobs` is a number of processes or "auto", `together` the scenes of each."""
+    network for each job, in place of steps. `prior`, `lora`, `phi`, `clip` and `clip2` are as the command line names
+    them, None for the suite's own. `jobs` is a number of processes or "auto", `together` the scenes of each."""
 
     suite: Suite
     track: str
@@ -34,6 +34,7 @@ class Request:
     resolution: int | None = None
     views: int | None = None
     prior: str | None = None
+    lora: str | None = None
     phi: str | None = None
     clip: str | None = None
     clip2: str | None = None
@@ -52,6 +53,7 @@ def folder_name(
     tuned: bool = False,
     views: int | None = None,
     prior: str | None = None,
+    lora: str | None = None,
     phi: str | None = None,
     rehearse: bool = False,
 ) -> str:
@@ -66,6 +68,7 @@ def folder_name(
     parts += ["tuned"] if tuned else []
     parts += said(views=views)
     parts += [Path(prior).name.replace(":", "-")] if prior else []
+    parts += [f"lora-{Path(lora).stem}"] if lora else []
     parts += [f"phi-{Path(phi).name}"] if phi else []
     parts += ["rehearse"] if rehearse else []
     return "-".join(parts)

@@ -51,7 +51,7 @@ class Training:
         self.rng = torch.Generator().manual_seed(job.seed)
         self.scene = recipe.scene.build(self.rng).to(device)
         self.optimizer = OPTIMIZERS[recipe.optimizer](self.scene.parameter_groups(recipe.lr))
-        self.text = make_text(prior, job.prompt.text, recipe.method.negative)
+        self.text = make_text(prior, job.prompt.text, recipe.method.negative, recipe.words)
         rule = recipe.method  # one from a file may draw from generators that all share: they start from the seed
         self.state = rule.start(prior, job.seed) if isinstance(rule, Outside) else rule.start(prior)
         self.step, self.nfe, self.rows, self.seconds, self.peak = 0, 0, 0, 0.0, 0
@@ -97,7 +97,7 @@ class Training:
         weights = {name: weight.at(progress) for name, weight in recipe.regularisers if weight.at(progress)}
         render = scene.render(
             cameras,
-            self.prior.latent_shape[-1] if self.latent else recipe.resolution,
+            self.prior.latent_shape[-1] if self.latent else recipe.resolution_at(progress),
             progress=progress,
             rng=rng,
             shading=recipe.shading.draw(progress, rng),

@@ -109,13 +109,15 @@ def do(work: Work, run: Path, setup: Setup, line: optimize.Watcher, scene: Scene
             raise optimize.Stopped
         scene.rest(LOOK)
 
+    shared = priors.open_prior(
+        setup.prior, setup.device, job.recipe.half
+    )  # the first time; a wrong one leaves no folder
     try:
         with store.opened(config, wait) as found:
             if found is not None:
                 return found
             line.send(Started(job.path))
             try:
-                shared = priors.open_prior(setup.prior, setup.device, job.recipe.half)  # the first time; then as it is
                 prior = Seat(shared, scene)
                 return optimize.run(job, prior, store, setup, line, scene.clock)
             except (optimize.Stopped, UserError):

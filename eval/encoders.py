@@ -13,15 +13,14 @@ from typing import Any, Protocol
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from safetensors import SafetensorError
 from torch import Tensor
 
-from errors import UserError, first_line
-from files import digest
-from priors.folder import amiss
+from errors import UserError, first_line, is_out_of_memory
+from files import digest, read_json
+from priors import folder as folders
 
 BATCH = 50  # images encoded together
-PARTS = ("config.json", "model.safetensors")
+CONFIG, STEM = "config.json", "model"
 HALVED = ("cuda",)  # kinds of device on which encoders compute in half precision
 
 
@@ -79,26 +78,49 @@ class Encoder:
 def load_clip(folder: str | Path, device: torch.device | str = "cpu") -> Encoder:
     """The encoder in a local folder of transformers' format (the world's tiny CLIP, ViT-B/32).
 
-    Raises UserError where the folder is not there, not CLIP, or has no safetensors."""
+    Raises UserError where the folder is not there, not CLIP, has no safetensors, or cannot judge."""
     from transformers import CLIPModel, CLIPProcessor
 
     folder = Path(folder)
-    missing = [name for name in PARTS if not (folder / name).is_file()]
-    if missing:
+    if not (folder / CONFIG).is_file():
         raise UserError(
-            f"There is no CLIP in {folder}: {missing[0]} is missing; name a folder with {' and '.join(PARTS)}."
+            f"There is no CLIP in {folder}: {CONFIG} is missing; name a folder with it and {STEM}.safetensors."
         )
+    if (kind := read_json(folder / CONFIG, "fetch it again").get("model_type", "clip")) != "clip":
+        raise UserError(f"The folder {folder} is no CLIP: its {CONFIG} says {kind}.")
+    variant, files = folders.weights(folder, STEM)
+    folders.refuse_quantised(files)
     try:
-        model, info = CLIPModel.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are named below
-        )  # fmt: skip
-        processor = CLIPProcessor.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        with folders.without_marks(folder) as read:
+            model, info = CLIPModel.from_pretrained(
+                read, variant=variant or None, local_files_only=True, use_safetensors=True, dtype=torch.float32,
+                output_loading_info=True, ignore_mismatched_sizes=True,  # they are named below
+            )  # fmt: skip
+            processor = CLIPProcessor.from_pretrained(read, local_files_only=True)
+    except Exception as error:  # each library has its own
+        if is_out_of_memory(error):
+            raise
         raise UserError(f"The CLIP in {folder} cannot be read: {first_line(error)}.") from error
-    if said := amiss(info):  # what is missing would be random
+    if said := folders.amiss(info):  # what is missing would be random
         raise UserError(f"The CLIP in {folder} cannot be read: its weights are of another model, they {said}.")
-    return Encoder(model.eval().requires_grad_(False).to(device), processor, checksum(folder))
+    folders.refuse_unsound(folder, model)
+    encoder = Encoder(model.eval().requires_grad_(False).to(device), processor, checksum(folder))
+    _refuse_blind(encoder, folder)
+    return encoder
+
+
+def _refuse_blind(encoder: Encoder, folder: Path) -> None:
+    """Raise UserError where an encoder takes unlike pictures, or unlike texts, for the same."""
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    for what, ask in {"pictures": lambda: encoder.images(images), "texts": lambda: encoder.texts(["a", "b"])}.items():
+        try:
+            features = ask()
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            raise UserError(f"The CLIP in {folder} cannot read {what}: {first_line(error)}.") from error
+        if not features.isfinite().all() or torch.equal(*features):
+            raise UserError(f"The CLIP in {folder} takes unlike {what} for the same: take another.")
 
 
 def half(device: torch.device) -> AbstractContextManager:
@@ -115,7 +137,9 @@ def tokenizer_of(folder: Path) -> Any:
 
 def checksum(folder: Path) -> str:
     """sha256, as hex, over the names and contents of the folder's weights and settings of pictures and tokens."""
-    return digest(f for f in folder.iterdir() if f.suffix in (".safetensors", ".json", ".txt"))
+    stems = [file.name for file in folder.glob(f"{STEM}*.safetensors*")]
+    read = folders.weights(folder, STEM)[1] if stems else folder.glob("*.safetensors")
+    return digest({*read, *filter(folders.is_read, folder.iterdir())})
 
 
 def eight_bits(images: Float[Tensor, "V 3 H W"]) -> Tensor:

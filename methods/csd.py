@@ -9,8 +9,8 @@ the implicit classifier alone. The official code turns the weights with progress
 negative one; `CSD.stage1()` and `CSD.stage2()` are its two stages, of 10,000 steps each:
 
                  u           n           until progress    t_max   g
-    stage 1      0 -> -1     -1 -> 0     .5                .98     of unit L2 norm
-    stage 2      -1 -> -.5   0 -> -.5    1                 .5      as it is
+    stage 1      0 -> -1     -1 -> 0     .5                .98, and .5 from step 5,001 on     of unit L2 norm, p = 3
+    stage 2      -1 -> -.5   0 -> -.5    1                 .5                                 as it is, p = 0
 """
 
 from __future__ import annotations
@@ -43,12 +43,16 @@ class CSD(Method):
     p: float = 0.0
     until: float = 1.0
     t_range: tuple[float, float] = (0.02, 0.98)
+    late_from: float = 1.0  # progress
+    late_max: float = 0.5  # the latest t from there on
     unit_norm: bool = False
     negative: str = ""
 
     @classmethod
     def stage1(cls) -> CSD:
-        return cls(u=(0.0, -1.0), n=(-1.0, 0.0), until=0.5, unit_norm=True, negative=NEGATIVE)
+        return cls(
+            u=(0.0, -1.0), n=(-1.0, 0.0), p=3.0, until=0.5, late_from=5_001 / 10_000, unit_norm=True, negative=NEGATIVE
+        )
 
     @classmethod
     def stage2(cls) -> CSD:
@@ -62,7 +66,9 @@ class CSD(Method):
     def pull(self, views: Views, prior: Prior, u: float, n: float) -> Guidance:
         """The gradient with given weights of the negative and the empty prompt."""
         x0, schedule = views.x0, prior.schedule
-        t = timesteps.uniform(len(x0), *self.t_range, len(schedule), views.rng)
+        low, high = self.t_range
+        high = high if views.progress < self.late_from else self.late_max
+        t = timesteps.uniform(len(x0), low, high, len(schedule), views.rng)
         eps = randn_like(x0, views.rng)
         mixed = self._mixed(views, prior, schedule.noised(x0, eps, t), t, u, n)
         g = per_item(1 - schedule.at(t), x0) * (mixed + self.k * eps)

@@ -25,7 +25,8 @@ from priors.schedule import per_item, randn_like
 
 @dataclass(frozen=True)
 class SJC(Method):
-    """The published scale is 100 for eps_u + s (eps_c - eps_u), this project's form."""
+    """The published scale is 100 for eps_u + s (eps_c - eps_u), this project's form; threestudio's, which Table 1 of
+    2405.15891 has, is 100 for eps_c + s (eps_c - eps_u), which is 101 here."""
 
     scale: float = 100.0
     t_range: tuple[float, float] = (0.01, 0.97)

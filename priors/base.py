@@ -24,7 +24,8 @@ class Text:
 
     `front`, `side`, `back`, `overhead` are the coarse view prompts (priors/text.py). `sectors`, where the prior's text
     adapter knows finer view words, holds S of them at azimuths 360 k / S, counter-clockwise from the front. `null` is
-    the empty prompt where `uncond` is another.
+    the empty prompt where `uncond` is another. `sides` are how far from the front, and from the back, in degrees, a
+    camera still gets that word.
     """
 
     uncond: Float[Tensor, "U L D"]
@@ -35,6 +36,7 @@ class Text:
     overhead: Float[Tensor, "1 L D"]
     sectors: Float[Tensor, "S L D"] | None = None
     null: Float[Tensor, "1 L D"] | None = None
+    sides: tuple[float, float] = (45.0, 45.0)
 
     @property
     def empty(self) -> Float[Tensor, "U L D"]:

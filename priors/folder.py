@@ -15,39 +15,110 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from errors import UserError
+from errors import UserError, first_line
 from files import digest_once, read_json, read_text
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 STEMS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
 LIKED = ("", "fp32", "fp16", "bf16")  # variants, the first found is read; LoRAs and the like are none
 SETTINGS = (".json", ".txt")  # .txt: the merges of a tokenizer
+POINTER = b"version https://git-lfs"  # what git leaves where its large files were not fetched
 MARK = "\ufeff".encode()  # of byte order, which some editors put in front of a text
 BUFFER = "position_ids"  # computed, not learnt: older folders have it, newer do not
 UNUSED = (BUFFER, "text_projection.weight")  # what may be in a folder beside a model's own tensors
+SECOND = ("text_encoder_2", "text_encoder_3")  # of SDXL, of SD 3: a prior has one text
+CLASSES = {  # what a part's configuration calls itself, where it does
+    "unet": ("_class_name", ("UNet2DConditionModel",)),
+    "vae": ("_class_name", ("AutoencoderKL",)),
+    "text_encoder": ("model_type", ("clip_text_model", "clip")),
+}
+NUMBERS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")  # of weights, in safetensors' words; others are quantised
 
 
 def checked(path: str | Path) -> Path:
     """The folder, which has every part of a prior. Raises UserError where it has not."""
     folder = Path(path)
+    near = f"; did you mean {meant}?" if (meant := _near(folder)) else "."
+    if folder.is_file():
+        raise UserError(
+            f"The prior {path} is one file, which has no tokenizer: make a folder of it, with diffusers' "
+            "StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)."
+        )
     if not folder.is_dir():
-        raise UserError(f"There is no prior at {path}: give the path of a folder in Stable Diffusion's format.")
-    missing = [part for part in PARTS if not (folder / part).is_dir()]
-    if missing:
-        raise UserError(f"The folder {path} is no Stable Diffusion prior: it lacks {', '.join(missing)}.")
+        raise UserError(f"There is no prior at {path}: give the path of a folder in Stable Diffusion's format{near}")
+    if missing := _missing(folder):
+        raise UserError(f"The folder {path} is no Stable Diffusion prior: it lacks {', '.join(missing)}{near}")
+    if second := [name for name in SECOND if (folder / name).exists()]:
+        raise UserError(
+            f"The folder {path} is not of Stable Diffusion 1 or 2: it has a {second[0]}; a prior has one text."
+        )
     return folder
+
+
+def _missing(folder: Path) -> list[str]:
+    return [part for part in PARTS if not (folder / part).is_dir()]
+
+
+def _near(folder: Path) -> Path | None:
+    """A prior one level above or below, or in a folder of the hub's cache, for people who name another folder of it."""
+    around = [folder.absolute().parent, *sorted(folder.glob("*/")), *sorted(folder.glob("snapshots/*/"))]
+    return next((other for other in around if not _missing(other)), None)
 
 
 def checksum(path: str | Path) -> str:
     """sha256, as hex, over the names and contents of the settings and weights that a prior is read from.
 
-    Raises UserError where the folder is no prior."""
+    Raises UserError where the folder is no prior, or a file cannot be read."""
     folder = checked(path)
     read = [file for part in PARTS for file in (folder / part).iterdir() if is_read(file)]
     read += [file for part in STEMS for file in weights(folder / part)[1]]
-    return digest_once({*read, *folder.glob("views.json")}, within=folder)
+    try:
+        return digest_once({*read, *folder.glob("views.json")}, within=folder)
+    except OSError as error:  # a link into a cache that was cleared, most often
+        raise UserError(f"The prior's {error.filename} cannot be read ({error.strerror}): fetch it again.") from error
+
+
+def refuse_other_class(folder: Path) -> None:
+    """Raise UserError where a part has no configuration, or one of another class: a library would build something all
+    the same."""
+    config = read_json(folder / "config.json", "fetch it again")
+    key, known = CLASSES[folder.name]
+    if (named := config.get(key, known[0])) not in known:
+        raise UserError(f"The {folder.name} of a prior is a {known[0]}, where {folder / 'config.json'} says {named}.")
+
+
+def refuse_unsound(folder: Path, model: Any) -> None:
+    """Raise UserError where a weight is no finite number."""
+    for name, tensor in model.state_dict().items():
+        if not tensor.isfinite().all():
+            raise UserError(f"The weights in {folder} are damaged: {name} is not finite; fetch them again.")
+
+
+def refuse_quantised(files: Iterable[Path]) -> None:
+    """Raise UserError where weights are whole numbers, which mean nothing without the scales of a method of
+    quantisation, or a file is damaged."""
+    for file in files:
+        kinds = _kinds(file)
+        for name, kind in kinds.items():
+            if kind not in NUMBERS and not name.endswith(BUFFER):
+                raise UserError(
+                    f"The weights in {file} are quantised ({name} is {kind}): take a model of 16 or 32 bits."
+                )
+
+
+def _kinds(file: Path) -> dict[str, str]:
+    """The kinds of numbers of a file's tensors. Raises UserError where it is damaged."""
+    try:
+        with safe_open(file, "pt") as tensors:
+            return {name: tensors.get_slice(name).get_dtype() for name in tensors.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        with file.open("rb") as stream:
+            pointer = stream.read(len(POINTER)) == POINTER
+        cause = "it is a pointer of Git LFS" if pointer else first_line(error)
+        raise UserError(f"The weights in {file} cannot be read ({cause}): fetch the file again.") from error
 
 
 def is_read(file: Path) -> bool:
@@ -55,11 +126,12 @@ def is_read(file: Path) -> bool:
     return file.suffix in SETTINGS and not file.name.startswith(".")
 
 
-def weights(folder: Path) -> tuple[str, list[Path]]:
-    """The variant that is read ("" where its files name none) of a part's weights, and its files.
+def weights(folder: Path, stem: str | None = None) -> tuple[str, list[Path]]:
+    """The variant that is read ("" where its files name none) of a part's weights, and its files; `stem` is what they
+    are called, where it is not a prior's part.
 
     Raises UserError where there are none, a shard is not there, or several variants are that nothing ranks."""
-    stem = re.escape(STEMS[folder.name])
+    stem = re.escape(stem or STEMS[folder.name])
     whole = re.compile(rf"{stem}(?:\.(?P<variant>\w+))?\.safetensors")
     index = re.compile(rf"{stem}\.safetensors\.index(?:\.(?P<variant>\w+))?\.json")
     found: dict[str, list[Path]] = {}

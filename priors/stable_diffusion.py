@@ -9,6 +9,7 @@ diffusers and transformers are imported where models are built: the command line
 from __future__ import annotations
 
 import hashlib
+import string
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -20,8 +21,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from errors import UserError, first_line
+from errors import UserError, first_line, is_out_of_memory
 from files import read_json
+from priors import adapter, tried
 from priors import folder as folders
 from priors.base import Prior
 from priors.schedule import Schedule, randn_like
@@ -29,6 +31,9 @@ from priors.traced import Traced
 
 BETAS = ("beta_start", "beta_end", "beta_schedule")  # what a schedule is made of: the libraries' defaults are no one's
 SINGULAR = 1e-9  # abar at which nothing of x0 is left to tell from eps
+FEWEST = 20  # timesteps, of which every rule takes parts
+SHORTEST = 8  # tokens that a prior must read
+VIEW_WORDS = ("coarse", "sectors")
 
 
 class StableDiffusion(Prior):
@@ -93,10 +98,17 @@ class StableDiffusion(Prior):
         return out if self.prediction == "epsilon" else self.schedule.eps_of_v(x_t, out, t)
 
 
-def load(path: str | Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Prior:
-    """The prior in a Stable-Diffusion-format folder; `dtype` is the U-Net's. Reads safetensors only.
+def load(
+    path: str | Path,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    lora: str | Path | None = None,
+) -> Prior:
+    """The prior in a Stable-Diffusion-format folder; `dtype` is the U-Net's, `lora` the file of an adapter that is
+    merged into it. Reads safetensors only.
 
-    Raises UserError where the folder, or a weight in it, is missing or damaged.
+    Raises UserError where the folder, or a weight in it, is missing or damaged, or where what it makes of a picture, a
+    text and noise cannot be right.
     """
     folder = folders.checked(path)
     from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -108,25 +120,37 @@ def load(path: str | Path, device: torch.device | str = "cpu", dtype: torch.dtyp
         text_encoder = _weights(CLIPTextModel, folder / "text_encoder", torch.float32)
         tokenize = _tokenizer(folder / "tokenizer", text_encoder.config)
         schedule, prediction = _schedule(folder / "scheduler/scheduler_config.json")
-        views = folder / "views.json"
-        view_words = read_json(views)["view_words"] if views.exists() else "coarse"
     except UserError:
         raise
     except Exception as error:  # each library has its own: one damaged file, a dozen exception types
+        if is_out_of_memory(error):
+            raise
         raise UserError(f"The prior in {path} cannot be read ({first_line(error)}); fetch the folder again.") from error
     _refuse_strangers(unet, vae, text_encoder)
+    if lora:
+        adapter.merge(lora, unet, text_encoder)
     prior = StableDiffusion(
-        unet.to(device), vae.to(device), text_encoder.to(device), tokenize, schedule, prediction, checksum(folder)
+        unet.to(device), vae.to(device), text_encoder.to(device), tokenize, schedule, prediction, checksum(folder, lora)
     )
-    prior.view_words = view_words
+    prior.view_words = _view_words(folder / "views.json")
+    tried.refuse_unsound(prior, f"The prior in {path}" + (f" with {lora}" if lora else ""))
     return prior
 
 
-def checksum(path: str | Path) -> str:
-    """sha256, as hex, over the names and contents of the files that a prior is read from.
+def _view_words(file: Path) -> str:
+    """What the text adapter was trained with, as the world's priors say."""
+    said = read_json(file).get("view_words", VIEW_WORDS[0]) if file.exists() else VIEW_WORDS[0]
+    if said not in VIEW_WORDS:
+        raise UserError(f"The file {file} has view_words {said!r}: they are {' or '.join(VIEW_WORDS)}.")
+    return said
 
-    Raises UserError where the folder is no prior."""
-    return folders.checksum(path)
+
+def checksum(path: str | Path, lora: str | Path | None = None) -> str:
+    """sha256, as hex, over the names and contents of the files that a prior is read from, and over its adapter's.
+
+    Raises UserError where the folder is no prior, or the adapter no file."""
+    own = folders.checksum(path)
+    return own if lora is None else hashlib.sha256(f"{own} {adapter.checksum(lora)}".encode()).hexdigest()
 
 
 # Stable Diffusion 2.1's architectures as its folder states them: U-Net 866 M parameters, VAE 84 M, text encoder 340 M
@@ -193,14 +217,18 @@ def hashed_ids(prompts: list[str]) -> Int[Tensor, "B L"]:
 
 def _weights(model: Any, folder: Path, dtype: torch.dtype) -> Any:
     """A model and all of its weights, in the variant that is there."""
-    variant, _ = folders.weights(folder)
+    folders.refuse_other_class(folder)
+    variant, files = folders.weights(folder)
+    folders.refuse_quantised(files)
     with folders.without_marks(folder) as read:
         built, info = model.from_pretrained(
             read, variant=variant or None, use_safetensors=True, local_files_only=True, output_loading_info=True,
             ignore_mismatched_sizes=True,  # they are named below
         )  # fmt: skip
     folders.refuse_parts(folder, info)
-    return _cast(built, dtype)
+    cast = _cast(built, dtype)
+    folders.refuse_unsound(folder, cast)
+    return cast
 
 
 def _tokenizer(folder: Path, encoder: Any) -> Callable[[list[str]], Tensor]:
@@ -211,11 +239,6 @@ def _tokenizer(folder: Path, encoder: Any) -> Callable[[list[str]], Tensor]:
     with folders.without_marks(folder) as read:
         tokenizer = CLIPTokenizer.from_pretrained(read, local_files_only=True)
     length = min(tokenizer.model_max_length, encoder.max_position_embeddings)
-    if len(tokenizer) > encoder.vocab_size:
-        raise UserError(
-            f"The tokenizer in {folder} is another model's: it has {len(tokenizer)} words, "
-            f"of which the text encoder knows {encoder.vocab_size}."
-        )
 
     def tokenize(prompts: list[str]) -> Tensor:
         for prompt in prompts:
@@ -224,8 +247,19 @@ def _tokenizer(folder: Path, encoder: Any) -> Callable[[list[str]], Tensor]:
         batch = tokenizer(prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
         return batch.input_ids
 
-    if torch.equal(*tokenize(["a", "b"])):
-        raise UserError(f"The tokenizer in {folder} takes all texts for the same: fetch the folder again.")
+    if len(tokenize(list(string.ascii_lowercase)).unique(dim=0)) < len(string.ascii_lowercase):
+        raise UserError(f"The tokenizer in {folder} takes unlike texts for the same: fetch the folder again.")
+    if len(tokenizer) != encoder.vocab_size:
+        raise UserError(
+            f"The tokenizer in {folder} is another model's: it has {len(tokenizer)} words, "
+            f"the text encoder {encoder.vocab_size}."
+        )
+    words = [w.removesuffix("</w>") for w in tokenizer.get_vocab() if w.endswith("</w>")]
+    word = max((w for w in words if w.isascii() and w.isalpha()), key=len, default="")
+    if len(tokenizer(word, add_special_tokens=False).input_ids) > 1:
+        raise UserError(f"The tokenizer in {folder} does not know its word {word!r}: its merges are not its words'.")
+    if length < SHORTEST:
+        raise UserError(f"The prior reads {length} tokens of a text, start and end among them: no prompt fits in.")
     return tokenize
 
 
@@ -245,32 +279,39 @@ def _schedule(file: Path) -> tuple[Schedule, str]:
     missing = [key for key in BETAS if config.get(key) is None]
     if missing and config.get("trained_betas") is None:
         raise UserError(f"The prior's noise is not known: {file} lacks {', '.join(missing)}.")
-    noise = DDIMScheduler.from_config(config)
-    schedule = Schedule.from_betas(noise.betas)
+    try:
+        noise = DDIMScheduler.from_config(config)
+        schedule = Schedule.from_betas(noise.betas)
+    except Exception as error:  # numbers that are none, names that nobody knows: each its own exception
+        raise UserError(f"The prior's noise is not known: {file} is wrong ({first_line(error)}).") from error
     if len(schedule) != noise.config.num_train_timesteps:
         stated = noise.config.num_train_timesteps
         raise UserError(f"The prior's noise is not known: {file} has {len(schedule)} betas for {stated} timesteps.")
     if not (schedule.abar > SINGULAR).all():
         cause = "rescale_betas_zero_snr" if config.get("rescale_betas_zero_snr") else "its betas"
         raise UserError(f"The prior's last timesteps are noise alone ({cause} in {file}): no rule can divide by them.")
+    if not ((schedule.abar < 1) & (noise.betas > 0)).all():
+        raise UserError(f"The prior's noise does not grow with time: a beta in {file} is not above 0.")
+    if len(schedule) < FEWEST:
+        raise UserError(f"The prior has {len(schedule)} timesteps ({file}): the rules need {FEWEST}.")
     return schedule, noise.config.prediction_type
 
 
 def _side(unet: Any) -> int:
     """Of its square latents, in their pixels."""
     size = unet.config.sample_size
-    height, width = (size, size) if size is None or isinstance(size, int) else size
-    if height is None or height != width:
+    sides = size if isinstance(size, list | tuple) else [size]
+    if len({*sides}) != 1 or not isinstance(sides[0], int) or sides[0] < 1:
         raise UserError(
             f"The size of the prior's latents is not known: its U-Net's sample_size is {size}, not one number."
         )
-    return height
+    return sides[0]
 
 
 def _refuse_strangers(unet: Any, vae: Any, text_encoder: Any) -> None:
     """Raise UserError where a U-Net asks for more than noise, time and one text, or parts do not fit each other."""
     asked, text = unet.config, text_encoder.config.hidden_size
-    extra = {"class_embed_type", "num_class_embeds", "encoder_hid_dim", "encoder_hid_dim_type"}
+    extra = {"class_embed_type", "num_class_embeds", "encoder_hid_dim", "encoder_hid_dim_type", "time_cond_proj_dim"}
     extra |= {"addition_embed_type"} if asked.addition_embed_type != "text" else set()
     if found := [f"{name} {asked[name]}" for name in sorted(extra) if asked.get(name) is not None]:
         raise UserError(f"The prior's U-Net is not Stable Diffusion's: it asks for more than one text ({found[0]}).")
@@ -280,9 +321,16 @@ def _refuse_strangers(unet: Any, vae: Any, text_encoder: Any) -> None:
             f"The prior's U-Net takes {asked.in_channels} channels and gives {asked.out_channels}, "
             f"where its VAE has {latents}: an inpainting model is no prior."
         )
-    if asked.cross_attention_dim != text:
+    wide = asked.cross_attention_dim
+    if {*wide} != {text} if isinstance(wide, list | tuple) else wide != text:
+        raise UserError(f"The prior's U-Net reads texts of {wide} channels, its text encoder writes {text}.")
+    moved = [name for name in ("shift_factor", "latents_mean", "latents_std") if vae.config.get(name)]
+    if moved:
+        raise UserError(f"The prior's VAE is not Stable Diffusion's: it moves its latents ({moved[0]}).")
+    scale = vae.config.scaling_factor
+    if not isinstance(scale, int | float) or not scale > 0:
         raise UserError(
-            f"The prior's U-Net reads texts of {asked.cross_attention_dim} channels, its text encoder writes {text}."
+            f"The prior's VAE cannot scale its latents by {scale!r}: its scaling_factor is a number above 0."
         )
 
 

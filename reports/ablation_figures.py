@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 
 from eval import views
-from reports import Frames, tables
+from reports import Frames
 from reports.pictures import Cell, grid
+from reports.published import FOLDER
 
-FIGURE_11 = tables.PUBLISHED.with_name("figure11_inversion_steps.csv")
+FIGURE_11 = FOLDER / "figure11_inversion_steps.csv"
 OWN, PUBLISHED_CFG = "DDIM's own", -7.5
 
 

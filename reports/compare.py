@@ -1,15 +1,15 @@
-"""A run beside the paper's Tables 1 and 2: what was reproduced, by how much it differs, and what it may be read as.
+"""A run beside published tables: what was reproduced, by how much it differs, and what it may be read as.
 
-A comparison is a frame with a row a rule and metric of Table 1; numbers that are not there are NaN, words "-".
+A comparison is a frame with a row a table, rule and metric of Table 1; numbers that are not there are NaN, words "-".
 
-    table, method, published       the paper's table "1" or "2", the run's rule, and the paper's name of it
+    table, method, published       a table's key in `reports.published`, the run's rule, and its name in the table
     mean, std, stderr              ours over jobs that left an object; the error is clustered by prompt
-    published_mean, published_std  the paper's
-    difference                     mean - published_mean
+    published_mean, published_std  the table's
+    difference                     mean - published_mean; NaN for a metric that is not ours but by name
     inside                         "yes" where published_mean - published_std <= mean <= published_mean + published_std,
                                    "no" elsewhere, "-" where one of them is not known
     n, n_failed, n_prompts         jobs in the means, jobs that are not, prompts of the first
-    steps, published_steps         of the run's jobs ("20/300" where they differ), and of the paper's
+    steps, published_steps         of the run's jobs ("20/300" where they differ), and of the table's
 """
 
 from __future__ import annotations
@@ -26,21 +26,11 @@ from files import write_text
 from reports import TEXTS, Frames, load
 from reports.columns import Column, paper
 from reports.compare_forms import latex, markdown, show
-from reports.tables import PUBLISHED, in_order, mixed, published, row_of, setting
+from reports.published import TABLES, Published
+from reports.tables import CLOSED, in_order, mixed, row_of, setting
 from say import say
 
-TABLES = {"1": PUBLISHED, "2": PUBLISHED.with_name("table2.csv")}
-ROWS = {  # our rule: its row in the paper
-    "sds": ("1", "SDS"),
-    "sjc": ("1", "SJC"),
-    "vsd": ("1", "VSD"),
-    "esd": ("1", "ESD"),
-    "hifa": ("1", "HIFA"),
-    "sdi": ("1", "SDI"),
-    "sdi-official": ("1", "SDI"),
-    "ism": ("2", "ISM"),
-}
-SHORT = "5000"  # Table 2's steps: SDI at just this length is its row
+SHORT = "5000"  # Table 2's steps: SDI at just this length is its row, and no other
 VIEWS, RESOLUTION, GPU = 50, 512, "A6000"
 PRIOR_NAMES = ("sd21-base", "stable-diffusion-2-1-base")  # where `fetch` and the hub's cache put it
 SPREAD = (
@@ -50,36 +40,42 @@ SPREAD = (
 
 
 def make(frames: Frames, order: Sequence[str] = ()) -> pd.DataFrame:
-    """The comparison of a run, in the paper's order, with what is on one side alone."""
+    """The comparison of a run, in the tables' order, with what is on one side alone."""
     ours = {method: row_of(frames, method, "survivors", ("ok",)) for method in in_order(frames, order)}
     pairs = list(_paired(ours))
     rows = [_compared(*pair, column) for pair in pairs for column in paper()]
     return pd.DataFrame(rows).astype(dict.fromkeys(("n", "n_failed", "n_prompts"), "Int64"))
 
 
-def _paired(ours: Mapping[str, dict[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
-    """Each number of a table with a row of ours and one of the paper's; {} where there is none."""
-    of = {method: partner(method, row["steps"]) for method, row in ours.items()}
-    for number, path in TABLES.items():
-        for theirs in published(path).to_dict("records"):
-            mine = [row for method, row in ours.items() if of[method] == (number, theirs["method"])]
-            yield from ((number, row, theirs) for row in mine or [{}])
-    yield from (("-", row, {}) for method, row in ours.items() if of[method] is None)
+def _paired(
+    ours: Mapping[str, dict[str, Any]],
+) -> Iterator[tuple[Published | None, Mapping[str, Any], Mapping[str, Any]]]:
+    """A table, a row of ours and one of the table's, for each row of each table and each rule that no table has; {}
+    where there is none."""
+    of = {method: partners(method, row["steps"]) if row["open"] == CLOSED else [] for method, row in ours.items()}
+    for table in TABLES:
+        for theirs in table.read().to_dict("records"):
+            mine = [row for method, row in ours.items() if (table.key, theirs["method"]) in of[method]]
+            yield from ((table, row, theirs) for row in mine or [{}])
+    yield from ((None, row, {}) for method, row in ours.items() if not of[method])
 
 
-def partner(method: str, steps: str) -> tuple[str, str] | None:
-    """The paper's table and row that a rule is held against; None where the paper has none."""
-    row = ROWS.get(method)
-    return ("2", "SDI") if row == ("1", "SDI") and steps == SHORT else row
+def partners(method: str, steps: str) -> list[tuple[str, str]]:
+    """The tables, by key, and their rows that a rule is held against."""
+    rows = [(table.key, table.rows[method]) for table in TABLES if method in table.rows]
+    return [("2", "SDI")] if ("1", "SDI") in rows and steps == SHORT else rows
 
 
-def _compared(number: str, own: Mapping[str, Any], paper: Mapping[str, Any], column: Column) -> dict[str, Any]:
+def _compared(
+    table: Published | None, own: Mapping[str, Any], paper: Mapping[str, Any], column: Column
+) -> dict[str, Any]:
     mean, std, stderr = _numbers(own, column)
     paper_mean, paper_std, _ = _numbers(paper, column)
-    known = not any(map(pd.isna, (mean, paper_mean, paper_std)))
+    alike = table is None or column.key not in table.unlike
+    known = alike and not any(map(pd.isna, (mean, paper_mean, paper_std)))
     within = paper_mean - paper_std <= mean <= paper_mean + paper_std
     return {
-        "table": number,
+        "table": table.key if table else "-",
         "method": own.get("method", "-"),
         "published": paper.get("method", "-"),
         "metric": column.key,
@@ -88,7 +84,7 @@ def _compared(number: str, own: Mapping[str, Any], paper: Mapping[str, Any], col
         "stderr": stderr,
         "published_mean": paper_mean,
         "published_std": paper_std,
-        "difference": mean - paper_mean,
+        "difference": mean - paper_mean if alike else float("nan"),
         "inside": ("yes" if within else "no") if known else "-",
         **{key: own.get(key) for key in ("n", "n_failed", "n_prompts")},
         "steps": own.get("steps") or "-",
@@ -107,13 +103,15 @@ def notes(frames: Frames, compared: pd.DataFrame) -> list[str]:
     """A line for all that a reader must know before a difference means something."""
     both = compared[(compared["method"] != "-") & (compared["published"] != "-")]
     if both.empty:
-        return ["No rule of this run has a row in the paper's tables.", SPREAD]
+        return ["No rule of this run has a row in a published table.", SPREAD]
     found = departures(frames, both)
     lines = [f"This run is no reproduction: {'; '.join(found)}."] if found else [
         "In suite, prompts, steps, views, resolution and the name of its prior, this run is as the paper's."
     ]  # fmt: skip
-    if (both["table"] == "2").any():
-        lines.append("Table 2 is on 3D Gaussians, ours is this project's NeRF: no reproduction of its rows.")
+    for table in TABLES:
+        if (both["table"] == table.key).any():
+            lines += [table.protocol] if table.protocol else []
+            lines += [f"{why}: no difference is shown." for why in table.unlike.values()]
     devices = frames.jobs["device"].dropna().unique()
     if not len(devices) or not all(GPU in device for device in devices):
         here = ", ".join(sorted(devices)) or "not known"

@@ -1,4 +1,4 @@
-"""A comparison with the paper (`reports.compare`) in Markdown, LaTeX and the terminal: for each rule ours, the
+"""A comparison with published tables (`reports.compare`) in Markdown, LaTeX and the terminal: for each rule ours, the
 published row, and the difference."""
 
 from __future__ import annotations
@@ -17,27 +17,25 @@ from reports.columns import column, paper
 from reports.latex import environment, escape, heading, in_math
 from reports.latex import header as latex_header
 from reports.markdown import pipes
+from reports.published import TABLES
 from reports.tables import cell, count, setting
 from reports.terminal import head, troubles
 from say import say
 
 OUTSIDE = "*"
 NOTE = (
-    "ours and the paper's: mean ± standard deviation over prompts x views, ours over the n jobs that left an object, "
-    "(failed) jobs apart; difference: ours - the paper's ± our standard error, clustered by prompt; "
-    f"{OUTSIDE} ours lies outside the paper's mean ± its standard deviation"
+    "ours and the published: mean ± standard deviation over prompts x views, ours over the n jobs that left an object, "
+    "(failed) jobs apart; difference: ours - the published ± our standard error, clustered by prompt; "
+    f"{OUTSIDE} ours lies outside the published mean ± its standard deviation"
 )
-TITLES = {
-    "1": "Beside the paper's Table 1",
-    "2": "Beside the paper's Table 2 (3D Gaussians)",
-    "-": "Without a row in the paper",
-}
+TITLES = {table.key: table.title for table in TABLES} | {"-": "Without a published row"}
+WHO = {table.key: table.who for table in TABLES}
 
 
 class Line(NamedTuple):
     """`cells`, one for each column of Table 1. `inside` as in the comparison, of a difference; "-" of other lines."""
 
-    kind: str  # "ours", "paper" or "difference"
+    kind: str  # "ours", "published" or "difference"
     name: str
     steps: str
     n: str
@@ -55,13 +53,14 @@ def blocks(compared: pd.DataFrame, between: str = " ± ") -> Iterator[tuple[str,
 
 
 def _lines(rows: pd.DataFrame, between: str) -> Iterator[Line]:
-    """Of a rule, by metric: ours, the paper's where it has one, and the difference where there are both."""
+    """Of a rule, by metric: ours, the published where there is one, and the difference where there are both."""
     first, none = rows.iloc[0], ["-"] * len(paper())
     ours, theirs = ([_number(rows, c.key, prefix, between) for c in paper()] for prefix in ("", "published_"))
     own = "not run" if first["method"] == "-" else first["method"]
     yield Line("ours", own, _thousands(first["steps"]), count(first), ours, none)
     if first["published"] != "-":
-        yield Line("paper", f"{first['published']}, paper", _thousands(first["published_steps"]), "-", theirs, none)
+        name = f"{first['published']}, {WHO[first['table']]}"
+        yield Line("published", name, _thousands(first["published_steps"]), "-", theirs, none)
     if "-" not in (first["method"], first["published"]):
         inside = rows.loc[[c.key for c in paper()], "inside"].tolist()
         yield Line("difference", "difference", "", "", [_gap(rows, c.key, between) for c in paper()], inside)
@@ -154,7 +153,7 @@ def _table(title: str, rules: list[list[Line]], columns: list[int]) -> Table:
             table.add_row()
         for line in rule:
             cells = [_cell(line.cells[k], line.inside[k]) for k in columns]
-            table.add_row(Text(line.name), line.steps, line.n, *cells, style="dim" if line.kind == "paper" else "")
+            table.add_row(Text(line.name), line.steps, line.n, *cells, style="dim" if line.kind == "published" else "")
     return table
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from reports.columns import Column
-from reports.tables import NOTE, blocks, cell, columns_of, count
+from reports.tables import NOTE, blocks, cell, columns_of, count, label
 
 SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -61,7 +61,7 @@ def in_math(cell: str, mark: str = "") -> str:
 
 
 def _row(row: pd.Series, columns: list[Column]) -> list[str]:
-    return [escape(row["method"]), escape(row["steps"]), count(row), *(in_math(cell(row, c)) for c in columns)]
+    return [escape(label(row)), escape(row["steps"]), count(row), *(in_math(cell(row, c)) for c in columns)]
 
 
 def header(column: Column) -> str:

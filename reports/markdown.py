@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from reports.columns import column, paper
-from reports.tables import NOTE, PUBLISHED_TITLE, blocks, cell, columns_of, count
+from reports.tables import NOTE, PUBLISHED_TITLE, blocks, cell, columns_of, count, label
 
 
 def markdown(table: pd.DataFrame, published: pd.DataFrame, gaps: pd.DataFrame, about: str, remarks: list[str]) -> str:
@@ -15,7 +15,7 @@ def markdown(table: pd.DataFrame, published: pd.DataFrame, gaps: pd.DataFrame, a
     lines += ["", *(f"- {remark}" for remark in remarks)] if remarks else []
     for title, rows in blocks(table, published):
         shown = paper() if title == PUBLISHED_TITLE else columns
-        body = [[r["method"], r["steps"], count(r), *(cell(r, c) for c in shown)] for _, r in rows.iterrows()]
+        body = [[label(r), r["steps"], count(r), *(cell(r, c) for c in shown)] for _, r in rows.iterrows()]
         lines += ["", f"## {title}", "", *pipes(["Method", "Steps", "n", *(c.heading for c in shown)], body)]
     if len(gaps):
         lines += ["", *_differences(gaps)]

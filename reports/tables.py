@@ -12,7 +12,6 @@ must know.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import pandas as pd
 
@@ -21,7 +20,6 @@ from eval.statistics import paired_difference, summarise
 from reports import Frames, judges_of
 from reports.columns import COST, PROCESS, Column, measured, paper, shown
 
-PUBLISHED = Path(__file__).parents[1] / "results" / "published" / "table1.csv"
 BLOCKS = {
     "survivors": "Jobs that left an object",
     "all": "All jobs, a diverged one scored as its background",
@@ -29,6 +27,7 @@ BLOCKS = {
 PUBLISHED_TITLE = "Published (SD 2.1, A6000): other prior, other hardware"
 NOTE = "mean ± standard deviation over prompts x views; n jobs, (failed) jobs that are not in the means"
 SHORT = 24  # characters of a commit, a device or a checksum
+CLOSED = "no"  # of a row that may stand beside the published ones
 FACTS = ["mean", "stderr", "low", "high", "n_views", "n_prompts"]  # of a difference
 
 
@@ -88,6 +87,7 @@ def row_of(frames: Frames, method: str, block: str, statuses: tuple[str, ...]) -
     row: dict[str, object] = {
         "block": block,
         "method": method,
+        "open": "; ".join(sorted(filter(None, jobs["open"].unique()))) or CLOSED,
         "steps": "/".join(str(int(s)) for s in sorted(jobs["steps"].dropna().unique())),
         "n": len(counted),
         "n_failed": len(jobs) - len(counted),
@@ -100,12 +100,6 @@ def row_of(frames: Frames, method: str, block: str, statuses: tuple[str, ...]) -
             summary = summarise(views[column.key].to_numpy(float), views["prompt_id"].to_numpy())
             row |= {f"{column.key}_{name}": getattr(summary, name) for name in ("mean", "std", "stderr")}
     return row | {column.key: counted[column.key].mean() for column in COST}
-
-
-def published(path: Path = PUBLISHED) -> pd.DataFrame:
-    """The paper's Table 1 in the same columns."""
-    rows = pd.read_csv(path).rename(columns={"vram_gb": "memory_gb"})
-    return rows.assign(steps=rows["steps"].astype(str), block="published")
 
 
 def differences(frames: Frames, baseline: str, order: Sequence[str] = ()) -> pd.DataFrame:
@@ -123,6 +117,12 @@ def differences(frames: Frames, baseline: str, order: Sequence[str] = ()) -> pd.
             numbers = dict(zip(FACTS, (d.mean, d.stderr, d.low, d.high, d.n, d.clusters), strict=True))
             rows.append({"method": method, "baseline": baseline, "metric": column.key, **numbers})
     return pd.DataFrame(rows, columns=["method", "baseline", "metric", *FACTS])
+
+
+def label(row: pd.Series) -> str:
+    """The method, with a word where its results are open."""
+    closed = pd.isna(row.get("open")) or row["open"] == CLOSED
+    return row["method"] if closed else f"{row['method']} (open)"
 
 
 def columns_of(table: pd.DataFrame) -> list[Column]:
@@ -159,7 +159,18 @@ def blocks(table: pd.DataFrame, paper: pd.DataFrame) -> Iterable[tuple[str, pd.D
 
 def remarks(frames: Frames, table: pd.DataFrame) -> list[str]:
     """A sentence for each reason why rows may not be compared, or numbers are not there."""
-    return [said for said in (_left_out(frames, table), *mixed(frames.jobs), _memory(frames.jobs)) if said]
+    return [
+        said for said in (_left_out(frames, table), *_open(table), *mixed(frames.jobs), _memory(frames.jobs)) if said
+    ]
+
+
+def _open(table: pd.DataFrame) -> list[str]:
+    """Why rows are open, a sentence a reason."""
+    rows = table[table["open"] != CLOSED].drop_duplicates("method")
+    return [
+        f"{', '.join(group['method'])}: open results, for the prior {why}; not to be compared with Table 1."
+        for why, group in rows.groupby("open")
+    ]
 
 
 def _left_out(frames: Frames, table: pd.DataFrame) -> str:

@@ -11,7 +11,8 @@ from rich.table import Table
 
 from reports import Frames
 from reports.columns import Column, paper
-from reports.tables import NOTE, PUBLISHED_TITLE, blocks, cell, columns_of, count, published, remarks, setting
+from reports.published import TABLE_1
+from reports.tables import NOTE, PUBLISHED_TITLE, blocks, cell, columns_of, count, label, remarks, setting
 from say import say
 
 WIDE = 118  # characters that hold `mean ± std` in one line
@@ -19,7 +20,7 @@ WIDE = 118  # characters that hold `mean ± std` in one line
 
 def show(frames: Frames, table: pd.DataFrame, console: Console) -> None:
     """Print each block in as many parts as its columns need, the published rows apart, and what is not in the means."""
-    for title, rows in blocks(table, published()):
+    for title, rows in blocks(table, TABLE_1.read()):
         shown = paper() if title == PUBLISHED_TITLE else columns_of(table)
         for part in _fitting(rows, shown, console.width):
             console.print(_table(title, rows, part, console.width), "")
@@ -44,7 +45,7 @@ def troubles(frames: Frames) -> list[str]:
 
 def _fitting(rows: pd.DataFrame, columns: Sequence[Column], width: int) -> list[list[Column]]:
     """The columns in as many tables as the terminal's width needs."""
-    facts = [rows["method"], rows["steps"], rows.apply(count, axis=1)]
+    facts = [rows.apply(label, axis=1), rows["steps"], rows.apply(count, axis=1)]
     start = sum(max(len(text) for text in (*texts, "Steps")) + 1 for texts in facts)
     parts: list[list[Column]] = [[]]
     used = start
@@ -65,9 +66,7 @@ def _table(title: str, rows: pd.DataFrame, columns: Sequence[Column], width: int
     for column in columns:
         table.add_column(head(column), justify="right", no_wrap=True)
     for _, row in rows.iterrows():
-        table.add_row(
-            escape(row["method"]), row["steps"], count(row), *(cell(row, c, _between(width)) for c in columns)
-        )
+        table.add_row(escape(label(row)), row["steps"], count(row), *(cell(row, c, _between(width)) for c in columns))
     return table
 
 

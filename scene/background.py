@@ -24,6 +24,15 @@ def grey_background(n: int, height: int, width: int, rng: torch.Generator) -> Fl
     return (torch.lerp(ends[:, :1], ends[:, 1:], down) + tint).expand(n, 3, height, width)
 
 
+def coloured(
+    behind: Float[Tensor, "n 3 height width"], odds: float, rng: torch.Generator
+) -> Float[Tensor, "n 3 height width"]:
+    """With those odds, one random colour in place of all that lies behind a view (threestudio's random_aug). The
+    gradient of what is replaced is 0."""
+    u = torch.rand(len(behind), 4, 1, 1, generator=rng, device=rng.device).to(behind)
+    return torch.where(u[:, :1] < odds, u[:, 1:], behind)
+
+
 def spherical_harmonics(d: Float[Tensor, "N 3"]) -> Float[Tensor, "N 9"]:
     """The real spherical harmonics of degrees 0 to 2 of unit vectors: nine, which the field calls 'degree 3'."""
     x, y, z = d.unbind(-1)

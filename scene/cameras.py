@@ -41,8 +41,8 @@ class Samples:
     """The N points along R = B H W rays that a render was made of, sorted by ray, then from near to far.
 
     `weight` is the share of the ray's light that comes from the point, `distance` lies along the ray. `normal` (unit,
-    world space) is None where not asked for. `slots` is the number of places along the longest ray, None where only
-    the places that matter were sampled.
+    world space) is None where not asked for. `every`: whether these are all places along the rays within the scene, or
+    only those that matter.
     """
 
     ray: Int[Tensor, " N"]
@@ -50,7 +50,7 @@ class Samples:
     distance: Float[Tensor, " N"]
     direction: Float[Tensor, "N 3"]
     normal: Float[Tensor, "N 3"] | None = None
-    slots: int | None = None
+    every: bool = False
 
 
 @dataclass(frozen=True)

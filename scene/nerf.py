@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from scene.background import GREY, LearnedBackground, grey_background, linear
+from scene.background import GREY, LearnedBackground, coloured, grey_background, linear
 from scene.base import Scene, SceneConfig
 from scene.cameras import Cameras, Render, Samples, rays
 from scene.hash_grid import HashGrid
@@ -47,6 +47,7 @@ class NeRFConfig(SceneConfig):
     blob_strength: float = 10.0  # b
     blob_radius: float = 0.5  # r, in scene units
     background: Literal["learned", "grey"] = "grey"
+    coloured: float = 0.0  # odds that a training view lies on one random colour instead
     samples: int = 48  # steps along the cube's diagonal
     min_weight: float = 1e-3  # samples of less weight take no part
     occupancy: int = 32  # cells along an edge of the occupancy grid
@@ -166,7 +167,7 @@ class NeRF(Scene):
         shading: str = "albedo",
         normals: bool = False,
     ) -> Render:
-        """Pictures of `resolution` squared. With rng, as in training: stratified samples, random grey backgrounds and
+        """Pictures of `resolution` squared. With rng, as in training: stratified samples, random backgrounds and
         lights; without, as in evaluation: nothing is random. Rays, and samples with gradients, are taken in chunks, so
         that memory grows with what can be seen, some 100 bytes a sample; the gradient is that of the whole.
 
@@ -271,8 +272,12 @@ class NeRF(Scene):
     ) -> Float[Tensor, "B 3 H W"] | float:
         """What the volume is laid over."""
         if self.background is not None:
-            return self.background(direction).reshape(n, resolution, resolution, 3).permute(0, 3, 1, 2)
-        return GREY if rng is None else grey_background(n, resolution, resolution, rng).to(direction)
+            behind = self.background(direction).reshape(n, resolution, resolution, 3).permute(0, 3, 1, 2)
+        elif rng is None:
+            return GREY
+        else:
+            behind = grey_background(n, resolution, resolution, rng).to(direction)
+        return coloured(behind, self.config.coloured, rng) if rng is not None and self.config.coloured else behind
 
 
 def _taken(parts: list[Float[Tensor, "_ E"]], at: Int[Tensor, " M"] | None = None) -> Float[Tensor, "_ E"]:

@@ -50,13 +50,13 @@ def z_variance(render: Render) -> Float[Tensor, ""]:
 
 
 def emptiness(render: Render) -> Float[Tensor, ""]:
-    """mean log(1 + 10 w) over all places along all rays: few of them hold anything (SJC, 2212.00774).
+    """mean log(1 + 10 w) over all samples: few of them hold anything (SJC, 2212.00774; as threestudio takes the mean).
 
     The render must hold every sample of its rays (a voxel grid's does), made with gradients on; else ValueError."""
     s = _samples(render)
-    if s.slots is None:
+    if not s.every:
         raise ValueError("emptiness is a mean over all samples of a ray: use a voxel scene")
-    return torch.log1p(10 * s.weight).sum() / (render.opacity.numel() * s.slots)
+    return torch.log1p(10 * s.weight).sum() / max(len(s.weight), 1)
 
 
 def convexity(render: Render) -> Float[Tensor, ""]:

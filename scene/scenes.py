@@ -20,5 +20,5 @@ def config_of(settings: dict[str, Any]) -> SceneConfig:
     values = dict(settings)
     kind = values.pop("kind", None)
     if kind is None:
-        kind = next((k for k, made in SCENES.items() if {f.name for f in fields(made)} == set(values)), None)  # type: ignore[arg-type]
+        kind = next((k for k, made in SCENES.items() if {f.name for f in fields(made)} >= set(values)), None)  # type: ignore[arg-type]
     return SCENES[str(kind)](**values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -77,7 +77,8 @@ def same_text(uncond: torch.Tensor, plain: torch.Tensor) -> Text:
 def views_of(
     x0: torch.Tensor, text: Text, cameras: Cameras | None = None, progress: float = 0.5, seed: int = 0
 ) -> Views:
-    text = Text(*(None if y is None else y.to(x0.device) for y in (getattr(text, f.name) for f in fields(text))))
+    held = {f.name: getattr(text, f.name) for f in fields(text)}
+    text = replace(text, **{name: y.to(x0.device) for name, y in held.items() if isinstance(y, torch.Tensor)})
     cameras = cameras or cameras_at([0.0] * len(x0))
     rng = torch.Generator().manual_seed(seed)
     return Views(x0, x0.new_zeros(len(x0), 3, *x0.shape[-2:]), text, cameras, progress, rng)

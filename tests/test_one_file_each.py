@@ -126,3 +126,5 @@ def test_sizes_are_read_from_settings_of_today_and_of_before(toy):
         assert config_of(settings) == made()
         del settings["kind"]
         assert config_of(settings) == made()
+        settings.pop("coloured", None)  # jobs of before it was a setting
+        assert config_of(settings) == made()

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from methods.base import Method, phi_of, with_fields
+from priors.text import ViewWords
 from scene import regularizers
 from scene.base import SceneConfig
 from scene.cameras import CameraRange, Cameras, Render, orbit
@@ -94,13 +95,20 @@ class Recipe:
     lr: float = 1e-2
     optimizer: str = "adam"  # or "adamax", "adamw"
     batch: int = 1
-    resolution: int = 64  # of training renders; of a latent scene, they have the prior's
+    resolution: int = 64  # of training renders at last; of a latent scene, they have the prior's
+    coarse: tuple[tuple[float, float], ...] = ()  # before a progress, renders have this share of `resolution`
     half: bool = False  # the prior's network in float16 on a GPU
     scene: SceneConfig = field(default_factory=NeRFConfig)
     cameras: CameraRange = field(default_factory=CameraRange)
+    words: ViewWords = field(default_factory=ViewWords)  # by which prompts say where cameras stand
     orbit: Orbit = field(default_factory=Orbit)
     shading: Shading = field(default_factory=Shading)
     regularisers: tuple[tuple[str, Weight], ...] = ()
+
+    def resolution_at(self, progress: float) -> int:
+        """Of training renders, in pixels along an edge."""
+        share = next((share for until, share in self.coarse if progress < until), 1.0)
+        return max(round(share * self.resolution), 1)
 
     def changed(
         self, steps: int | None = None, resolution: int | None = None, views: int | None = None, phi: str | None = None

@@ -26,6 +26,7 @@ from methods.sdi_official import SDIOfficial
 from methods.sds import SDS
 from methods.sjc import SJC
 from methods.vsd import VSD
+from priors.text import ViewWords
 from scene.cameras import CameraRange
 from scene.nerf import NeRFConfig
 from scene.voxels import VoxelConfig
@@ -43,17 +44,18 @@ OFFICIAL_SDI = (
 )
 CONVEX_PAPER = ("convexity", Weight(0.1, 0.1, until=0.4))
 CONVEX_CODE = ("convexity-official", Weight(1.0, 0.1, end=0.4))
-SHADING_SDS = Shading(albedo_until=0.2, diffuse=0.375, textureless=0.375)
+SHADING_SDS = Shading(albedo_until=2_001 / 10_000, diffuse=0.375, textureless=0.375)
 SHADING_SDI = Shading(albedo_until=0.1, diffuse=0.075, textureless=0.225)
 
 # VSD's own losses, HiFA's, SJC's, and those of CSD's first stage; NFSD publishes none: DreamFusion's
-# (VSD's opacity counts from step 10,001 of 25,000 on)
-OPAQUE_FROM = 10_001 / 25_000
+# (threestudio's [5000, a, b, 5001] is a at step 5,000, and b from step 5,001 on)
+LATE, OPAQUE_FROM = 5_001 / 25_000, 10_001 / 25_000  # of VSD
+HALF = 5_001 / 10_000  # of SJC, and of CSD
 VSD_COARSE = (("sparsity", Weight(10.0, 10.0)), ("opaque", Weight(0.0, 1000.0, begin=OPAQUE_FROM, end=OPAQUE_FROM)))
 HIFA = (("sparsity", Weight(1.0, 1.0)), ("z-variance", Weight(100.0, 100.0)))
-EMPTINESS = (("emptiness", Weight(1e4, 2e5, begin=0.5, end=0.5)),)
+EMPTINESS = (("emptiness", Weight(1e4, 2e5, begin=HALF, end=HALF)),)
 CSD_COARSE = (("orient", Weight(1.0, 100.0, end=0.5)), ("sparsity", Weight(10.0, 1.0, end=0.5)))
-SHADING_CSD = Shading(albedo_until=0.5, textureless=0.5)
+SHADING_CSD = Shading(albedo_until=HALF, textureless=0.5)
 UNLIT = Shading()
 
 PAPER_CAMERAS = CameraRange(
@@ -61,9 +63,11 @@ PAPER_CAMERAS = CameraRange(
 )
 NEAR_CAMERAS = CameraRange(distance=(1.0, 1.5), fov=(40.0, 70.0))
 SJC_CAMERAS = CameraRange(distance=(1.5, 1.5), fov=(40.0, 70.0))
+CSD_CAMERAS = CameraRange(distance=(1.5, 2.0), fov=(40.0, 70.0))
 PAPER_SCENE = NeRFConfig.paper()
-NEAR_SCENE = replace(PAPER_SCENE, radius=1.0, start_levels=16)
-VSD_SCENE = replace(NEAR_SCENE, mlp_lr=0.1)
+NEAR_SCENE = replace(PAPER_SCENE, radius=1.0, start_levels=16, coloured=0.5, mlp_lr=0.1)
+CSD_SCENE = replace(PAPER_SCENE, radius=1.0, levels=12, start_levels=12, finest=512, coloured=0.5, background_lr=1.0)
+BEHIND, BEFORE, NARROW = ViewWords(), ViewWords(before=True), ViewWords(front=30.0, back=30.0)
 
 
 @dataclass(frozen=True)
@@ -79,8 +83,10 @@ class Published:
     batch: int = 1
     lr: float = 1e-2
     optimizer: str = "adam"
-    half: bool = True
+    coarse: tuple[tuple[float, float], ...] = ()
     cameras: CameraRange = PAPER_CAMERAS
+    words: ViewWords = BEHIND
+    elevation: float = 15.0  # of the scored views
     scene: NeRFConfig | VoxelConfig = PAPER_SCENE
 
     def weight(self, latents: int, batch: int) -> float:
@@ -102,17 +108,18 @@ class Row:
 
 
 PROLIFICDREAMER = Published(
-    "sum", UNLIT, 512, VSD_COARSE, steps=25_000, optimizer="adamw", half=False, cameras=NEAR_CAMERAS, scene=VSD_SCENE
-)
+    "sum", UNLIT, 512, VSD_COARSE, steps=25_000, optimizer="adamw",
+    coarse=((5_000 / 25_000, 64 / 512),), cameras=NEAR_CAMERAS, words=NARROW, scene=NEAR_SCENE,
+)  # fmt: skip
 
 # phi has 300 steps to learn in the world, where it has 25,000 in its papers, and the world's U-Net has attention at its
 # lowest resolution alone
-WORLD_PHI: dict[str, Any] = {"lr": 3e-3, "samples": 4, "adapt": "everywhere"}
+WORLD_PHI: dict[str, Any] = {"lr": 3e-3, "samples": 4, "adapt": "everywhere", "late_from": 0.2}
 
 # SJC's at the world's size. Its emptiness is a mean over samples, of which there are 50 times fewer; what lies behind
 # moves as far in 300 steps as in 10,000.
-WORLD_VOXELS = VoxelConfig(channels=8, size=32, radius=0.6, background_lr=0.07)
-WORLD_EMPTINESS = (("emptiness", Weight(200.0, 4000.0, begin=0.5, end=0.5)),)
+WORLD_VOXELS = VoxelConfig(channels=8, size=32, radius=0.6, step=0.5, background_lr=0.07)
+WORLD_EMPTINESS = (("emptiness", Weight(110.0, 2200.0, begin=0.5, end=0.5)),)
 
 # in the world the prior's view words take the place of Perp-Neg, and no word is known for a bad picture: without a
 # negative prompt NFSD's delta_D is 0 above t = 200, and CSD is its pure form
@@ -152,19 +159,22 @@ TABLE: dict[str, Row] = {
     ),
     "sjc": Row(
         "score Jacobian chaining: SDS with weight 1, in its paper on a voxel grid of latents (2212.00774)",
-        SJC(),
-        Published("sum", UNLIT, 64, EMPTINESS, lr=0.05, optimizer="adamax", cameras=SJC_CAMERAS, scene=VoxelConfig()),
-        0.0534,
+        SJC(scale=101.0),
+        Published(
+            "sum", UNLIT, 64, EMPTINESS, lr=0.05, optimizer="adamax",
+            cameras=SJC_CAMERAS, words=BEFORE, elevation=20.0, scene=VoxelConfig(),
+        ),
+        0.0534, {"scale": 100.0},
     ),
     "vsd": Row(
         "variational score distillation, ProlificDreamer's rule: a student learns the renders' scores (2305.16213)",
-        VSD(),
+        VSD(late_from=LATE),
         PROLIFICDREAMER,
         1.10, WORLD_PHI,
     ),
     "esd": Row(
         "entropic score distillation: VSD that keeps the views apart (2401.00909)",
-        ESD(),
+        ESD(late_from=LATE),
         PROLIFICDREAMER,
         1.10, WORLD_PHI,
     ),
@@ -187,9 +197,11 @@ TABLE: dict[str, Row] = {
         1.34, NO_NEGATIVE,
     ),
     "csd": Row(
-        "classifier score distillation (2310.19415)",
+        "classifier score distillation, its first stage, on Stable Diffusion where its authors have IF (2310.19415)",
         CSD.stage1(),
-        Published("sum", SHADING_CSD, 64, CSD_COARSE),
+        Published(
+            "sum", SHADING_CSD, 64, CSD_COARSE, lr=1e-3, cameras=CSD_CAMERAS, words=NARROW, scene=CSD_SCENE
+        ),
         10.1, PURE,
     ),
 }  # fmt: skip
@@ -209,7 +221,7 @@ def published_small(name: str, latents: int) -> Recipe:
         name,
         with_fields(rule, **NO_NEGATIVE) if rule.negative else rule,
         guidance_weight=published.weight(latents, batch=1),
-        lr=published.lr,
+        lr=published.lr if voxels else 1e-2,
         optimizer=published.optimizer,
         scene=WORLD_VOXELS if voxels else NeRFConfig(),
         shading=published.shading,
@@ -228,10 +240,12 @@ def published(name: str, latents: int) -> Recipe:
         optimizer=row.optimizer,
         batch=row.batch,
         resolution=row.resolution,
-        half=row.half,
+        coarse=row.coarse,
+        half=True,
         scene=row.scene,
         cameras=row.cameras,
-        orbit=Orbit(distance=row.cameras.distance[1], fov=70.0, resolution=512),
+        words=row.words,
+        orbit=Orbit(elevation=row.elevation, distance=row.cameras.distance[1], fov=70.0, resolution=512),
         shading=row.shading,
         regularisers=row.regularisers,
     )

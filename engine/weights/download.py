@@ -2,24 +2,46 @@
 
 What has come lies in `<file>.<source>.part`, so that bytes of two sources never mix; the file gets its name when it is
 whole and its checksum is right.
+
+huggingface_hub gives the token, but does not download: it wants the headers of a hub, where some sources are none; it
+does not wait where a server asks for it with status 503, and compares no checksum with a file that came by plain HTTP.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import re
 import time
 from collections.abc import Callable
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import requests
+import requests.auth
 
 from engine.weights.manifest import sha256
 from errors import UserError
 
 BLOCK = 1 << 16  # bytes; what is lost of a reply that is cut
-TIMEOUT = (10, 60)  # seconds, to connect and between two blocks
+CONNECT, STALL = 10, 30.0  # seconds, to connect and between two blocks
 TRIES = 4  # without one new byte
+LONGEST = 3600.0  # seconds that a server may ask to wait
+BUSY = (429, 503)
+PAGE = (b"<!doctype html", b"<html")
+
+
+class Busy(Exception):
+    """The server asks to come again after `seconds`."""
+
+    def __init__(self, status: int, seconds: float):
+        super().__init__(f"status {status}")
+        self.status, self.seconds = status, seconds
+
+
+class Refused(Exception):
+    """The server wants another token, or one at all."""
 
 
 class Unavailable(Exception):
@@ -32,20 +54,34 @@ def download(
     expected: str | None,
     progress: Callable[[int, int | None], None] = lambda done, total: None,
     pause: float = 1.0,
+    token: str | None = None,
+    told: Callable[[str], None] = lambda line: None,
 ) -> str:
     """Bring `file` from `url`, and return its SHA-256. `progress` hears bytes come so far, and all if it is known.
     `expected`: the SHA-256 it must have; else the one its server states, if it states one. `pause` is the first wait
-    between tries, in seconds; each is twice the last.
+    between tries, in seconds; each is twice the last. `token` is sent to this host and to none that it redirects to,
+    and left out where it is refused. `told` hears how long a server asks to wait.
 
     Raises Unavailable; UserError where it cannot be written."""
     part = part_of(file, url)
     part.parent.mkdir(parents=True, exist_ok=True)
-    tries = 0
+    tries = waits = 0
     while True:
         before = size(part)
         try:
-            stated = _once(url, part, progress)
+            stated = _once(url, part, progress, token)
             break
+        except Refused as error:
+            if token is None:
+                raise Unavailable(str(error)) from error
+            told(f"{url}: the token is refused; without it")
+            token = None
+        except Busy as error:
+            waits = waits + 1 if size(part) <= before else 1
+            if waits >= TRIES or error.seconds > LONGEST:
+                raise Unavailable(f"{error}: it asks to wait {error.seconds:.0f} s, try again then") from error
+            told(f"{url}: status {error.status}, waiting {error.seconds:.0f} s as it asks")
+            time.sleep(error.seconds)
         except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
             tries = tries + 1 if size(part) <= before else 1
             if tries >= TRIES:
@@ -55,10 +91,13 @@ def download(
             raise Unavailable(f"not an address to fetch from ({type(error).__name__})") from error
         except OSError as error:
             raise UserError(f"{part} cannot be written ({error.strerror or error}); what has come is kept.") from error
-    digest, wanted = sha256(part), expected or stated
-    if wanted and digest != wanted:
+    digest, wanted = sha256(part), expected or stated or ""
+    if not digest.startswith(wanted):
         part.unlink()
         raise Unavailable(f"wrong checksum: {digest[:12]} where {wanted[:12]} is expected")
+    if not wanted and (fault := _fault(part, file.suffix)):
+        part.unlink()
+        raise Unavailable(f"{fault} in place of the file")
     part.replace(file)
     return digest
 
@@ -71,24 +110,42 @@ def size(file: Path) -> int:
     return file.stat().st_size if file.exists() else 0
 
 
-def _once(url: str, part: Path, progress: Callable[[int, int | None], None]) -> str | None:
+def _fault(part: Path, suffix: str) -> str:
+    """What is wrong with a file that no checksum is known of; "" where nothing is."""
+    with part.open("rb") as stream:
+        start = stream.read(512).lstrip().lower()
+    if not start or start.startswith(PAGE):
+        return "a web page" if start else "nothing"
+    if suffix == ".json":
+        try:
+            json.loads(part.read_text("utf-8-sig"))
+        except ValueError:
+            return "something that is no JSON"
+    return ""
+
+
+def _once(url: str, part: Path, progress: Callable[[int, int | None], None], token: str | None) -> str | None:
     """Go on with the part to its end. The checksum that the server states, or None."""
     start = size(part)
     headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={start}-"} if start else {})}
-    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as reply:
+    stall = float(os.environ.get("HF_HUB_DOWNLOAD_TIMEOUT") or STALL)
+    with requests.get(url, headers=headers, stream=True, timeout=(CONNECT, stall), auth=_Bearer(token)) as reply:
+        _refuse(reply, token)
         if reply.status_code == 416:  # the part is whole already, or longer than the file
-            if reply.headers.get("Content-Range") == f"bytes */{start}":
+            if start and reply.headers.get("Content-Range") == f"bytes */{start}":
                 return _stated(reply)
-            part.unlink()
+            part.unlink(missing_ok=True)
             raise requests.ConnectionError("the part is of another file")
-        if reply.status_code >= 500 or reply.status_code == 429:
-            raise requests.ConnectionError(f"status {reply.status_code}")
         if not reply.ok:
             raise Unavailable(f"status {reply.status_code}")
         if "text/html" in reply.headers.get("Content-Type", ""):
             raise Unavailable("a web page in place of the file")
+        begins = reply.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+        if reply.status_code == 206 and not begins:
+            part.unlink(missing_ok=True)
+            raise requests.ConnectionError("another part than was asked for")
         start = start if reply.status_code == 206 else 0
-        length = reply.headers.get("Content-Length")
+        length = None if "Content-Encoding" in reply.headers else reply.headers.get("Content-Length")
         total = start + int(length) if length else None
         with part.open("ab" if start else "wb") as stream:
             progress(start, total)
@@ -98,6 +155,42 @@ def _once(url: str, part: Path, progress: Callable[[int, int | None], None]) -> 
         if total is not None and size(part) != total:
             raise requests.ConnectionError("cut short")
         return _stated(reply)
+
+
+def _refuse(reply: requests.Response, token: str | None) -> None:
+    """Raise what a status means that says nothing of the file."""
+    status = reply.status_code
+    if status in BUSY and (seconds := _asked_to_wait(reply)) is not None:
+        raise Busy(status, seconds)
+    if status in (401, 403):
+        cause = "its token is refused" if token else "it wants a token: set HF_TOKEN, or hf auth login"
+        raise Refused(f"status {status}, {cause}")
+    if status >= 500 or status == 429:
+        raise requests.ConnectionError(f"status {status}")
+
+
+def _asked_to_wait(reply: requests.Response) -> float | None:
+    """Seconds, from Retry-After (seconds or a date) or the hub's own `RateLimit: "...";r=0;t=SECONDS`."""
+    said = reply.headers.get("Retry-After", "").strip()
+    if said.isascii() and said.isdecimal():
+        return float(said)
+    try:
+        return max(parsedate_to_datetime(said).timestamp() - time.time(), 0.0)
+    except (TypeError, ValueError):
+        limit = re.search(r";\s*t=(\d+)", reply.headers.get("RateLimit", ""))
+        return float(limit[1]) if limit else None
+
+
+class _Bearer(requests.auth.AuthBase):
+    """A token, or none: without an auth of its own requests would send what ~/.netrc says."""
+
+    def __init__(self, token: str | None):
+        self.token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self.token:
+            request.headers["Authorization"] = f"Bearer {self.token}"
+        return request
 
 
 def _stated(reply: requests.Response) -> str | None:

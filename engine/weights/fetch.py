@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -24,6 +25,7 @@ from errors import UserError
 from say import say
 
 HUB = "https://huggingface.co"
+NEWEST = ("main", "master")  # revisions of a hub's mirror
 ROOM = 1.02  # of the size of what is fetched, free on the disk
 
 
@@ -86,10 +88,27 @@ def addresses(weight: Weight, file: File) -> list[str]:
 def urls(step: Step, mirror: str | None) -> Iterator[str]:
     if mirror and "://" in mirror:
         yield from (f"{mirror.rstrip('/')}/{address}" for address in addresses(step.weight, step.file))
-    hub = os.environ.get("HF_ENDPOINT", HUB).rstrip("/")
+    hub = endpoint()
     for source in step.file.sources:
         base = "{}/{}/resolve/{}".format(hub, *source.split("@")) if weights.is_hub(source) else source
         yield f"{base}/{step.file.path}"
+    if hub != HUB:  # a mirror may count its revisions itself: the checksum decides
+        hubs = dict.fromkeys(source.split("@")[0] for source in step.file.sources if weights.is_hub(source))
+        yield from (f"{hub}/{name}/resolve/{newest}/{step.file.path}" for name in hubs for newest in NEWEST)
+
+
+def endpoint() -> str:
+    """The hub's address."""
+    return (os.environ.get("HF_ENDPOINT") or HUB).rstrip("/")
+
+
+def token_for(url: str) -> str | None:
+    """The token of HF_TOKEN, or of the hub's own login, for addresses of the hub alone."""
+    if urlsplit(url).netloc != urlsplit(endpoint()).netloc or os.environ.get("HF_HUB_DISABLE_IMPLICIT_TOKEN"):
+        return None
+    from huggingface_hub import get_token
+
+    return get_token()
 
 
 def check_room(steps: list[Step], place: Path) -> None:
@@ -167,7 +186,8 @@ class Carrier:
             if host in self.silent:
                 continue
             try:
-                return download(url, step.home / step.file.path, step.pinned, hear), url
+                file, tell = step.home / step.file.path, partial(say, self.console)
+                return download(url, file, step.pinned, hear, token=token_for(url), told=tell), url
             except Unavailable as error:
                 say(self.console, f"{step.title}: {url}: {error}")
                 reasons.append(f"{host}: {error}")
@@ -183,7 +203,7 @@ def take(step: Step) -> tuple[str, str, str] | None:
     name, digest = step.file.path, weights.sha256(step.near)
     if step.near.name != Path(name).name:
         name = step.file.names[-1]  # the file in single precision, which nothing is pinned for
-    elif step.pinned not in (None, digest):
+    elif not digest.startswith(step.pinned or ""):
         return None
     file = step.home / name
     if file != step.near:

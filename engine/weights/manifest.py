@@ -29,7 +29,7 @@ State = Literal["present", "missing", "changed"]
 @dataclass(frozen=True)
 class File:
     """A file of a weight. `sources` are `owner/repository@revision` of a hub, or the address of a folder; `becomes` is
-    the safetensors file that an archive is read into."""
+    the safetensors file that an archive is read into; `sha256` is whole, or its first digits where no more is known."""
 
     path: str
     sources: tuple[str, ...]
@@ -89,7 +89,8 @@ def hub_home() -> Path:
 
 def cached(file: File) -> Path | None:
     """The file in Hugging Face's cache, of any of its repositories: the pinned revision before others."""
-    hub = Path(os.environ.get("HF_HUB_CACHE") or hub_home() / "hub").expanduser()
+    named = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
+    hub = Path(named or hub_home() / "hub").expanduser()
     wanted = (file.path, *file.names[1:])
     for repository, revision in (source.split("@") for source in file.sources if is_hub(source)):
         snapshots = hub / f"models--{repository.replace('/', '--')}" / "snapshots"
@@ -153,7 +154,7 @@ def state(home: Path, file: File, thorough: bool = False) -> State:
     entry = read_lock(home).get(found.relative_to(home).as_posix())
     if entry is None:  # put there by hand: the manifest alone can judge it
         pinned = file.sha256 if found.name == PurePosixPath(file.path).name else None
-        return "present" if not (thorough and pinned) or sha256(found) == pinned else "changed"
+        return "present" if not thorough or sha256(found).startswith(pinned or "") else "changed"
     facts = found.stat()
     if facts.st_size != entry["bytes"]:
         return "changed"
@@ -192,18 +193,28 @@ def refuse_wrong_variant(prior: str, phi: str | None) -> None:
     configurations: 2.1-base has latents of 64 and predicts eps, 2.1 has 96 and predicts v.
 
     Raises UserError with the reason. Folders that cannot be read are for the loader to judge."""
-    predicts, size = _predicts(prior), _field(prior, "unet/config.json", "sample_size")
-    if predicts == "v_prediction" or size == 96:
-        reason = "predicts v" if predicts == "v_prediction" else "has latents of 96 where 2.1-base has 64"
+    if reason := unlike_base(prior):
         raise UserError(
             f"The prior in {prior} {reason}: it is Stable Diffusion 2.1, the paper's is 2.1-base; "
             "give that one as --prior, and this one as --phi."
         )
+    refuse_wrong_phi(phi)
+
+
+def refuse_wrong_phi(phi: str | None) -> None:
+    """Raise UserError where the student would start as no Stable Diffusion 2.1."""
     if phi and _predicts(phi) == "epsilon":
         raise UserError(
             f"The folder {phi} predicts eps: it is no Stable Diffusion 2.1, which --phi takes; "
             "leave --phi out to start the student as the prior."
         )
+
+
+def unlike_base(prior: str) -> str:
+    """In what a folder is not Stable Diffusion 2.1-base by its configurations; "" where in nothing."""
+    if _predicts(prior) == "v_prediction":
+        return "predicts v"
+    return "has latents of 96 where 2.1-base has 64" if _field(prior, "unet/config.json", "sample_size") == 96 else ""
 
 
 def _predicts(name: str) -> str | None:

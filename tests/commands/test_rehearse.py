@@ -47,6 +47,7 @@ def test_from_what_fetch_brought_to_a_table(capsys, monkeypatch, tmp_path, fetch
         assert config["prior"]["name"] == str(fetched / "sd21-base")
         assert (config["recipe"]["steps"], config["recipe"]["resolution"]) == (2, 64)
         assert config["recipe"]["orbit"]["views"] == 2
+    assert configs["vsd"]["recipe"]["coarse"] == [[0.2, 0.125]]
     assert configs["vsd"]["recipe"]["method"]["phi"] == str(fetched / "sd21")
     assert "phi" not in configs["sds"]["recipe"]["method"]
     assert all(len(list(f.parent.glob("views/rgb_*.png"))) == 2 for f in run.glob("*/*/*/config.json"))

@@ -103,9 +103,16 @@ def test_the_surrogate_has_g_for_its_gradient():
     torch.testing.assert_close(image.grad, 3 * guidance.image / 2)
 
 
-@pytest.mark.parametrize("method", [SDS(scale=2.0), SDI(perp_neg=False)], ids=["sds", "sdi"])
-def test_stopped_and_resumed_is_bit_identical(tmp_path, method):
-    job = jobs.job(method)
+GROWING = {"coarse": ((0.4, 0.5),), "scene": replace(jobs.FIELD, background="learned", coloured=0.5)}
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [(SDS(scale=2.0), {}), (SDI(perp_neg=False), {}), (SDS(scale=2.0), GROWING)],
+    ids=["sds", "sdi", "growing"],
+)
+def test_stopped_and_resumed_is_bit_identical(tmp_path, method, settings):
+    job = jobs.job(method, **settings)
     jobs.do(tmp_path / "whole", job)
     for steps in (1, 4, 4):  # stops three times on the way
         with pytest.raises(Stopped):
@@ -150,6 +157,21 @@ def test_a_scene_of_latents_is_trained_without_an_encoder_and_seen_through_the_d
     again = Training(jobs.job(SJC(scale=1.0), **settings), prior, "cpu")
     again.restore(training.tensors(), training.facts())
     assert training.advance() == again.advance()
+
+
+def test_renders_are_coarse_at_first(monkeypatch):
+    """At a progress that step 5 of 12 is the first to reach, they have all their pixels."""
+    asked, render = [], NeRF.render
+
+    def watched(self, cameras, resolution, **kwargs):
+        asked.append(resolution)
+        return render(self, cameras, resolution, **kwargs)
+
+    monkeypatch.setattr(NeRF, "render", watched)
+    training = Training(jobs.job(coarse=((2 / 12, 0.25), (5 / 12, 0.5))), jobs.prior(), "cpu")
+    for _ in range(12):
+        training.advance()
+    assert asked == [4] * 2 + [8] * 3 + [16] * 7
 
 
 def test_a_negative_prompt_is_embedded_beside_the_empty_one():

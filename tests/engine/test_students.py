@@ -1,6 +1,7 @@
 """Jobs of rules that train a student: its weights and its optimiser are in the checkpoint, its calls in the record."""
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -57,6 +58,23 @@ def test_a_checkpoint_of_a_unet_with_adapters_goes_on_bit_by_bit(rule, kind, tmp
     names = whole.tensors().keys()
     assert {"method/losses", "method/phi/class_embedding.linear_1.weight"} <= names
     assert not any("base_layer" in name for name in names)  # the prior is no part of a job
+
+
+@each
+def test_on_networks_in_half_precision_phi_learns_in_single(rule, tmp_path):
+    """As the paper's recipes have it on a GPU. That no gradient of phi is lost to float16 holds for these networks."""
+    kinds = (write_prior(tmp_path / name, kind) for name, kind in (("base", "epsilon"), ("sd21", "v_prediction")))
+    prior, phi = stable_diffusion.load(next(kinds), dtype=torch.float16), next(kinds)
+    job = replace(jobs.job(replace(rule, phi=str(phi)), steps=4), prompt=Prompt("01-a-red-ball", PROMPT))
+    training = Training(job, prior, "cpu")
+    assert training.state.unet.dtype == torch.float16
+    first = {name: p.clone() for name, p in training.state.parameters.items()}
+    log = [training.advance() for _ in range(4)][-1]
+    assert math.isfinite(log["phi_loss"])
+    learnt = {name: p for name, p in training.state.parameters.items() if "lora_B" in name}
+    assert {p.dtype for p in learnt.values()} == {torch.float32}
+    assert not any(torch.equal(p, first[name]) for name, p in learnt.items())
+    assert torch.stack([(p.grad == 0).float().mean() for p in learnt.values()]).mean() < 0.05
 
 
 @each

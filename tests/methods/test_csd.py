@@ -69,7 +69,7 @@ def test_pure_csd_is_what_sds_grows_into_at_large_scale():
 def test_stages(stage, progress, u, n):
     prior, text = mixture()
     ours = stage.gradient(views_of(batch(), text, progress=progress), prior, None).latent
-    given = stage.pull(views_of(batch(), text), prior, u, n).latent
+    given = stage.pull(views_of(batch(), text, progress=progress), prior, u, n).latent
     torch.testing.assert_close(ours, given)
 
 
@@ -80,6 +80,17 @@ def test_stage_1_has_unit_norm_and_stage_2_stays_below_half():
     times = [CSD.stage2().gradient(views_of(batch(1), text, seed=k), prior, None).log["t"] for k in range(200)]
     assert 20 <= min(times) < 60
     assert 460 < max(times) <= 500
+
+
+def test_stage_1_stays_below_half_from_step_5001_of_10000_on():
+    prior, text = mixture()
+
+    def latest(step: int) -> float:
+        views = [views_of(batch(1), text, progress=step / 10_000, seed=k) for k in range(100)]
+        return max(CSD.stage1().gradient(v, prior, None).log["t"] for v in views)
+
+    assert latest(5_000) > 900
+    assert 460 < latest(5_001) <= 500
 
 
 def test_texts_of_weight_0_are_not_evaluated():

@@ -5,7 +5,7 @@ import torch
 
 from priors.analytic import ExactPrior
 from priors.base import Text
-from priors.text import COARSE, SECTORS, condition, make_text, view_index
+from priors.text import COARSE, SECTORS, ViewWords, condition, make_text, view_index
 from tests.helpers import cameras_at
 
 
@@ -24,6 +24,27 @@ def word(azimuth: float, elevation: float = 0.0, **thresholds: float) -> str:
 )  # fmt: skip
 def test_thresholds_are_strict_and_overhead_wins(azimuth, elevation, expected):
     assert word(azimuth, elevation) == expected
+
+
+def test_words_of_another_recipe():
+    """ProlificDreamer's front ends at 30 degrees; SJC's words stand before the prompt."""
+    prior, at = exact("coarse"), cameras_at([0, 29, 31, 149, 151, 180])
+    known: list[str] = []
+
+    def embed(prompts: list[str]) -> torch.Tensor:
+        known.extend(p for p in prompts if p not in known)
+        return torch.eye(16)[[known.index(p) for p in prompts]][:, None]
+
+    prior.embed = embed  # type: ignore[method-assign]
+    narrow = make_text(prior, "a duck", words=ViewWords(front=30.0, back=30.0))
+    words = ("front", "front", "side", "side", "back", "back")
+    assert torch.equal(condition(narrow, at), prior.embed([f"a duck, {w} view" for w in words]))
+    before = make_text(prior, "a duck", words=ViewWords(before=True))
+    words = ("front", "front", "front", "backside", "backside", "backside")
+    assert torch.equal(condition(before, at), prior.embed([f"{w} view of a duck" for w in words]))
+    above = condition(before, cameras_at([10.0], 75.0))
+    assert torch.equal(above, prior.embed(["overhead view of a duck"]))
+    assert torch.equal(before.plain, prior.embed(["a duck"]))
 
 
 def test_thresholds_of_another_method():

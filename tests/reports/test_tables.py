@@ -17,6 +17,7 @@ from prompts import Prompt
 from reports import gate, load, tables, terminal, write
 from reports.columns import column
 from reports.latex import escape, latex
+from reports.published import TABLE_1
 from tests.reports.synthetic import WORLD, ball, random_scores, write_job
 
 ORDER = ["sds", "sdi"]
@@ -87,7 +88,7 @@ def test_differences_are_paired_by_prompt_seed_and_view(frames):
 
 
 def test_published_rows_are_the_papers():
-    paper = tables.published().set_index("method")
+    paper = TABLE_1.read().set_index("method")
     assert len(paper) == 6
     assert paper.loc["SDI", ["clip_score_mean", "diverged_pct", "memory_gb"]].tolist() == [33.47, 4.7, 39.2]
     assert tables.cell(paper.loc["SDS"], column("clip_score")) == "29.81 ± 2.49"
@@ -114,7 +115,7 @@ def test_files_of_a_run(run, frames):
 def test_what_cannot_be_measured_is_a_dash(frames):
     row = tables.make(frames, ORDER).iloc[0]
     assert tables.cell(row, column("image_reward")) == "-"
-    assert "-" in tables.cell(tables.published().iloc[0], column("iou"))
+    assert "-" in tables.cell(TABLE_1.read().iloc[0], column("iou"))
 
 
 def test_a_metric_of_some_views_alone_is_a_mean_over_those(tmp_path):
@@ -147,7 +148,7 @@ def test_runs_without_scores_have_a_table(tmp_path):
 
 
 def test_latex_is_booktabs_with_every_row_of_the_same_length(frames):
-    text = latex(tables.make(frames, ORDER), tables.published(), "a_b & 100 % #1")
+    text = latex(tables.make(frames, ORDER), TABLE_1.read(), "a_b & 100 % #1")
     assert text.count(r"\toprule") == text.count(r"\bottomrule") == 1
     assert text.count(r"\midrule") == 3
     columns = int(re.search(r"\\multicolumn\{(\d+)\}", text).group(1))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from scene.background import GREY, HIGH, LOW, TINT, grey_background, spherical_harmonics
+from scene.background import GREY, HIGH, LOW, TINT, coloured, grey_background, spherical_harmonics
 from scene.cameras import CameraRange, Cameras, look_at, orbit, rays
 from scene.nerf import NeRF, NeRFConfig
 
@@ -292,3 +292,27 @@ def test_a_field_learns_from_true_views():
         optimizer.step()
     assert before < 18
     assert psnr() > 23
+
+
+def test_backgrounds_in_one_colour_have_their_odds():
+    """threestudio's random_aug: a uniform colour, the same all over a view; the other views as they were."""
+    behind = torch.rand(400, 3, 2, 3, generator=seeded(1)).requires_grad_()
+    image = coloured(behind, 0.5, seeded())
+    flat = (image == image[..., :1, :1]).flatten(1).all(1)
+    assert 0.4 < flat.float().mean() < 0.6
+    assert torch.equal(image[~flat], behind[~flat])
+    colours = image[flat][:, :, 0, 0].detach()
+    assert (colours.mean(0) - 0.5).abs().max() < 0.06
+    assert (colours.std(0) - 12**-0.5).abs().max() < 0.03
+    image.sum().backward()
+    assert torch.equal(behind.grad.flatten(1).any(1), ~flat)
+
+
+@pytest.mark.parametrize("background", ["learned", "grey"])
+def test_training_views_alone_lie_on_one_colour(background):
+    usual = replace(SMALL, background=background)
+    scene, plain = (field(replace(usual, coloured=odds)) for odds in (1.0, 0.0))
+    rgb = scene.render(away(), 4, rng=seeded()).rgb
+    assert torch.equal(rgb, rgb[..., :1, :1].expand_as(rgb))
+    assert not torch.equal(rgb, scene.render(away(), 4, rng=seeded(1)).rgb)
+    assert torch.equal(scene.render(away(), 4).rgb, plain.render(away(), 4).rgb)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from scene import regularizers
 from scene.cameras import orbit, rays
 from scene.voxels import VoxelConfig, Voxels
 
-CONFIG = VoxelConfig(channels=5, size=6, radius=0.7, min_weight=0.0)
+CONFIG = VoxelConfig(channels=5, size=6, radius=0.7, step=0.5)
 
 
 def voxels(config: VoxelConfig = CONFIG, seed: int = 0) -> Voxels:
@@ -19,6 +20,7 @@ def voxels(config: VoxelConfig = CONFIG, seed: int = 0) -> Voxels:
     scene = Voxels(config, rng)
     with torch.no_grad():
         scene.density_grid += torch.randn(scene.density_grid.shape, generator=rng)
+        scene.latent_grid += torch.randn(scene.latent_grid.shape, generator=rng)
     return scene
 
 
@@ -68,14 +70,32 @@ def test_what_lies_behind_is_a_picture_over_the_angles():
     assert not torch.allclose(up, down)
     level = scene.behind(torch.tensor([[1.0, 0.0, 0.0]]))[0]  # azimuth 0 and the horizon: the middle of the picture
     torch.testing.assert_close(level, scene.background[0, :, 1:3, 1:3].mean((1, 2)))
-    seam = scene.behind(torch.tensor([[-1.0, 1e-6, 0.0], [-1.0, -1e-6, 0.0]]))  # azimuth +-180: closed, no seam
-    torch.testing.assert_close(seam[0], seam[1], atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(seam[0], scene.background[0, :, [0, 3], 1:3].mean((1, 2)), atol=1e-4, rtol=1e-4)
+    seam = scene.behind(torch.tensor([[-1.0, -1e-6, 0.0], [-1.0, 1e-6, 0.0]]))  # azimuth +-180: the first row, the last
+    ends = scene.background[0, :, [0, 3], 1:3].mean(2)
+    torch.testing.assert_close(seam, ends.T, atol=1e-4, rtol=1e-4)
+
+
+def test_it_starts_as_threestudios_volume_grid():
+    """No latents, no density but softplus(-1), and steps of 1.732 * 2 * radius / 512."""
+    scene = Voxels(VoxelConfig(), torch.Generator().manual_seed(0))
+    assert scene.latent_grid.abs().sum() == scene.density_grid.abs().sum() == 0
+    assert 0.5 < scene.background.std() < 1.5
+    assert scene.step == pytest.approx(1.732 * 2 / 512, rel=1e-4)
+
+
+def test_training_samples_are_stratified_and_those_of_evaluation_are_not():
+    scene, rng = voxels(), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        fixed, again = scene.render(orbit(1), 4).rgb, scene.render(orbit(1), 4).rgb
+        drawn = torch.stack([scene.render(orbit(1), 4, rng=rng).rgb for _ in range(400)])
+    assert torch.equal(fixed, again)
+    assert drawn.std(0).mean() > 1e-3
+    assert (drawn.mean(0) - fixed).abs().mean() < drawn.std(0).mean()
 
 
 def test_samples_of_no_weight_change_little_and_a_faded_scene_keeps_its_gradients():
     cameras = orbit(1)
-    whole, cut = voxels(), voxels(VoxelConfig(channels=5, size=6, radius=0.7, min_weight=0.02))
+    whole, cut = voxels(), voxels(replace(CONFIG, min_weight=0.02))
     with torch.no_grad():
         difference = (whole.render(cameras, 8).rgb - cut.render(cameras, 8).rgb).abs().max()
         cut.density_grid.fill_(-40.0)
@@ -103,20 +123,22 @@ def test_it_learns_a_latent_by_adamax():
     assert {g["lr"] for g in scene.parameter_groups(0.05)} == {0.05, 1e-4}
 
 
-def test_emptiness_is_a_mean_over_all_places_along_all_rays():
-    """mean log(1 + 10 w), where a ray that left the cube has weight 0 (SJC, 2212.00774)."""
-    render = voxels().render(orbit(1), 4)
-    s = render.samples
-    table = torch.zeros(16, s.slots)
-    counts = [0] * 16
-    for ray, weight in zip(s.ray.tolist(), s.weight.tolist(), strict=True):
-        table[ray, counts[ray]] = weight
-        counts[ray] += 1
-    torch.testing.assert_close(regularizers.emptiness(render), torch.log1p(10 * table).mean())
+def test_emptiness_is_a_mean_over_the_samples_in_the_cube():
+    """mean log(1 + 10 w), w along each ray by a slow loop; what lies outside the cube is no sample."""
+    scene, terms = voxels(), []
+    render = scene.render(orbit(1), 4)
+    for o, d in zip(*(v.reshape(-1, 3) for v in rays(orbit(1), 4, 4)), strict=True):
+        low, high = sorted_hits(o, d)
+        light, at = 1.0, low + 0.5 * scene.step
+        while at < high:
+            weight = light * (1 - math.exp(-scene.density((o + at * d)[None]).item() * scene.step))
+            terms.append(math.log(1 + 10 * weight))
+            light, at = light - weight, at + scene.step
+    assert regularizers.emptiness(render).item() == pytest.approx(sum(terms) / len(terms), rel=1e-4)
     regularizers.emptiness(render).backward()
 
 
-def test_emptiness_wants_to_know_how_long_a_ray_is():
+def test_emptiness_wants_all_samples():
     from scene.canvas import Canvas, CanvasConfig
 
     canvas = Canvas(CanvasConfig(), torch.Generator()).render(orbit(1), 8)

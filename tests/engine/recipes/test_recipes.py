@@ -4,12 +4,16 @@ import pytest
 import torch
 
 import names
+from engine import training
+from engine.job import Job
 from engine.recipes import tables as recipes
 from engine.recipes.base import REGULARIZERS, Orbit, Recipe, Shading, Weight
 from engine.recipes.tables import recipe
+from engine.views import evaluate
 from errors import UserError
 from methods.sds import SDS
 from priors import stable_diffusion
+from priors.text import ViewWords
 from scene.cameras import CameraRange
 from suites import SUITES
 from tests.engine import jobs
@@ -59,7 +63,7 @@ def test_the_published_recipes_of_other_scenes():
     sjc, ism, hifa = (recipe("paper", "paper", name) for name in ("sjc", "ism", "hifa"))
     assert (sjc.scene.channels, sjc.scene.size, sjc.optimizer, sjc.lr) == (4, 100, "adamax", 0.05)
     emptiness = dict(sjc.regularisers)["emptiness"]
-    assert (emptiness.at(0.0), emptiness.at(0.49), emptiness.at(0.5)) == (1e4, 1e4, 2e5)
+    assert (emptiness.at(0.0), emptiness.at(0.5), emptiness.at(0.5001)) == (1e4, 1e4, 2e5)
     assert (ism.batch, ism.guidance_weight, ism.steps, ism.resolution) == (4, 4.0, 5_000, 512)
     assert (hifa.scene.radius, hifa.steps, hifa.method.scale) == (1.0, 25_000, 101.0)
     distances = [r.orbit.distance for r in (sjc, hifa, ism, recipe("paper", "paper", "sdi"))]
@@ -78,15 +82,15 @@ def test_in_the_world_no_rule_asks_for_words_that_its_prior_has_not_learnt():
 
 @pytest.mark.parametrize("name", ["vsd", "esd"])
 def test_recipes_with_a_student(name):
-    """threestudio's ProlificDreamer: 25,000 steps in single precision, no shading, a cube of 1, an opaque volume from
+    """threestudio's ProlificDreamer: 25,000 steps, networks in half precision, no shading, a cube of 1, opaque from
     10,000 on, MLPs at a tenth of the grid's rate. In the world's 300 steps phi learns at a higher rate."""
     paper = recipe("paper", "paper", name)
     assert (paper.steps, paper.half, paper.optimizer, paper.scene.radius, paper.scene.mlp_lr) == (
-        25_000, False, "adamw", 1.0, 0.1,
+        25_000, True, "adamw", 1.0, 0.1,
     )  # fmt: skip
     assert (paper.cameras.distance, paper.orbit.distance, paper.method.lr) == ((1.0, 1.5), 1.5, 1e-4)
     assert [dict(paper.regularisers)["opaque"].at(p) for p in (0.0, 0.4, 10_001 / 25_000, 1.0)] == [0, 0, 1000, 1000]
-    assert paper.method.late_from * paper.steps == 5000
+    assert paper.method.late_from * paper.steps == 5001
     assert all(recipe("world", track, name).method.lr > 1e-4 for track in names.TRACKS)
 
 
@@ -138,6 +142,7 @@ BASE = jobs.recipe(
     regularisers=(("sparsity", Weight(0.5, 0.1, begin=0.1, end=0.8, until=0.9)),),
 )
 LABELS = ("name", "suite", "track")  # of folders and tables: they change the key, and nothing else
+ELSEWHERE = ("half", "words")  # tested by themselves: on a GPU; of texts
 OTHER = {
     "method": SDS(scale=2.0, weight="uniform"),
     "optimizer": "adamax",
@@ -150,6 +155,7 @@ OTHER = {
     "albedo_until": 0.9,
     "until": 0.4,
     "regularisers": (),
+    "coarse": ((0.5, 0.5),),
 }
 
 
@@ -177,15 +183,11 @@ def changed(value, path):
 
 def outcome(made):
     """Scene and views of a job, in one tensor."""
-    from engine.job import Job
-    from engine.training import Training
-    from engine.views import evaluate
-
-    training = Training(Job(made, jobs.PROMPT, 0), jobs.prior(), "cpu")
+    job = training.Training(Job(made, jobs.PROMPT, 0), jobs.prior(), "cpu")
     for _ in range(made.steps):
-        training.advance()
-    views = evaluate(training)
-    state = [v.double().flatten() for v in training.scene.state_dict().values()]
+        job.advance()
+    views = evaluate(job)
+    state = [v.double().flatten() for v in job.scene.state_dict().values()]
     return torch.cat([*state, views.rgb.double().flatten()])
 
 
@@ -196,7 +198,7 @@ def base():
     return first
 
 
-@pytest.mark.parametrize("path", [p for p in leaves(BASE) if p[0] not in (*LABELS, "half")], ids=".".join)
+@pytest.mark.parametrize("path", [p for p in leaves(BASE) if p[0] not in LABELS + ELSEWHERE], ids=".".join)
 def test_every_field_is_read(base, path):
     other = outcome(changed(BASE, path))
     assert other.shape != base.shape or not torch.equal(other, base)
@@ -217,6 +219,16 @@ def test_labels_are_part_of_the_key(name):
     assert job.key("p") != job.key("q")
 
 
+def test_the_words_of_views_reach_the_prior(monkeypatch):
+    """Front and back in their places, which the recipe's table changes for some rules."""
+    asked = []
+    monkeypatch.setattr(training, "make_text", lambda *given: asked.append(given))
+    made = replace(BASE, words=recipe("paper", "paper", "vsd").words)
+    training.Training(Job(made, jobs.PROMPT, 0), jobs.prior(), "cpu")
+    assert asked[0][1:] == (jobs.PROMPT.text, "", ViewWords(front=30.0, back=30.0))
+    assert recipe("paper", "paper", "sjc").words == ViewWords(before=True)
+
+
 def test_half_precision_is_asked_of_the_prior_on_a_gpu_alone(monkeypatch):
     from engine import prior
 
@@ -225,6 +237,16 @@ def test_half_precision_is_asked_of_the_prior_on_a_gpu_alone(monkeypatch):
     assert opened == [torch.float16, torch.float32, torch.float32]
     assert recipe("paper", "paper", "sds").half
     assert not recipe("world", "controlled", "sds").half
+
+
+@pytest.mark.parametrize("name", ["vsd", "esd"])
+def test_resolution_grows_at_the_same_place_of_a_job_of_any_length_and_size(name):
+    """ProlificDreamer's 64 x 64 until step 5,000 of 25,000, then 512 x 512."""
+    made = recipe("paper", "paper", name)
+    assert [made.resolution_at(step / 25_000) for step in (0, 4_999, 5_000, 24_999)] == [64, 64, 512, 512]
+    short = made.changed(steps=20, resolution=64)
+    assert [short.resolution_at(step / 20) for step in (0, 3, 4, 19)] == [8, 8, 64, 64]
+    assert recipe("world", "paper", name).resolution_at(0.0) == 64
 
 
 def test_the_command_line_changes_length_size_and_views():

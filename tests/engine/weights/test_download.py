@@ -138,3 +138,70 @@ def test_ctrl_c_loses_nothing(site, tmp_path):
     assert kept >= 1_000_000
     assert download(url, file, SHA) == SHA
     assert site.asked[-1] == ("file.bin", f"bytes={kept}-")
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "7"}, 7),
+        ({"RateLimit": '"api";r=0;t=55'}, 55),
+        ({"Retry-After": "Wed, 01 Jan 2020 00:00:00 GMT"}, 0),
+    ],
+)
+def test_a_server_that_is_busy_is_waited_for(site, tmp_path, monkeypatch, status, headers, seconds):
+    waited, lines = [], []
+    monkeypatch.setattr("engine.weights.download.time.sleep", waited.append)
+    site.busy["file.bin"] = [(status, headers)] * 3
+    assert download(f"{site.url}/file.bin", tmp_path / "file.bin", SHA, pause=0, told=lines.append) == SHA
+    assert [w for w in waited if w] == [seconds] * 3 if seconds else not any(waited)
+    assert f"status {status}, waiting {seconds} s" in lines[0]
+
+
+def test_one_that_is_busy_for_too_long_is_left(site, tmp_path, monkeypatch):
+    monkeypatch.setattr("engine.weights.download.time.sleep", lambda _: None)
+    site.busy["file.bin"] = [(429, {"Retry-After": "7200"})]
+    with pytest.raises(Unavailable, match="status 429: it asks to wait 7200 s"):
+        download(f"{site.url}/file.bin", tmp_path / "file.bin", SHA)
+    site.busy["file.bin"] = [(503, {"Retry-After": "1"})] * 9
+    with pytest.raises(Unavailable, match="status 503: it asks to wait 1 s"):
+        download(f"{site.url}/file.bin", tmp_path / "file.bin", SHA)
+    assert parts(tmp_path) == []
+
+
+def test_a_stall_is_broken_off_and_gone_on_with(site, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "0.2")
+    site.stalls["file.bin"] = [1.0]
+    assert download(f"{site.url}/file.bin", tmp_path / "file.bin", SHA, pause=0) == SHA
+    assert len(site.asked) == 2
+
+
+def test_another_part_than_was_asked_for_is_not_added(site, tmp_path):
+    url, file = f"{site.url}/file.bin", tmp_path / "file.bin"
+    part_of(file, url).write_bytes(BODY[:1000])
+    site.shifts = 256
+    assert download(url, file, SHA, pause=0) == SHA
+    assert file.read_bytes() == BODY
+
+
+def test_a_range_that_is_never_right_ends(site, tmp_path):
+    site.busy["file.bin"] = [(416, {})] * 9
+    with pytest.raises(Unavailable, match="no connection"):
+        download(f"{site.url}/file.bin", tmp_path / "file.bin", SHA, pause=0)
+
+
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [(b"\n<!DOCTYPE html><p>", "a web page"), (b"", "nothing"), (b'{"a": ', "something that is no JSON")],
+)
+def test_without_a_checksum_a_body_that_cannot_be_the_file_is_not_kept(site, tmp_path, body, what):
+    site.files["config.json"] = body
+    with pytest.raises(Unavailable, match=f"{what} in place of the file"):
+        download(f"{site.url}/config.json", tmp_path / "config.json", None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_first_digits_of_a_checksum_may_be_all_that_is_known(site, tmp_path):
+    assert download(f"{site.url}/file.bin", tmp_path / "file.bin", SHA[:8]) == SHA
+    with pytest.raises(Unavailable, match="wrong checksum"):
+        download(f"{site.url}/file.bin", tmp_path / "again.bin", "00000000")

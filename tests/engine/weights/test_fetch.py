@@ -42,7 +42,7 @@ def toys(tmp_path, monkeypatch, archive):
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     monkeypatch.setattr(weights, "MANIFEST", tmp_path / "manifest.json")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    for name in (weights.PLACE, "HF_HUB_CACHE", "HF_HUB_OFFLINE"):
+    for name in (weights.PLACE, "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE", "HF_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     weights.manifest.cache_clear()
     with serving() as site:
@@ -311,10 +311,54 @@ def test_the_manifest_is_complete():
         assert weight.licence
         for file in weight.files:
             assert file.bytes > 0
-            assert file.sha256 is None or len(bytes.fromhex(file.sha256)) == 32
+            assert file.sha256 is None or len(bytes.fromhex(file.sha256)) in (4, 32)
             assert file.sources
             assert all("://" in s or len(s.split("@")[1]) == 40 for s in file.sources)
     assert known["sd21"].serves(["sdi", "esd"])
     assert not known["sd21"].serves(["sdi"])
     big = [f for w in known.values() for f in w.files if f.bytes > 1e8]
     assert [f.path for f in big if f.sha256 is None] == ["ImageReward.pt"]
+
+
+def test_the_token_goes_to_the_hub_and_to_no_other(toys, home, monkeypatch, capsys):
+    toys.token = "secret"
+    err = said(capsys, "toy")
+    assert "status 401, it wants a token: set HF_TOKEN" in err
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    assert main(["fetch", "toy"]) == 0
+    assert toys.tokens[-1] == "Bearer secret"
+    other = f"{toys.url}/mine".replace("127.0.0.1", "localhost")
+    toys.tokens.clear()
+    assert main(["fetch", "toy", "--to", str(home.parent / "other"), "--mirror", other]) == 0
+    assert toys.tokens[0] is None
+
+
+def test_a_token_that_is_refused_is_left_out(toys, home, monkeypatch, capsys):
+    toys.refused = "Bearer old"
+    monkeypatch.setenv("HF_TOKEN", "old")
+    assert main(["fetch", "toy"]) == 0
+    assert "the token is refused; without it" in capsys.readouterr().out
+
+
+def test_a_mirror_of_other_revisions_serves_by_checksum(toys, home):
+    for name, body in {"config.json": CONFIG, "unet/net.fp16.bin": NET}.items():
+        del toys.files[f"{FIRST}/{name}"], toys.files[f"{SECOND}/{name}"]
+        toys.files[f"second/toy/resolve/master/{name}"] = body
+    toys.files["first/toy/resolve/main/unet/net.fp16.bin"] = OTHER
+    assert main(["fetch", "toy"]) == 0
+    assert (home / "unet/net.fp16.bin").read_bytes() == NET
+
+
+def test_the_older_name_of_the_hubs_cache_is_known(toys, home, tmp_path, monkeypatch):
+    cache(tmp_path, "unet/net.fp16.bin", NET)
+    (tmp_path / "hf/hub").rename(tmp_path / "elsewhere")
+    monkeypatch.setenv("HUGGINGFACE_HUB_CACHE", str(tmp_path / "elsewhere"))
+    assert main(["fetch", "toy"]) == 0
+    assert toys.asked == [(f"{FIRST}/config.json", None)]
+
+
+def test_a_busy_hub_is_waited_for_as_it_asks(toys, home, capsys):
+    toys.busy[f"{FIRST}/config.json"] = [(429, {"Retry-After": "0"})]
+    assert main(["fetch", "toy"]) == 0
+    assert "status 429, waiting 0 s as it asks" in capsys.readouterr().out
+    assert [path for path, _ in toys.asked[:2]] == [f"{FIRST}/config.json"] * 2

@@ -40,10 +40,19 @@ def refused(capsys, tmp_path, *arguments):
     return err
 
 
-def test_a_prior_that_predicts_v_is_refused(capsys, tmp_path, folders):
-    err = refused(capsys, tmp_path, "--prior", folders["v_prediction"])
-    assert "predicts v: it is Stable Diffusion 2.1, the paper's is 2.1-base" in err
-    assert "this one as --phi" in err
+def test_what_is_in_the_place_of_the_papers_prior_is_refused_where_it_predicts_v(folders):
+    with pytest.raises(UserError, match=r"predicts v: it is .* the paper's is 2\.1-base.*as --phi"):
+        weights.refuse_wrong_variant(folders["v_prediction"], None)
+
+
+def test_results_of_another_prior_of_ones_own_are_open(folders):
+    from engine.plan import opened_by
+    from suites import SUITES
+
+    assert opened_by(SUITES["paper"], folders["v_prediction"], None) == "predicts v"
+    assert "the adapter a.safetensors" in opened_by(SUITES["paper"], folders["epsilon"], "x/a.safetensors")
+    assert opened_by(SUITES["paper"], folders["epsilon"], None) == ""
+    assert opened_by(SUITES["world"], folders["v_prediction"], None) == ""
 
 
 def test_a_phi_that_predicts_eps_is_refused(capsys, tmp_path, folders):
