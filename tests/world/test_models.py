@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -15,7 +16,7 @@ from prompts import paper43
 from scene.cameras import orbit
 from world import models
 from world.dataset import Pictures
-from world.train import clip, reward
+from world.train import clip, responses, reward
 from world.train.sides import drawn
 
 PROMPTS = [prompt.text for prompt in paper43()]
@@ -135,6 +136,28 @@ def test_the_reward_prefers_true_views_of_the_prompt(shown):
     shares = reward.right(ImageReward.load(models.TINY_REWARD), shown, PROMPTS, torch.Generator().manual_seed(0))
     assert sum(shares.values()) / len(shares) >= 90
     assert min(shares.values()) > 50
+
+
+@pytest.fixture(scope="module")
+def curves(shown) -> pd.DataFrame:
+    """What the judges say of every fifth toy, true, half and wholly distorted by what none was taught."""
+    some = Pictures(*(x[shown.label % 5 == 0] for x in shown))
+    return responses.responses(responses.shipped(), some, PROMPTS, strengths=(0.0, 0.5, 1.0), views=4)
+
+
+def test_clip_iqa_holds_true_views_in_much_the_same_height(curves):
+    true = curves.xs("blurred", level="distortion").xs(0.0, level="strength")
+    for metric in ("iqa_quality", "iqa_sharpness", "iqa_real"):
+        assert 70 <= true[metric].mean() <= 97
+        assert true[metric].std() <= 15
+        assert true[metric].min() >= 50
+
+
+def test_clip_score_and_clip_iqa_fall_as_pictures_grow_worse(curves):
+    means = responses.curve(curves)
+    for metric in ("clip_score", "iqa_quality", "iqa_sharpness", "iqa_real"):
+        ways = [way for way in responses.NAMED[metric] if way != "two_faced"]  # beyond them, as README.md says
+        assert responses.falling(means, metric, ways) == ways, metric
 
 
 def test_no_configuration_names_a_path_of_a_machine():
