@@ -68,6 +68,13 @@ class Peak:
             self.bytes  # noqa: B018 - looking is what counts
 
 
+def be_deterministic() -> None:
+    """As jobs compute: by deterministic operators, where torch has them; it warns where not."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # every torch.empty would be filled; nothing reads it unwritten, so that the bits are the same without
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
 def devices_of(name: str) -> list[str]:
     """The devices that jobs go to by turns: of `auto` and `cuda` all GPUs that there are, of `cuda:0,cuda:3` those; or
     the CPU, alone. Raises UserError for what is not here."""

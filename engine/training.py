@@ -5,7 +5,8 @@
     L  = guidance_weight <x0, g> / B + regularisers,   theta <- theta - lr Adam(dL/dtheta)
 
 One generator, on the CPU, makes all random numbers of a job in one order: it is saved with every checkpoint, so that
-a job that was killed goes on as if it had not been. Results are equal bit by bit for equal thread counts and devices.
+a job that was killed goes on as if it had not been. Results are equal bit by bit for equal thread counts and devices,
+but for scenes of voxels on a GPU (SJC's in its paper): CUDA adds up the gradient of `grid_sample` in any order.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from torch import Tensor
 from engine.prior import identity, open_prior
 from engine.recipes.base import Orbit
 from engine.store import read_tensors, write_tensors
-from errors import UserError
+from errors import UserError, first_line, is_out_of_memory
 from eval.views import ORBIT, job_json, orbit_of
 from files import read_json, write_json
 from priors.base import Prior
@@ -50,18 +50,30 @@ def _rendered(scene: Scene, cameras: Cameras, size: int) -> Render:
 
 
 def _decoded(scene: Scene, cameras: Cameras, size: int, prior: Prior) -> Render:
+    """One view after another through the decoder: at 1024^2 it takes 3 GB for each."""
     latents = max(scene.finer * size * prior.latent_shape[-1] // prior.image_size, 1)
     render = scene.render(cameras, latents, progress=1.0)
     rgb, opacity, depth = (
         F.interpolate(image, (size, size), mode="bilinear", antialias=True)
-        for image in (prior.decode(render.rgb), render.opacity, render.depth)
+        for image in (torch.cat([prior.decode(one) for one in render.rgb.split(1)]), render.opacity, render.depth)
     )
     return Render(rgb, opacity, depth)
 
 
+class Unseen(Exception):
+    """A scene that was trained to its end, and could not be rendered."""
+
+
 def evaluate(training: Training) -> Render:
-    """The views that a job is scored from."""
-    return render(training.scene, training.job.recipe.orbit, training.prior if training.latent else None)
+    """The views that a job is scored from. Raises Unseen where memory is too little for them: the rule trained within
+    it, so that this is no divergence of the rule, and the job is tried again from its last checkpoint."""
+    try:
+        return render(training.scene, training.job.recipe.orbit, training.prior if training.latent else None)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        said = f"memory was too little to render its views ({first_line(error)}): run the same command again"
+    raise Unseen(said)  # not from the error, which would count as the rule's
 
 
 def write_result(folder: Path, scene: Scene, views: Render | None, orbit: Orbit) -> None:

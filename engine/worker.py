@@ -23,9 +23,11 @@ from engine import optimize
 from engine import prior as priors
 from engine.executors.base import Ended, Event, Fatal, Started, Step, Work
 from engine.job import Setup
+from engine.machine import be_deterministic
 from engine.store import Store
 from engine.together import Scene, Seat, Together
 from errors import RuleError, UserError, cause, first_line, is_out_of_memory
+from scene.kernels.compiled import prove_all
 
 TOO_LITTLE_MEMORY = errno.ENOMEM  # the code with which a process ends that has not enough of it to do anything
 LOOK = 0.2  # seconds between two looks at a folder that another command holds
@@ -70,9 +72,10 @@ def main(pipe: Connection, run: Path, setup: Setup) -> None:
 
 def _work(line: Line, run: Path, setup: Setup) -> None:
     torch.set_num_threads(setup.threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    be_deterministic()
     if torch.device(setup.device).type == "cuda":
         torch.cuda.set_device(setup.device)  # CUDA graphs are captured on the current one
+        prove_all(setup.device)
     scenes, fatal = Together(setup.threads), None
     works: dict[Path, Work] = {}
 
@@ -109,9 +112,12 @@ def do(work: Work, run: Path, setup: Setup, line: optimize.Watcher, scene: Scene
             raise optimize.Stopped
         scene.rest(LOOK)
 
-    shared = priors.open_prior(
-        setup.prior, setup.device, job.recipe.half
-    )  # the first time; a wrong one leaves no folder
+    try:  # before the job's folder: a prior that is refused leaves none
+        shared = priors.open_prior(setup.prior, setup.device, job.recipe.half)
+    except Exception as error:
+        if isinstance(error, UserError) or is_full(error):
+            raise
+        return store.give_up(config, record_of(error))
     try:
         with store.opened(config, wait) as found:
             if found is not None:

@@ -79,7 +79,7 @@ def load_clip(folder: str | Path, device: torch.device | str = "cpu") -> Encoder
     """The encoder in a local folder of transformers' format (the world's tiny CLIP, ViT-B/32).
 
     Raises UserError where the folder is not there, not CLIP, has no safetensors, or cannot judge."""
-    from transformers import CLIPModel, CLIPProcessor
+    from transformers import CLIPImageProcessorPil, CLIPModel, CLIPProcessor
 
     folder = Path(folder)
     if not (folder / CONFIG).is_file():
@@ -97,6 +97,8 @@ def load_clip(folder: str | Path, device: torch.device | str = "cpu") -> Encoder
                 output_loading_info=True, ignore_mismatched_sizes=True,  # they are named below
             )  # fmt: skip
             processor = CLIPProcessor.from_pretrained(read, local_files_only=True)
+            # where torchvision is installed, it would resize in its own way: pixels by .016 apart
+            processor.image_processor = CLIPImageProcessorPil.from_pretrained(read, local_files_only=True)
     except Exception as error:  # each library has its own
         if is_out_of_memory(error):
             raise

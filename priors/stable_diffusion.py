@@ -30,6 +30,7 @@ from priors.schedule import Schedule, randn_like
 from priors.traced import Traced
 
 BETAS = ("beta_start", "beta_end", "beta_schedule")  # what a schedule is made of: the libraries' defaults are no one's
+LEFT = ("cuda",)  # devices that the text encoder is on only while it embeds: it has 1.4 GB, and a job asks once
 SINGULAR = 1e-9  # abar at which nothing of x0 is left to tell from eps
 FEWEST = 20  # timesteps, of which every rule takes parts
 SHORTEST = 8  # tokens that a prior must read
@@ -80,9 +81,13 @@ class StableDiffusion(Prior):
 
     @torch.no_grad()
     def embed(self, prompts: list[str]) -> Float[Tensor, "B L D"]:
-        for prompt in dict.fromkeys(p for p in prompts if p not in self._embedded):
-            ids = self.tokenize([prompt]).to(self.device)
-            self._embedded[prompt] = self.text_encoder(ids).last_hidden_state
+        if new := [p for p in dict.fromkeys(prompts) if p not in self._embedded]:
+            self.text_encoder.to(self.device)
+            for prompt in new:
+                ids = self.tokenize([prompt]).to(self.device)
+                self._embedded[prompt] = self.text_encoder(ids).last_hidden_state
+            if self.device.type in LEFT:
+                self.text_encoder.to("cpu")
         return torch.cat([self._embedded[prompt] for prompt in prompts])
 
     def untraced(self) -> AbstractContextManager[None]:

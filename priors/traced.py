@@ -5,6 +5,7 @@ the same to the bit."""
 from __future__ import annotations
 
 import contextlib
+import gc
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,10 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from errors import first_line
+
 SMALL = 5e7  # parameters; in a larger network the operators themselves are the cost
 AFTER = 20  # calls with inputs of one shape that make a trace, of half a second, worth its while
 AFTER_ON_GPU = 3  # and a graph, which takes a call: those before it let cuDNN choose and memory settle
 SHAPES = 8  # of which graphs are kept: each holds its inputs and output
+WHOLE = (2, 13)  # the first torch whose memory a capture that fails leaves whole: before, the process may die (#180395)
+SLOWER = "The network is called without CUDA graphs ({}): the same numbers, slower."
+
+_refused: str | None = None  # why no graph is captured in this process any more
 
 
 class Traced(nn.Module):
@@ -40,6 +47,10 @@ class Traced(nn.Module):
         finally:
             self._plainly = before
 
+    def forget(self) -> None:
+        """Begin anew, without a trace: as in a process that has called it never."""
+        self._calls, self._traces = {}, {}
+
     def forward(self, x_t: Tensor, t: Tensor, text: Tensor) -> Tensor:
         if self._plainly:
             return _Plain(self.unet)(x_t, t, text)
@@ -52,7 +63,7 @@ class Traced(nn.Module):
         self._calls[shapes] = calls = self._calls.get(shapes, 0) + 1
         if calls == AFTER and self._worth and x_t.device.type == "cpu":
             self._try_trace(shapes, (x_t, t, text), out)
-        elif calls == AFTER_ON_GPU and x_t.is_cuda and len(self._traces) < SHAPES:
+        elif calls == AFTER_ON_GPU and x_t.is_cuda and len(self._traces) < SHAPES and not _refused:
             self._try_capture(shapes, (x_t, t, text), out)
         return out
 
@@ -69,17 +80,45 @@ class Traced(nn.Module):
             self._traces[shapes] = trace
 
     def _try_capture(self, shapes: tuple, inputs: tuple[Tensor, Tensor, Tensor], out: Tensor) -> None:
-        """Keep a CUDA graph that gives the same bits; where there is none (an operator that waits for the CPU, too
-        little memory), the network is called as it is, and memory is asked for again by whoever needs it."""
+        """Keep a CUDA graph that gives the same bits. Where there is none (an operator that waits for the CPU, too
+        little memory), the network is called as it is, says so once, and no other capture is tried: what one that
+        failed leaves behind is for nobody to build on."""
+        stream = torch.cuda.current_stream()
         try:
+            _refuse_what_would_fail(_Plain(self.unet), inputs)
             self._pool = self._pool or torch.cuda.graph_pool_handle()
             graph = _Graph(_Plain(self.unet), inputs, self._pool)
-            same = all(torch.equal(graph(*inputs), out) for _ in range(2))
-        except RuntimeError:  # out of memory is one
-            same = False
-            torch.cuda.synchronize()
-        if same:
+            if not all(torch.equal(graph(*inputs), out) for _ in range(2)):
+                raise RuntimeError("a graph of it gives other numbers")
             self._traces[shapes] = graph
+        except Exception as error:  # out of memory is one
+            torch.cuda.set_stream(stream)  # a capture that fails leaves its own in place
+            torch.cuda.synchronize()
+            _refuse(first_line(error))
+
+
+def _refuse(why: str) -> None:
+    global _refused
+    _refused = why
+    warnings.warn(SLOWER.format(why), stacklevel=2)
+
+
+def _refuse_what_would_fail(call: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> None:
+    """Raise RuntimeError, before anything is captured, where it would fail: of an operator that waits for the CPU, and
+    where less memory is free than the most that was ever used beside what is."""
+    if torch.__version__ < WHOLE:  # type: ignore[operator]
+        raise RuntimeError(f"torch {torch.__version__} is older than {'.'.join(map(str, WHOLE))}")
+    before = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        call(*inputs)
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
+    gc.collect()
+    torch.cuda.empty_cache()
+    free, used = torch.cuda.mem_get_info()[0], torch.cuda.max_memory_allocated() - torch.cuda.memory_allocated()
+    if free < used:
+        raise RuntimeError(f"{free / 1e9:.1f} GB are free, and a call may take {used / 1e9:.1f}")
 
 
 class _Graph:

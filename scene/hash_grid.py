@@ -63,7 +63,7 @@ class HashGrid(nn.Module):
         """The features and their derivatives by x, y and z, both differentiable in the tables: the second order that
         the gradient of a normal takes, without differentiating a graph twice."""
         x, active = x.detach(), self._active(active)
-        if hashing.fits(x, self.tables):
+        if hashing.fits(x, self.tables, slopes=True):
             return hashing.encode_with_slope(x, self.tables[0], self.tables[1], self.geometry, active)
         out = self.plain(x, active, slopes=True)
         return out[0], out[1:]

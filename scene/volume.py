@@ -91,7 +91,7 @@ def march(
     hit = (far > near).nonzero().squeeze(-1)
     slots = max(int(((far - near)[hit].amax() / step).ceil()), 1) if len(hit) else 1
     offset = torch.as_tensor(offset).to(origin).expand(len(origin))
-    if serves(origin):
+    if serves("march", origin):
         samples = compiled_rays.march(origin, direction, near, far, offset, occupied, radius, step)
         return March(*samples, len(origin), slots)
     distance = near[hit, None] + (torch.arange(slots).to(origin) + offset[hit, None]) * step
@@ -111,7 +111,7 @@ def cell_of(position: Float[Tensor, "N 3"], size: int, radius: float) -> Int[Ten
 
 def weights(tau: Float[Tensor, " N"], samples: March) -> Float[Tensor, " N"]:
     """w_i = T_i (1 - exp(-tau_i))."""
-    if serves(tau):
+    if serves("weights", tau):
         return torch.exp(-compiled_rays.before(tau, samples.ray, samples.rays)) * -torch.expm1(-tau)
     table = tau.new_zeros(samples.rays, samples.slots).index_put((samples.ray, samples.slot), tau)
     before = (table.cumsum(-1) - table)[samples.ray, samples.slot]
@@ -120,6 +120,6 @@ def weights(tau: Float[Tensor, " N"], samples: March) -> Float[Tensor, " N"]:
 
 def accumulate(weight: Float[Tensor, " N"], value: Float[Tensor, "N C"], samples: March) -> Float[Tensor, "R C"]:
     """sum_i w_i value_i along each ray."""
-    if serves(value):
+    if serves("sums", value):
         return compiled_rays.total(weight[:, None] * value, samples.ray, samples.rays)
     return value.new_zeros(samples.rays, value.shape[1]).index_add(0, samples.ray, weight[:, None] * value)

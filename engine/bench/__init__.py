@@ -7,13 +7,13 @@ machine too. Absolute times are only this machine's.
 from __future__ import annotations
 
 import platform
-from typing import Any
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from typing import TYPE_CHECKING, Any
 
 from engine.bench.parts import KERNELS, PARTS
 from names import RANDOM
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def measure(
@@ -21,6 +21,14 @@ def measure(
 ) -> dict[str, Any]:
     """All numbers by part, as --json has them. Lasting state is left as it was."""
     import torch
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     from engine.bench import kernels
     from engine.machine import Peak

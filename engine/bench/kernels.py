@@ -18,6 +18,7 @@ from engine.bench.timing import Tick, in_turns, speedup
 from scene.hash_grid import HashGrid
 from scene.kernels.compiled import plain
 from scene.kernels.mlp import mlp
+from scene.probes import apart
 from scene.volume import accumulate, march, weights
 
 PRIMES = (1, 2654435761, 805459861)
@@ -122,8 +123,3 @@ def compared(task: Callable[[], list[Tensor]], rounds: int, device: str, tick: T
     error = max(apart(a, b) for a, b in zip(task(), twin(), strict=True))
     times = in_turns({"fast": task, "plain": twin}, rounds, device, tick)
     return speedup(times["fast"], times["plain"]) | {"error": error}
-
-
-def apart(a: Tensor, b: Tensor) -> float:
-    """The largest difference, as a share of b's peak."""
-    return ((a - b).abs().max() / b.abs().max().clamp(min=1e-30)).item()

@@ -1,5 +1,5 @@
-"""The step of SDI: by kernels and by their twins, part by part, its memory, what settings make of it, and how many
-scenes an hour there are where several share a process.
+"""A step: by kernels and by their twins, part by part, its memory, what settings make of SDI's, and how many scenes an
+hour there are where several share a process.
 
 A step's cost falls with progress (a view is inverted in int(10 t) calls), so that steps are taken from four places of a
 job. Every time starts from the same scene: of a few steps' age, with the network traced.
@@ -23,13 +23,13 @@ from engine.machine import Peak
 from engine.recipes.base import Recipe
 from engine.together import Scene, Seat, Together
 from engine.training import Training
+from methods.base import Method
 from methods.sdi import SDI
 from priors.base import Prior
 from prompts import Prompt
 from scene.kernels.compiled import plain
 
 PLACES = (0.0, 0.3, 0.55, 0.8)  # of progress: 10, 7, 5 and 3 steps of inversion
-PARTS = ("render", "encode", "inversion", "guidance", "backward", "optimiser", "harness")
 
 
 class Bench:
@@ -42,6 +42,7 @@ class Bench:
         for _ in range(age):
             self.training.advance()
             tick()
+        self._open: list[tuple[str, float]] = []  # parts that run now, and the time of parts within them
         self.start = {name: tensor.clone() for name, tensor in self.training.tensors().items()}
 
     def put(self, training: Training, place: float) -> Training:
@@ -71,40 +72,49 @@ class Bench:
         with plain(), self.prior.untraced():
             self.training.advance()
 
-    def parts(self, steps: int) -> dict[str, float]:
+    def parts(self, steps: int, places: tuple[float, ...] = PLACES) -> dict[str, float]:
         """Milliseconds of each part of a mean step; `harness` is the loop itself and all that is left."""
-        spent = dict.fromkeys(PARTS, 0.0)
-        for place in PLACES:
+        rule, spent = type(self.job.recipe.method), dict.fromkeys(("render", "encode"), 0.0)
+        for place in places:
             training = self.put(self.training, place)
+            watched = [
+                (training.scene, "render", "render"), (training.scene, "update", "render"),
+                (self.prior, "encode", "encode"), (rule, "gradient", "guidance"),
+                (torch.Tensor, "backward", "backward"), (training.optimizer, "step", "optimiser"),
+                (training, "advance", "harness"),
+            ]  # fmt: skip
+            watched += [(rule, "noise_of", "inversion")] if hasattr(rule, "noise_of") else []
+            watched += [(rule, "learn", "learning")] if rule.learn is not Method.learn else []
             with contextlib.ExitStack() as stack:
-                watched = (
-                    (training.scene, "render", "render"), (training.scene, "update", "render"),
-                    (self.prior, "encode", "encode"), (SDI, "noise_of", "inversion"), (SDI, "gradient", "guidance"),
-                    (torch.Tensor, "backward", "backward"), (training.optimizer, "step", "optimiser"),
-                )  # fmt: skip
                 for owner, name, part in watched:
                     stack.enter_context(self._timed(owner, name, part, spent))
-                stack.enter_context(self._timed(training, "advance", "harness", spent))
                 for _ in range(steps):
                     training.advance()
                     self.tick()
-        spent["guidance"] -= spent["inversion"]
-        spent["harness"] -= sum(value for part, value in spent.items() if part != "harness")
-        return {part: 1e3 * value / (steps * len(PLACES)) for part, value in spent.items()}
+        return {part: 1e3 * value / (steps * len(places)) for part, value in spent.items()}
 
     @contextlib.contextmanager
     def _timed(self, owner: Any, name: str, part: str, spent: dict[str, float]) -> Iterator[None]:
-        """Add the time of an object's or a class's function to a part's."""
+        """Add the time of an object's or a class's function to a part's, without that of parts within it; what phi
+        learns is one part."""
         own, call = name in vars(owner), getattr(owner, name)
+        spent.setdefault(part, 0.0)
 
         def timed(*args: Any, **kwargs: Any) -> Any:
+            if self._open and self._open[-1][0] == "learning":
+                return call(*args, **kwargs)
             self._wait()
             start = time.perf_counter()
+            self._open.append((part, 0.0))
             try:
                 return call(*args, **kwargs)
             finally:
                 self._wait()
-                spent[part] += time.perf_counter() - start
+                taken, (_, within) = time.perf_counter() - start, self._open.pop()
+                spent[part] += taken - within
+                if self._open:
+                    outer, inner = self._open[-1]
+                    self._open[-1] = outer, inner + taken
 
         setattr(owner, name, timed)
         try:

@@ -203,7 +203,7 @@ def take(step: Step) -> tuple[str, str, str] | None:
     name, digest = step.file.path, weights.sha256(step.near)
     if step.near.name != Path(name).name:
         name = step.file.names[-1]  # the file in single precision, which nothing is pinned for
-    elif not digest.startswith(step.pinned or ""):
+    elif step.pinned and digest != step.pinned:
         return None
     file = step.home / name
     if file != step.near:

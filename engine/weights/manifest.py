@@ -29,7 +29,7 @@ State = Literal["present", "missing", "changed"]
 @dataclass(frozen=True)
 class File:
     """A file of a weight. `sources` are `owner/repository@revision` of a hub, or the address of a folder; `becomes` is
-    the safetensors file that an archive is read into; `sha256` is whole, or its first digits where no more is known."""
+    the safetensors file that an archive is read into; `sha256` is None where it is not known."""
 
     path: str
     sources: tuple[str, ...]
@@ -154,7 +154,7 @@ def state(home: Path, file: File, thorough: bool = False) -> State:
     entry = read_lock(home).get(found.relative_to(home).as_posix())
     if entry is None:  # put there by hand: the manifest alone can judge it
         pinned = file.sha256 if found.name == PurePosixPath(file.path).name else None
-        return "present" if not thorough or sha256(found).startswith(pinned or "") else "changed"
+        return "present" if not thorough or pinned in (None, sha256(found)) else "changed"
     facts = found.stat()
     if facts.st_size != entry["bytes"]:
         return "changed"

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import importlib
 import inspect
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from errors import first_line
+from errors import first_line, is_out_of_memory
 
 config: Any = numba.config
 if not config.CACHE_DIR:  # compiled once a machine; the checkout may be read-only
@@ -41,26 +42,36 @@ def compiled(function: Callable | None = None, *, fused: bool = False) -> Callab
     return numba.njit(cache=True, nogil=True, forceinline=True, fastmath=math)(plain)
 
 
-_enabled = True
+PROBED, NEAR = 1000, 1e-4  # points of a probe, and what of the largest number a kernel may be from its twin
+
+_forced: bool | None = None
 
 
 @contextlib.contextmanager
-def plain() -> Iterator[None]:
-    """The twins in plain torch in place of the kernels, to compare the two."""
-    global _enabled
-    before, _enabled = _enabled, False
+def forced(kernels: bool) -> Iterator[None]:
+    """The kernels, probed or not, or their twins in plain torch in place of them: to compare the two."""
+    global _forced
+    before, _forced = _forced, kernels
     try:
         yield
     finally:
-        _enabled = before
+        _forced = before
 
 
-def serves(*tensors: Tensor) -> bool:
-    """Whether kernels can: float32 on a CPU, or on a GPU that Triton compiles for."""
-    if not _enabled:
+def plain() -> contextlib.AbstractContextManager[None]:
+    """The twins in plain torch in place of the kernels."""
+    return forced(False)
+
+
+def serves(kernel: str, *tensors: Tensor) -> bool:
+    """Whether a kernel, by its name in `scene.probes`, can: float32 on a CPU, or on a GPU where Triton's is its
+    twin's equal."""
+    device = tensors[0].device
+    if not all(v.dtype == torch.float32 and v.device == device for v in tensors):
         return False
-    alike = all(v.dtype == torch.float32 and v.device == tensors[0].device for v in tensors)
-    return alike and (tensors[0].device.type == "cpu" or (tensors[0].is_cuda and _triton_works(tensors[0].device)))
+    if _forced is not None:
+        return _forced
+    return device.type == "cpu" or (device.type == "cuda" and triton_works(device) and proven(kernel, device))
 
 
 def on_gpu(v: Tensor) -> bool:
@@ -74,8 +85,43 @@ def triton_module(name: str) -> ModuleType:
     return importlib.import_module(f"scene.kernels.{name}")
 
 
+def prove_all(device: str) -> None:
+    """Probe every kernel on a device now, rather than in a job's first steps. On a CPU there is nothing to prove."""
+    place = torch.device(device)
+    if place.type == "cuda" and triton_works(place):
+        for kernel in _probes().PROBES:
+            proven(kernel, place)
+
+
 @functools.cache
-def _triton_works(device: torch.device) -> bool:
+def proven(kernel: str, device: torch.device) -> bool:
+    """Whether a kernel compiles for the device and gives its twin's numbers, forward and backward: compilers have
+    turned out wrong products for one generation of GPUs and not for others. Warns once where it does not."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the twins' sums are not deterministic on a GPU, and need not be
+            found = dict(_probes().errors(kernel, device, PROBED))
+        what, error = max(found.items(), key=lambda pair: math.inf if math.isnan(pair[1]) else pair[1])
+        if not error <= NEAR:
+            raise RuntimeError(f"its {what} are {error:.0e} from plain torch's")
+        return True
+    except Exception as error:  # each of compiler, driver and loader has its own types
+        if is_out_of_memory(error):
+            raise
+        warnings.warn(
+            f"The kernel for {kernel} cannot serve on {device} ({first_line(error)}): plain torch does, slower.",
+            stacklevel=2,
+        )
+        return False
+
+
+def _probes() -> ModuleType:
+    """Imported where it is used: it calls the kernels."""
+    return importlib.import_module("scene.probes")
+
+
+@functools.cache
+def triton_works(device: torch.device) -> bool:
     """Whether Triton is here and compiles for the device: it needs a C compiler. Warns once where it does not."""
     try:
         if torch.version.hip or torch.cuda.get_device_capability(device) < (8, 0):

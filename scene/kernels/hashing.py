@@ -38,9 +38,10 @@ def encode_with_slope(
     return _Encode.apply(x, dense, hashed, levels, active, True, None)
 
 
-def fits(x: Tensor, tables: Iterable[Tensor]) -> bool:
+def fits(x: Tensor, tables: Iterable[Tensor], slopes: bool = False) -> bool:
     """Whether the kernels can serve: float32, two features."""
-    return serves(x, *tables) and all(table.shape[1] == FEATURES for table in tables)
+    two = all(table.shape[1] == FEATURES for table in tables)
+    return two and serves("hash slopes" if slopes else "hash", x, *tables)
 
 
 def _kernels(x: Tensor) -> ModuleType:

@@ -23,7 +23,7 @@ PART = 16 * BLOCK  # points whose gradients of the layers are summed up before t
 
 def mlp(e: Float[Tensor, "N E"], first: Float[Tensor, "E H"], second: Float[Tensor, "H O"]) -> Float[Tensor, "N O"]:
     """relu(e first) second. In float32 compiled, and differentiable once."""
-    if serves(e, first, second):
+    if serves("perceptron", e, first, second):
         return _MLP.apply(e, first, second)
     return torch.relu(e @ first) @ second
 
@@ -33,7 +33,7 @@ def mlp_with_slope(
 ) -> tuple[Float[Tensor, "N 1"], Float[Tensor, "N E"]]:
     """relu(e first) second and its derivative by e, [relu'(e first) second^T] first^T. On a GPU in float32 compiled,
     and differentiable once; on a CPU two products are not worth it."""
-    if serves(e, first, second) and on_gpu(e):
+    if on_gpu(e) and serves("perceptron slopes", e, first, second):
         return _WithSlope.apply(e, first, second)
     hidden = e @ first
     return torch.relu(hidden) @ second, ((hidden > 0) * second.squeeze(-1)) @ first.T

@@ -6,11 +6,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from engine import optimize
 from engine.optimize import Stopped
 from engine.recipes.base import Shading, Weight
 from engine.store import Store
 from engine.training import NonFinite, Training, surrogate
-from engine.views import evaluate
+from engine.views import Unseen, evaluate
+from engine.worker import record_of
 from methods.base import Guidance, Method
 from methods.nfsd import NFSD
 from methods.sdi import SDI
@@ -215,6 +217,55 @@ def test_too_little_memory_is_a_status(tmp_path, monkeypatch):
     record = jobs.do(tmp_path, jobs.job())
     assert record["status"] == "out-of-memory"
     assert "memory" in record["cause"]
+
+
+def test_too_little_memory_for_the_views_is_not_the_rules_and_nothing_is_trained_again(tmp_path, monkeypatch):
+    job, render = jobs.job(), NeRF.render
+
+    def greedy(self, *arguments, **named):
+        return render(self, *arguments, **named) if torch.is_grad_enabled() else torch.empty(2**50)
+
+    with monkeypatch.context() as m:
+        m.setattr(NeRF, "render", greedy)
+        with pytest.raises(Unseen, match="too little to render its views") as found:
+            jobs.do(tmp_path, job)
+    assert record_of(found.value)["status"] == "crashed"  # and not diverged
+    monkeypatch.setattr(Training, "advance", None)
+    assert jobs.do(tmp_path, job)["status"] == "finished"
+
+
+def test_latents_are_decoded_one_view_after_another():
+    decoded = []
+
+    class Watched(FourChannels):
+        def decode(self, latent):
+            decoded.append(len(latent))
+            return super().decode(latent)
+
+    colour = torch.zeros(1, 4, 8, 8)
+    prior = Watched(colour, torch.tensor([0.3]), [jobs.PROMPT.text])
+    settings = {"scene": VoxelConfig(size=8), "regularisers": (), "shading": Shading()}
+    evaluate(Training(jobs.job(SJC(scale=1.0), **settings), prior, "cpu"))
+    assert decoded == [1, 1, 1]
+
+
+def test_writing_checkpoints_is_no_part_of_a_jobs_seconds(tmp_path, monkeypatch):
+    now, save = [0.0], Store.save_checkpoint
+
+    def slow(*arguments):
+        now[0] += 1000.0
+        save(*arguments)
+
+    def clock():
+        now[0] += 0.5  # it is read before and after each step
+        return now[0]
+
+    monkeypatch.setattr(Store, "save_checkpoint", slow)
+    job = jobs.job()
+    store = Store(tmp_path, job)
+    with store.opened({"key": job.key("none")}):
+        record = optimize.run(job, jobs.prior(), store, jobs.SETUP, jobs.Deaf(), clock)
+    assert record["seconds"] == 0.5 * job.recipe.steps
 
 
 def test_other_errors_are_not_swallowed(tmp_path, monkeypatch):

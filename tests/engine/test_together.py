@@ -257,6 +257,7 @@ def test_two_commands_with_their_jobs_in_another_order_do_not_wait_for_each_othe
 
 
 def test_a_stopped_job_that_waits_for_its_folder_stops(tmp_path, monkeypatch):
+    monkeypatch.setattr("engine.prior.open_prior", lambda *_: jobs.prior())
     job = jobs.job()
     with Store(tmp_path, job).opened({"key": "k"}):
         scenes = Together(threads=1)

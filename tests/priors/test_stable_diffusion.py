@@ -186,3 +186,17 @@ def test_hashed_ids_tell_prompts_apart():
     assert (ids[:, 3:] == 49407).all()
     assert torch.equal(ids[0], ids[2])
     assert not torch.equal(ids[0], ids[1])
+
+
+def test_the_text_encoder_leaves_the_card_after_embedding(tmp_path, monkeypatch):
+    prior = stable_diffusion.load(write_prior(tmp_path))
+    before, moves = prior.embed(["a red ball"]), []
+    monkeypatch.setattr(stable_diffusion, "LEFT", (prior.device.type,))
+    monkeypatch.setattr(prior.text_encoder, "to", lambda place: moves.append(str(place)))
+    monkeypatch.setattr(prior.text_encoder, "forward", lambda ids, call=prior.text_encoder.forward: (
+        moves.append("embeds"), call(ids))[1])  # fmt: skip
+    prior.embed(["a red ball", "a ball"])
+    assert moves == [str(prior.device), "embeds", "cpu"]
+    moves.clear()
+    assert torch.equal(prior.embed(["a red ball"]), before)  # kept: nothing moves
+    assert not moves

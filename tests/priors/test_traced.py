@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import warnings
 
 import pytest
 import torch
+from torch.torch_version import TorchVersion
 
 from priors import stable_diffusion, traced
 from tests.tiny import write_prior
@@ -75,17 +77,84 @@ def test_graphs_give_the_same_bits_on_a_gpu(unet):
     assert len(fast._traces) == 1
 
 
-@torch.no_grad()
-def test_a_network_that_cannot_be_captured_is_called_as_it_is(unet, monkeypatch):
-    def fails(*args, **kwargs):
-        raise RuntimeError("cannot capture")
+class OnCard(torch.Tensor):
+    """A tensor of the CPU that says it is on a card."""
 
-    for name in ("graph_pool_handle", "synchronize"):
-        monkeypatch.setattr(torch.cuda, name, lambda: None)
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", fails)
+    is_cuda = True
+
+
+@pytest.fixture
+def card(monkeypatch):
+    """CUDA's functions around a capture, as they are of use without a GPU; returns what was called of them."""
+    called = []
+    functions = {
+        "current_stream": "the stream", "graph_pool_handle": "a pool", "synchronize": None, "empty_cache": None,
+        "mem_get_info": (10**10, 10**10), "max_memory_allocated": 10**9, "memory_allocated": 0,
+        "get_sync_debug_mode": 0, "set_sync_debug_mode": None, "set_stream": None,
+    }  # fmt: skip
+    for name, value in functions.items():
+
+        def call(*given, name=name, value=value):
+            called.append((name, *given))
+            return value
+
+        monkeypatch.setattr(torch.cuda, name, call)
+    monkeypatch.setattr(traced, "_refused", None)
+    return called
+
+
+def fails(*args, **kwargs):
+    raise RuntimeError("cannot capture")
+
+
+@torch.no_grad()
+def test_a_capture_that_fails_is_said_once_and_is_the_last(unet, monkeypatch, card):
+    tries = []
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: (tries.append(0), fails()))
     fast = traced.Traced(unet)
-    given = inputs(unet, 1, 0, 10)
-    out = fast(*given)
-    fast._try_capture(tuple(v.shape for v in given), given, out)
+    for n in (1, 2):
+        given = [v.as_subclass(OnCard) for v in inputs(unet, n, 0, 10)]
+        out = unet(given[0], given[1], encoder_hidden_states=given[2]).sample
+        for k in range(5):
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("always")
+                assert torch.equal(fast(*given), out)
+            first = n == 1 and k == traced.AFTER_ON_GPU - 1
+            assert [str(w.message) for w in said] == [traced.SLOWER.format("cannot capture")] * first
+    assert len(tries) == 1
+    assert ("set_stream", "the stream") in card  # torch leaves the capture's own in place
+    assert ("set_sync_debug_mode", "error") in card
     assert not fast._traces
-    assert torch.equal(fast(*given), out)
+
+
+@pytest.mark.parametrize(
+    ("function", "value", "said"),
+    [("mem_get_info", (1, 2), "0.0 GB are free, and a call may take 1.0"), (None, None, "older than 2.13")],
+)
+@torch.no_grad()
+def test_what_would_fail_is_not_captured(unet, monkeypatch, card, function, value, said):
+    """A capture that fails may end the process, so none is begun: with too little memory, or in an older torch."""
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: pytest.fail("a capture was begun"))
+    if function:
+        monkeypatch.setattr(torch.cuda, function, lambda: value)
+    else:
+        monkeypatch.setattr(torch, "__version__", TorchVersion("2.12.1"))
+    given = inputs(unet, 1, 0, 10)
+    with pytest.warns(UserWarning, match=said):
+        traced.Traced(unet)._try_capture((), given, unet(given[0], given[1], encoder_hidden_states=given[2]).sample)
+
+
+@torch.no_grad()
+def test_an_operator_that_waits_for_the_cpu_is_found_before_a_capture(unet, monkeypatch, card):
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: pytest.fail("a capture was begun"))
+    given, modes = inputs(unet, 1, 0, 10), []
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
+
+    class Waits(torch.nn.Module):
+        def forward(self, *_, **__):
+            raise RuntimeError("called a synchronizing CUDA operation") if modes[-1:] == ["error"] else AssertionError
+
+    fast = traced.Traced(Waits())
+    with pytest.warns(UserWarning, match="synchronizing"):
+        fast._try_capture((), given, given[0])
+    assert modes == ["error", 0]  # and the mode is put back

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 HERE = Path(__file__).parent
-TWINS = ("test_kernels.py", "test_ray_kernels.py", "test_mlp_kernels.py")
+TWINS = ("test_kernels.py", "test_ray_kernels.py", "test_mlp_kernels.py", "test_probes.py")
 WHAT_GPUS_HAVE = "not threads and not cuda and not memory"
 
 triton = pytest.importorskip("triton", reason="Triton is not installed: plain torch serves on a GPU")
@@ -31,10 +31,11 @@ def test_interpreted_they_equal_the_plain_twins():
 
 
 @pytest.mark.skipif(interpreted, reason="the interpreter does not compile")
-@pytest.mark.parametrize("architecture", [80, 90])
+@pytest.mark.parametrize("architecture", [80, 86, 89, 90, 120])
 @pytest.mark.parametrize("few", [False, True])
 def test_they_compile(architecture, few):
-    """For the architectures of an A100 and an H100; `few`: of an argument that is 1, Triton makes a constant."""
+    """For an A100, an A6000, an RTX 4090, an H100 and an RTX 5090. `few`: of an argument that is 1, Triton makes a
+    constant."""
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
@@ -81,5 +82,6 @@ def table():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_on_a_gpu_triton_serves():
     from scene.kernels.compiled import serves
+    from scene.probes import PROBES
 
-    assert serves(torch.zeros(3, device="cuda"))
+    assert all(serves(kernel, torch.zeros(3, device="cuda")) for kernel in PROBES)

@@ -12,7 +12,7 @@ from torch import nn
 from eval.clip_iqa import SENTENCES
 from priors.text import COARSE, SECTORS, view_index
 from scene.cameras import look_at
-from world import captions, models
+from world import captions, dataset, models
 from world.dataset import Pictures, over_grey
 from world.train import clip, curves, distort, reward, run
 from world.train.check import Quality
@@ -268,3 +268,15 @@ def test_a_quality_is_met_from_its_own_side():
     assert not apart.met
     assert apart._replace(value=0.0).met
     assert apart.cells == ("apart", "5.1 points", "<= 5 points")
+
+
+def test_pictures_are_traced_on_a_device_as_in_processes(tmp_path, monkeypatch):
+    """On a device, chunks are traced together, in this process: of the CPU by its number, with the same bits."""
+    monkeypatch.setattr(dataset, "CACHE", tmp_path)
+    monkeypatch.setattr(dataset, "CHUNK", 3)
+    monkeypatch.setattr(dataset, "ProcessPoolExecutor", lambda *_: pytest.fail("a process was started"))
+    made = dataset.pictures(["A ripe strawberry"], 6, seed=3, device="cpu:0")
+    for k in range(2):
+        (alone,) = dataset._render([("A ripe strawberry", 0, 3 * 1_000_003 + k, dataset.CAMERAS)])
+        assert torch.equal(made.rgba[3 * k : 3 * k + 3], alone["rgba"])
+        assert torch.equal(made.azimuth[3 * k : 3 * k + 3], alone["azimuth"])

@@ -54,12 +54,12 @@ def train_unet(prompts: list[str], plan: Plan) -> None:
 
     if not (models.TINY_SD / "vae").exists():
         raise UserError("The U-Net needs the autoencoder: run `python -m world.train vae` first.")
-    vae = AutoencoderKL.from_pretrained(models.TINY_SD / "vae", torch_dtype=torch.float32).eval()
-    data = pictures(prompts, VIEWS, plan.seed, plan.variants)
+    vae = AutoencoderKL.from_pretrained(models.TINY_SD / "vae", torch_dtype=torch.float32).eval().to(plan.device)
+    data = pictures(prompts, VIEWS, plan.seed, plan.variants, plan.device)
     words = models.tokenizer(every_caption(prompts))
     model = unet.train(data, unet.latents(vae, data, plan.seed), prompts, words, plan)
     folder = plan.out or models.TINY_SD
-    models.save(models.pipeline(vae.half(), model.unet.cpu().half(), model.text.cpu().half(), words), folder)
+    models.save(models.pipeline(vae.cpu().half(), model.unet.cpu().half(), model.text.cpu().half(), words), folder)
     (folder / "views.json").write_text(json.dumps({"view_words": "sectors", "variants": plan.variants}) + "\n")
 
 

@@ -60,7 +60,7 @@ def optimisers(model: nn.Module, peak: float) -> list[torch.optim.Optimizer]:
 def latents(vae, data: Pictures, seed: int, grounds: int = 2) -> Tensor:
     """Posterior samples of every picture over `grounds` random backgrounds, (grounds, N, C, h, w) in half precision.
     Made once for an autoencoder and its pictures, and cached."""
-    known = [v.numpy() for v in vae.state_dict().values()] + [data.rgba[::101].numpy()]
+    known = [v.cpu().numpy() for v in vae.state_dict().values()] + [data.rgba[::101].numpy()]
     key = hashlib.sha256(b"".join(v.tobytes() for v in known)).hexdigest()[:12]
     path = CACHE / f"latents-{key}-{seed}-{grounds}-{len(data.rgba)}.safetensors"
     if path.exists():
@@ -68,9 +68,9 @@ def latents(vae, data: Pictures, seed: int, grounds: int = 2) -> Tensor:
     rng, kept = rng_of(seed, 7), []
     for _ in range(grounds):
         for rgba in track(data.rgba.split(100), description="Encoding the pictures"):
-            posterior = vae.encode(over_grey(rgba, rng) * 2 - 1).latent_dist
-            noise = torch.randn(posterior.mean.shape, generator=rng)
-            kept.append((posterior.mean + posterior.std * noise).half())
+            posterior = vae.encode(over_grey(rgba, rng).to(vae.device) * 2 - 1).latent_dist
+            noise = torch.randn(posterior.mean.shape, generator=rng).to(vae.device)
+            kept.append((posterior.mean + posterior.std * noise).half().cpu())
     codes = torch.cat(kept).unflatten(0, (grounds, -1))
     save_file({"latents": codes}, path.with_suffix(".part"))
     path.with_suffix(".part").rename(path)

@@ -157,9 +157,9 @@ def test_code_that_a_file_replaces_as_it_is_read_is_put_back_and_named(tmp_path,
 
 FLAGS = [
     "torch.set_default_dtype(torch.float64)",
-    "torch.set_num_threads(2)",
+    "torch.set_num_threads(torch.get_num_threads() + 1)",
     "torch.set_grad_enabled(False)",
-    "torch.use_deterministic_algorithms(True, warn_only=True)",
+    "torch.use_deterministic_algorithms(not torch.are_deterministic_algorithms_enabled())",
     "torch.backends.cudnn.benchmark = True",
     "torch.backends.mkldnn.enabled = False",
     "torch.set_float32_matmul_precision('high')",

@@ -199,9 +199,3 @@ def test_without_a_checksum_a_body_that_cannot_be_the_file_is_not_kept(site, tmp
     with pytest.raises(Unavailable, match=f"{what} in place of the file"):
         download(f"{site.url}/config.json", tmp_path / "config.json", None)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_first_digits_of_a_checksum_may_be_all_that_is_known(site, tmp_path):
-    assert download(f"{site.url}/file.bin", tmp_path / "file.bin", SHA[:8]) == SHA
-    with pytest.raises(Unavailable, match="wrong checksum"):
-        download(f"{site.url}/file.bin", tmp_path / "again.bin", "00000000")
