@@ -48,13 +48,11 @@ def train_vae(prompts: list[str], plan: Plan) -> None:
 
 
 def train_unet(prompts: list[str], plan: Plan) -> None:
-    from diffusers import AutoencoderKL
-
     from world.train import unet
 
     if not (models.TINY_SD / "vae").exists():
         raise UserError("The U-Net needs the autoencoder: run `python -m world.train vae` first.")
-    vae = AutoencoderKL.from_pretrained(models.TINY_SD / "vae", torch_dtype=torch.float32).eval().to(plan.device)
+    vae = models.shipped_vae(plan.device)
     data = pictures(prompts, VIEWS, plan.seed, plan.variants, plan.device)
     words = models.tokenizer(every_caption(prompts))
     model = unet.train(data, unet.latents(vae, data, plan.seed), prompts, words, plan)
