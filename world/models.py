@@ -12,6 +12,7 @@ import json
 import string
 from pathlib import Path
 
+import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import (
@@ -48,6 +49,11 @@ def vae() -> AutoencoderKL:
         scaling_factor=1.0,  # whitening is folded into quant_conv
         mid_block_add_attention=False,
     )
+
+
+def shipped_vae(device: str = "cpu") -> AutoencoderKL:
+    """The shipped autoencoder, in single precision."""
+    return AutoencoderKL.from_pretrained(TINY_SD / "vae", torch_dtype=torch.float32).eval().to(device)
 
 
 def unet() -> UNet2DConditionModel:

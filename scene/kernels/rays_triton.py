@@ -113,8 +113,11 @@ def _sums(value, firsts, out, rays, BEHIND: tl.constexpr, RAYS: tl.constexpr, ST
         inside = k < length[:, None]
         at = first[:, None] + (length[:, None] - 1 - k if BEHIND else k)
         before = tl.load(value + (at + 1 if BEHIND else at - 1), mask=inside & (k > low), other=0.0)
-        tl.store(out + at, total[:, None] + tl.cumsum(before, 1), mask=inside)
-        total += tl.sum(tl.load(value + at, mask=inside, other=0.0), 1)
+        here = total[:, None] + tl.cumsum(before, 1)
+        tl.store(out + at, here, mask=inside)
+        last = tl.load(value + at, mask=inside & (k == low + STEPS - 1), other=0.0)
+        # not total + sum: Triton 3.6 cannot compile one that nothing reads after the loop
+        total = tl.sum(tl.where(k == low + STEPS - 1, here + last, 0.0), 1)
 
 
 def total(value: Float[Tensor, "N C"], ray: Int[Tensor, " N"], rays: int) -> Float[Tensor, "R C"]:

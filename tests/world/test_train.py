@@ -1,4 +1,4 @@
-"""Training: resumable to the bit, distortions that distort, captions that say where from; and the shipped models."""
+"""Training: resumable to the bit, captions that say where from, and what the judges are taught."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import pytest
 import torch
 from torch import nn
 
+from eval.clip_iqa import SENTENCES
 from priors.text import COARSE, SECTORS, view_index
 from scene.cameras import look_at
 from world import captions, dataset, models
 from world.dataset import Pictures, over_grey
 from world.train import clip, curves, distort, reward, run
 from world.train.check import Quality
+from world.train.held_out import HELD_OUT
 
 
 def trained(folder: Path, steps: int, stop_at: int | None = None, until: int | None = None) -> run.Training:
@@ -85,19 +87,6 @@ def test_the_rate_rises_holds_and_falls():
     assert rates[-1] == pytest.approx(0.01)
 
 
-@pytest.mark.parametrize("way", distort.DISTORTIONS, ids=lambda f: f.__name__)
-def test_a_distortion_changes_pictures_within_their_range(way):
-    rng = torch.Generator().manual_seed(0)
-    clean = torch.zeros(4, 4, 64, 64)
-    clean[:, 3, 16:48, 16:48] = 1
-    clean[:, :3, 16:48, 16:48] = torch.rand(4, 3, 1, 1, generator=rng)
-    bad = way(clean.clone(), rng)
-    assert bad.shape == clean.shape
-    assert ((bad >= -1e-4) & (bad <= 1 + 1e-4)).all()
-    assert (bad[:, :3] <= bad[:, 3:] + 1e-3).all()
-    assert (bad - clean).abs().mean() > 0.01
-
-
 def drawn(n: int = 40_000, toys: int = 3) -> tuple[list[str], list[str], torch.Tensor]:
     """Captions of the second of three toys, seen from azimuth 100, 10 degrees past its left side."""
     texts = captions.every_caption(["A shell", "A tulip", "A lion"][:toys])
@@ -163,19 +152,24 @@ def blocks() -> Pictures:
         stripes = 0.75 + 0.25 * (torch.arange(32) // 4 % 2)
         rgba[n, :3, y : y + 32, x : x + 32] = colour[:, None, None] * stripes
         rgba[n, 3, y : y + 32, x : x + 32] = 1
-    return Pictures((rgba * 255).to(torch.uint8), label, torch.zeros(40), torch.zeros(40))
+    return Pictures((rgba * 255).to(torch.uint8), label, 90.0 * (torch.arange(40) // 4 % 4), torch.zeros(40))
 
 
-def test_rungs_of_a_ladder_differ_by_the_distortion_alone(blocks):
-    rgba = blocks.rgba[:6].float() / 255
-    true, mild, strong = reward.ladder(rgba, distort.foggy, torch.Generator().manual_seed(0))
-    torch.testing.assert_close(mild, 0.5 * (true + strong), atol=1.1 / 255, rtol=0)
+def test_rungs_of_a_ladder_differ_by_the_strength_alone(blocks):
+    rgba, rng = blocks.rgba[:6].float() / 255, torch.Generator
+    others, strength = distort.beside(blocks, blocks.label[:6], rng().manual_seed(1)), torch.full((6,), 0.8)
+    true, mild, strong = reward.ladder(rgba, others, distort.faded, strength, rng().manual_seed(0))
+    torch.testing.assert_close(mild, 0.5 * (true + strong), atol=1.1 / 255, rtol=0)  # it is linear in the strength
     inside = rgba[:, 3:].expand(-1, 3, -1, -1) == 1
     torch.testing.assert_close(true[inside], rgba[:, :3][inside], atol=0.6 / 255, rtol=0)
     assert (strong - true).abs().mean() > 0.02
-    same = reward.ladder(rgba, lambda x, rng: x, torch.Generator().manual_seed(0))
+    same = reward.ladder(rgba, others, distort.dropped, torch.zeros(6), rng().manual_seed(0))
     assert torch.equal(same[0], same[1])
     assert torch.equal(same[0], same[2])
+    _, mild, strong = reward.ladder(rgba, others, distort.dropped, strength, rng().manual_seed(0))
+    cut = (mild - same[0]).abs().amax(1) > 0.1
+    assert cut.any()
+    assert ((strong - same[0]).abs().amax(1) > 0.1)[cut].all()  # the holes of half the strength lie in those of all
 
 
 def test_a_batch_holds_every_distortion_and_its_mismatches_are_of_other_prompts(blocks):
@@ -218,16 +212,50 @@ def test_the_reward_learns_to_rank_and_its_scores_are_standard(tmp_path, blocks,
     curve = (tmp_path / "curve.csv").read_text().splitlines()
     assert curve[0] == "step,loss,distorted,mild,mismatched"
     shares = reward.right(model, blocks, PROMPTS, run.rng_of(1, 0))
-    assert [*shares] == ["blurred", "noised", "partly_formed", "over_saturated", "foggy", "mismatched"]
-    assert sum(shares.values()) / 6 > 60  # chance is 50
+    assert [*shares] == [*(way.__name__ for way in HELD_OUT), "mismatched"]
+    assert sum(shares.values()) / 7 > 60  # chance is 50
     again = reward.standardised(model, blocks, model.words(PROMPTS), run.rng_of(2, 0), batches=20)
     before = dict(model.config)
     assert again.config["mean"] == pytest.approx(before["mean"], abs=0.5 * before["std"])
     assert again.config["std"] == pytest.approx(before["std"], rel=0.4)
 
 
+def test_what_a_clip_is_taught_falls_with_the_strength(blocks, monkeypatch):
+    made = clip.batch(blocks, torch.Generator().manual_seed(0))
+    half = clip.BATCH // 2
+    assert made.image.shape == (clip.BATCH, 3, 64, 64)
+    assert (made.strength[half:] == 0).all()
+    assert (made.strength[:half] > 0).all()
+    assert torch.equal(made.named[:, 0], made.strength)  # all is of worse quality; soft or abstract, one of the two
+    assert torch.equal(made.named[:, 1:].sum(1), made.strength)
+    assert (made.named[:half, 1:] > 0).any(0).all()
+
+    class Says:
+        """A CLIP that is told its cosines."""
+
+        logit_scale = torch.tensor(100.0).log()
+
+        def __init__(self, strength: float):
+            p = clip.BEST - clip.FALL * strength
+            own = 1 - clip.DOUBT * strength + clip.DOUBT * strength / 4
+            log = torch.tensor([own, *[(1 - own) / 3] * 3, *[p, 1 - p] * 3]).log() / 100
+            self.image_embeds, self.text_embeds = log[None], torch.eye(10)
+
+        def __call__(self, **_):
+            return self
+
+    def loss(said: float, true: float) -> float:
+        s = torch.tensor([true])
+        one = clip.Batch(torch.zeros(1, 3, 64, 64), torch.tensor([0]), s, s.expand(3)[None])
+        return clip.loss(Says(said), one, {})[0].item()
+
+    steps = (0.1, 0.4, 0.7, 1.0)
+    for true in steps:  # what is wanted of each strength is that strength's answer, and no other's
+        assert min(steps, key=lambda said: loss(said, true)) == true
+
+
 def test_clips_of_other_sizes_train(tmp_path, blocks):
-    words = models.tokenizer([*PROMPTS, *clip.SENTENCES])
+    words = models.tokenizer([*PROMPTS, *SENTENCES])
     small = clip.train(blocks, PROMPTS, words, run.Plan("clip2", 5, 2, tmp_path), width=32, layers=1)
     assert small.config.vision_config.hidden_size == small.config.text_config.hidden_size == 32
     assert len(small.vision_model.encoder.layers) == 1

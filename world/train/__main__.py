@@ -34,7 +34,7 @@ from world.dataset import CACHE, VARIANTS, pictures
 from world.train import curves
 from world.train.run import Paused, Plan
 
-STEPS = {"vae": 1800, "unet": 5400, "clip": 1800, "clip2": 1800, "reward": 1600}
+STEPS = {"vae": 1800, "unet": 5400, "clip": 660, "clip2": 660, "reward": 800}
 VIEWS, UNSEEN = 1000, 100  # of each toy, for training and for checks
 SAME = 0.02  # of a loss: what other numbers of threads round differently grows to
 SECOND = 1000  # added to the seed of the second CLIP's weights and batches; its pictures are the first one's
@@ -48,13 +48,11 @@ def train_vae(prompts: list[str], plan: Plan) -> None:
 
 
 def train_unet(prompts: list[str], plan: Plan) -> None:
-    from diffusers import AutoencoderKL
-
     from world.train import unet
 
     if not (models.TINY_SD / "vae").exists():
         raise UserError("The U-Net needs the autoencoder: run `python -m world.train vae` first.")
-    vae = AutoencoderKL.from_pretrained(models.TINY_SD / "vae", torch_dtype=torch.float32).eval().to(plan.device)
+    vae = models.shipped_vae(plan.device)
     data = pictures(prompts, VIEWS, plan.seed, plan.variants, plan.device)
     words = models.tokenizer(every_caption(prompts))
     model = unet.train(data, unet.latents(vae, data, plan.seed), prompts, words, plan)
@@ -64,18 +62,20 @@ def train_unet(prompts: list[str], plan: Plan) -> None:
 
 
 def train_clip(prompts: list[str], plan: Plan) -> None:
+    from eval.clip_iqa import SENTENCES
     from world.train import clip
 
-    words = models.tokenizer([*prompts, *clip.SENTENCES])
+    words = models.tokenizer([*prompts, *SENTENCES])
     model = clip.train(pictures(prompts, VIEWS, plan.seed, plan.variants), prompts, words, plan)
     model.half().save_pretrained(models.TINY_CLIP)
     models.clip_processor(words).save_pretrained(models.TINY_CLIP)
 
 
 def train_clip2(prompts: list[str], plan: Plan) -> None:
+    from eval.clip_iqa import SENTENCES
     from world.train import clip
 
-    words = models.tokenizer([*prompts, *clip.SENTENCES])
+    words = models.tokenizer([*prompts, *SENTENCES])
     data, other = pictures(prompts, VIEWS, plan.seed, plan.variants), replace(plan, seed=plan.seed + SECOND)
     model = clip.train(data, prompts, words, other, width=96, layers=3)
     model.half().save_pretrained(models.TINY_CLIP_2)

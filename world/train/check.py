@@ -19,7 +19,7 @@ from errors import UserError
 from eval.image_reward import ImageReward
 from world import models
 from world.dataset import Pictures, pictures
-from world.train import clip, curves, reward, sides, vae
+from world.train import clip, curves, responses, reward, sides, vae
 from world.train.run import rng_of
 from world.train.sheet import grid
 from world.train.sides import SEED, Samples
@@ -28,6 +28,8 @@ CFG = 7.5  # published for Stable Diffusion: SDI's, and most rules'
 SCALES = (1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0)
 BEST = (5.0, 10.0)  # where guidance should be best, as it is for Stable Diffusion
 SHEET, CURVES, GUIDANCE = Path("docs/samples.png"), Path("docs/training.png"), Path("docs/guidance.png")
+JUDGED = Path("docs/judges.png")
+IQA = {"iqa_quality": "quality", "iqa_sharpness": "sharp", "iqa_real": "real"}
 ABOUT = {
     models.TINY_SD: "tiny SD: Stable Diffusion's format, 64x64 images, 8x16x16 latents, v-prediction",
     models.TINY_CLIP: "tiny CLIP: a transformers CLIPModel, 64x64 images in patches of 8x8",
@@ -67,7 +69,7 @@ def check(prompts: list[str], unseen: int) -> bool:
     )
     psnr = vae.psnr(pipe.vae.eval(), data, rng_of(SEED, 0))
     rows = [Quality(models.TINY_SD, "VAE, PSNR on unseen views", psnr, 30.0, "dB")]
-    rows += _ranked(pipe, data, prompts) + _rewarded(data, prompts)
+    rows += _ranked(pipe, data, prompts) + _rewarded(data, prompts) + _responding(data, prompts)
     table = Table("quality", "measured", "aim", "", title=f"The world's models on {len(data.rgba)} unseen views")
     for row in rows:
         table.add_row(*row.cells, "yes" if row.met else "[red]no")
@@ -137,6 +139,36 @@ def _rewarded(data: Pictures, prompts: list[str]) -> list[Quality]:
     names = {way: f"reward, a true render above itself {way.replace('_', ' ')}" for way in shares}
     names["mismatched"] = "reward, a true render above one of another prompt"
     return [Quality(models.TINY_REWARD, names[way], share, 95.0, "%") for way, share in shares.items()]
+
+
+def _responding(data: Pictures, prompts: list[str]) -> list[Quality]:
+    """What the judges say of true views, and whether it falls as these are distorted."""
+    found = responses.responses(responses.shipped(), data, prompts)
+    means = responses.curve(found)
+    means.to_csv(curves.KEPT / "responses.csv", float_format="%.4g")
+    curves.draw_responses(means, JUDGED)
+    return response_rows(found)
+
+
+def response_rows(found: pd.DataFrame) -> list[Quality]:
+    """Of the metrics by distortion, strength and prompt: CLIP-IQA's level on true views, and its spread over toys; of
+    every judge, how many of its curves fall at every step."""
+    true = found.xs("blurred", level="distortion").xs(0.0, level="strength")  # of all views
+    means, rows = responses.curve(found), []
+    for metric, name in IQA.items():
+        name, value = f"CLIP-IQA {name}, true views", true[metric]
+        rows += [
+            Quality(models.TINY_CLIP, f"{name}, mean, at least", value.mean(), 75.0, "%"),
+            Quality(models.TINY_CLIP, f"{name}, mean, at most", value.mean(), 95.0, "%", True),
+            Quality(models.TINY_CLIP, f"{name}, standard deviation over toys", value.std(), 12.0, "points", True),
+            Quality(models.TINY_CLIP, f"{name}, the least toy's ({value.idxmin()})", value.min(), 50.0, "%"),
+        ]
+    names = {"clip_score": "CLIP score", "image_reward": "reward"} | {k: f"CLIP-IQA {v}" for k, v in IQA.items()}
+    for metric, ways in responses.NAMED.items():
+        folder = models.TINY_REWARD if metric == "image_reward" else models.TINY_CLIP
+        fall, name = len(responses.falling(means, metric, ways)), f"{names[metric]}, distortions with which it falls"
+        rows.append(Quality(folder, name, fall, len(ways), f"of {len(ways)}"))
+    return rows
 
 
 @torch.no_grad()

@@ -1,37 +1,74 @@
-"""Train the tiny CLIP: pictures, clean and distorted, against prompts, and against CLIP-IQA's antonym sentences."""
+"""Train the tiny CLIP: pictures, true and distorted, against prompts, and against CLIP-IQA's antonym sentences.
+
+A picture distorted by a strength s in [0, 1] (`distort`) is to be, of its own prompt and of the better sentence,
+
+    p_prompt = 1 - DOUBT s        the rest of it in equal parts of all prompts
+    p_better = BEST - FALL s      of the pairs that the distortion is named by; else BEST
+
+so that both CLIP score and CLIP-IQA fall as a picture grows worse.
+"""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import CLIPModel
 
+from eval.clip_iqa import SENTENCES
 from world import models
 from world.dataset import Pictures, over_grey
-from world.train.distort import DISTORTIONS, blurred, grey_scale
-from world.train.run import Plan, Training
+from world.train.distort import DISTORTIONS, SOFTENING, beside, grey_scale
+from world.train.run import Muon, Plan, Training
+from world.train.unet import fast
 
-BATCH, PEAK = 60, 1e-3
-SENTENCES = ["Good photo.", "Bad photo.", "Sharp photo.", "Blurry photo.", "Real photo.", "Abstract photo."]
+BATCH, PEAK = 60, 3e-3
+EMA = 0.99
+BEST, FALL, DOUBT = 0.9, 0.8, 0.5
 
 
-def batch(data: Pictures, rng: torch.Generator, n: int = BATCH) -> tuple[Tensor, Tensor, Tensor]:
-    """Images (n,3,H,W) in [0, 1], half of them distorted and a quarter grey; labels (n,); which antonym of each of the
-    three pairs is true (n,3): 0 for good, sharp, real."""
+class Batch(NamedTuple):
+    """Images in [0, 1]; the numbers of their prompts; by how much they are distorted, and by how much each antonym
+    pair (quality, sharpness, real) says so."""
+
+    image: Float[Tensor, "n 3 H W"]
+    label: Tensor
+    strength: Float[Tensor, " n"]
+    named: Float[Tensor, "n 3"]
+
+
+def batch(data: Pictures, rng: torch.Generator, n: int = BATCH) -> Batch:
+    """Half of them distorted, in equal shares of the distortions, and a quarter grey."""
     pick = torch.randint(len(data.rgba), (n,), generator=rng)
-    rgba, bad = data.rgba[pick].float() / 255, torch.zeros(n, 3, dtype=torch.long)
-    share = n // (2 * len(DISTORTIONS))
-    for k, distort in enumerate(DISTORTIONS):
-        rows = slice(k * share, (k + 1) * share)
-        rgba[rows] = distort(rgba[rows], rng)
-        bad[rows, 0] = 1
-        bad[rows, 1] = int(distort is blurred)
-        bad[rows, 2] = int(distort is not blurred)
+    rgba, label = data.rgba[pick].float() / 255, data.label[pick]
+    others, strength, named = beside(data, label, rng), torch.rand(n, generator=rng), torch.zeros(n, 3)
+    shares = torch.arange(n // 2).tensor_split(len(DISTORTIONS))
+    strength[n // 2 :] = 0
+    for distort, share in zip(DISTORTIONS, shares, strict=True):
+        rows = slice(int(share[0]), int(share[-1]) + 1)
+        rgba[rows] = distort(rgba[rows], others.rows(rows), strength[rows].view(-1, 1, 1, 1), rng)
+        named[rows, 0] = strength[rows]
+        named[rows, 1 if distort in SOFTENING else 2] = strength[rows]
     image = over_grey((rgba.clamp(0, 1) * 255).to(torch.uint8), rng)
     grey = torch.rand(n, generator=rng) < 0.25
     image[grey] = grey_scale(image[grey])
-    return image, data.label[pick], bad
+    return Batch(image, label, strength, named)
+
+
+def optimisers(model: nn.Module, peak: float) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the transformers' layers, AdamW for all else."""
+    hidden: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
+    for name, weight in model.named_parameters():
+        (hidden if ".layer" in name and weight.ndim == 2 else rest).append(weight)
+    return [
+        Muon(hidden, lr=peak, weight_decay=0.01),
+        torch.optim.AdamW(rest, lr=peak / 3, betas=(0.9, 0.99), weight_decay=0.01),
+    ]
 
 
 def tokens(words, texts: list[str]) -> dict[str, Tensor]:
@@ -44,24 +81,37 @@ def similarities(model: CLIPModel, image: Tensor, texts: dict[str, Tensor]) -> T
     return out.logits_per_image
 
 
+def loss(model: CLIPModel, made: Batch, texts: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+    """Of a batch, against texts that are the prompts and then the antonyms; with the shares that are ranked rightly
+    and the error of p_better, both in [0, 1]."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=fast("cpu")), sdpa_kernel(SDPBackend.MATH):
+        out = model(pixel_values=(made.image - 0.5) / 0.25, **texts)
+    cosine = out.image_embeds.float() @ out.text_embeds.float().mT
+    toys = cosine.shape[1] - len(SENTENCES)
+    kind = model.logit_scale.exp() * cosine[:, :toys]
+    pairs = 100 * cosine[:, toys:].unflatten(1, (3, 2))  # at CLIP-IQA's scale
+    doubt = DOUBT * made.strength[:, None]
+    wanted = (1 - doubt) * F.one_hot(made.label, toys) + doubt / toys
+    better = BEST - FALL * made.named
+    ranking = F.cross_entropy(kind, wanted)
+    antonyms = F.cross_entropy(pairs.flatten(0, 1), torch.stack([better, 1 - better], 2).flatten(0, 1))
+    with torch.no_grad():
+        right = (kind.argmax(1) == made.label).float().mean().item()
+        off = (pairs.softmax(2)[..., 0] - better).abs().mean().item()
+    return ranking + antonyms, {"prompts": right, "antonyms_off": off}
+
+
 def train(data: Pictures, prompts: list[str], words, plan: Plan, **sizes: int) -> CLIPModel:
     """`sizes` are those of `models.clip`."""
     torch.manual_seed(plan.seed)
     model = models.clip(words, **sizes)
-    training = Training(plan, model, PEAK)
+    training = Training(plan, model, PEAK, EMA, optimisers)
     texts = tokens(words, prompts + SENTENCES)
 
     def loss_of(rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        image, label, bad = batch(data, rng)
-        logits = similarities(model, image, texts)
-        kind, quality = logits[:, : len(prompts)], logits[:, len(prompts) :].unflatten(1, (3, 2))
-        ranking = F.cross_entropy(kind, label)
-        antonyms = F.cross_entropy(quality.flatten(0, 1), bad.flatten())
         with torch.no_grad():
             model.logit_scale.clamp_(max=4.6052)  # 100, as in CLIP
-            right = (kind.argmax(1) == label).float().mean().item()
-            sound = (quality.argmax(2) == bad).float().mean().item()
-        return ranking + antonyms, {"prompts": right, "antonyms": sound}
+        return loss(model, batch(data, rng), texts)
 
     training.run(loss_of)
     return training.averaged().eval()

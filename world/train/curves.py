@@ -66,3 +66,32 @@ def draw_guidance(curve: pd.DataFrame, best: tuple[float, float], path: Path) ->
     figure.tight_layout()
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def draw_responses(means: pd.DataFrame, path: Path) -> None:
+    """What the judges say, as means over toys by distortion and strength; dashed, the second CLIP."""
+    import matplotlib.pyplot as plt
+
+    titles = {
+        "clip_score": "CLIP score",
+        "r_precision": "R-Precision, %",
+        "image_reward": "ImageReward",
+        "iqa_quality": "CLIP-IQA quality, %",
+        "iqa_sharpness": "CLIP-IQA sharp, %",
+        "iqa_real": "CLIP-IQA real, %",
+    }
+    figure, axes = plt.subplots(2, 3, figsize=(10.5, 6), sharex=True)
+    for place, (metric, title) in zip(axes.flat, titles.items(), strict=True):
+        for k, (name, curve) in enumerate(means.groupby("distortion", sort=False)):
+            curve, colour = curve.droplevel("distortion"), f"C{k}"
+            place.plot(curve.index, curve[metric], marker="o", markersize=3, color=colour, label=name.replace("_", " "))
+            if f"{metric}_2" in curve:
+                place.plot(curve.index, curve[f"{metric}_2"], linestyle="--", linewidth=0.8, color=colour)
+        place.set(title=title)
+        place.spines[["top", "right"]].set_visible(False)
+    for place in axes[1]:
+        place.set_xlabel("strength of the distortion")
+    axes[0, 0].legend(frameon=False, fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

@@ -2,8 +2,8 @@
 
 loss = -log sigmoid(r_better - r_worse)
 
-    a true picture          above   itself, half distorted
-    itself, half distorted  above   itself, distorted
+    a true picture          above   itself, distorted half as strongly
+    that                    above   itself, distorted
     a true picture          above   itself, distorted
     a picture of the prompt above   one of another prompt, at the same rung of that ladder
 
@@ -22,18 +22,26 @@ from torch.nn.functional import logsigmoid
 from eval.image_reward import ImageReward
 from scene.background import grey_background
 from world import models
-from world.dataset import Pictures
-from world.train.distort import DISTORTIONS, Distortion
+from world.dataset import Pictures, over_grey
+from world.train.clip import optimisers
+from world.train.distort import DISTORTIONS, Beside, Distortion, beside
+from world.train.held_out import HELD_OUT, fronts, subjects
 from world.train.run import Plan, Training, rng_of
 
-BATCH, PEAK = 20, 1e-3
+BATCH, PEAK, EMA = 26, 3e-3, 0.99
 RUNGS = 3  # true, half distorted, distorted
+LEAST = 0.2  # strength of a distorted picture
 
 
-def ladder(rgba: Float[Tensor, "n 4 H W"], distort: Distortion, rng: torch.Generator) -> Float[Tensor, "3 n 3 H W"]:
-    """The rungs of true pictures in [0, 1], each picture over one grey on all rungs, in steps of 8 bits."""
-    bad = distort(rgba, rng)
-    rungs = torch.stack([rgba, 0.5 * (rgba + bad), bad])
+def ladder(
+    rgba: Float[Tensor, "n 4 H W"], others: Beside, distort: Distortion, strength: Tensor, rng: torch.Generator
+) -> Float[Tensor, "3 n 3 H W"]:
+    """True pictures in [0, 1], the same distorted by half of `strength` (n), and by all of it, in one pattern and over
+    one grey, in steps of 8 bits."""
+    seed = int(torch.randint(2**31, (), generator=rng))
+    s = strength.view(-1, 1, 1, 1)
+    worse = [distort(rgba, others, share * s, torch.Generator().manual_seed(seed)) for share in (0.5, 1.0)]
+    rungs = torch.stack([rgba, *worse])
     image = rungs[:, :, :3] + (1 - rungs[:, :, 3:]) * grey_background(len(rgba), rgba.shape[-2], rgba.shape[-1], rng)
     return (image.clamp(0, 1) * 255).round() / 255
 
@@ -41,8 +49,13 @@ def ladder(rgba: Float[Tensor, "n 4 H W"], distort: Distortion, rng: torch.Gener
 def batch(data: Pictures, rng: torch.Generator, n: int = BATCH) -> tuple[Tensor, Tensor]:
     """Ladders (3,n,3,H,W), an equal share of each distortion, and labels (n,)."""
     pick = torch.randint(len(data.rgba), (n,), generator=rng)
-    shares = (data.rgba[pick].float() / 255).tensor_split(len(DISTORTIONS))
-    return torch.cat([ladder(x, d, rng) for x, d in zip(shares, DISTORTIONS, strict=True)], 1), data.label[pick]
+    rgba, label = data.rgba[pick].float() / 255, data.label[pick]
+    others, strength = beside(data, label, rng), LEAST + (1 - LEAST) * torch.rand(n, generator=rng)
+    ladders = []
+    for distort, share in zip(DISTORTIONS, torch.arange(n).tensor_split(len(DISTORTIONS)), strict=True):
+        rows = slice(int(share[0]), int(share[-1]) + 1)
+        ladders.append(ladder(rgba[rows], others.rows(rows), distort, strength[rows], rng))
+    return torch.cat(ladders, 1), label
 
 
 class Rewards(NamedTuple):
@@ -82,7 +95,7 @@ def rewards(
 def train(data: Pictures, prompts: list[str], words, plan: Plan) -> ImageReward:
     torch.manual_seed(plan.seed)
     model = models.reward(words)
-    training = Training(plan, model, PEAK)
+    training = Training(plan, model, PEAK, EMA, optimisers)
     tokens = model.words(prompts)
 
     def loss_of(rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
@@ -109,17 +122,20 @@ def standardised(
 
 @torch.no_grad()
 def right(model: ImageReward, data: Pictures, prompts: list[str], rng: torch.Generator) -> dict[str, float]:
-    """Share in % of the true pictures that score above themselves distorted, by distortion, and above as many pictures
-    of other prompts, `mismatched`."""
-    above: dict[str, list[Tensor]] = {name: [] for name in (*(d.__name__ for d in DISTORTIONS), "mismatched")}
+    """Share in % of the true pictures that score above themselves distorted, by distortion, each held out and of a
+    strength in [LEAST, 1], and above as many pictures of other prompts, `mismatched`."""
+    above: dict[str, list[Tensor]] = {name: [] for name in (*(d.__name__ for d in HELD_OUT), "mismatched")}
     for k, prompt in enumerate(prompts):
-        rgba = data.rgba[data.label == k].float() / 255
-        for distort in DISTORTIONS:
-            images = ladder(rgba, distort, rng)
+        own = Pictures(*(x[data.label == k] for x in data))
+        for distort in HELD_OUT:
+            tried = subjects(own, distort)
+            n = len(tried.label)
+            strength = LEAST + (1 - LEAST) * torch.rand(n, generator=rng)
+            images = ladder(tried.rgba.float() / 255, fronts(data, tried.label), distort, strength, rng)
             true, bad = model.score(images[[0, 2]].flatten(0, 1), prompt).chunk(2)
             above[distort.__name__].append(true > bad)
         others = (data.label != k).nonzero().flatten()
-        other = data.rgba[others[torch.randint(len(others), (len(rgba),), generator=rng)]].float() / 255
-        wrong = ladder(other, DISTORTIONS[0], rng)[0]
-        above["mismatched"].append(true > model.score(wrong, prompt))
+        other = data.rgba[others[torch.randint(len(others), own.label.shape, generator=rng)]]
+        true = model.score(over_grey(own.rgba, rng), prompt)
+        above["mismatched"].append(true > model.score(over_grey(other, rng), prompt))
     return {name: 100 * torch.cat(shares).float().mean().item() for name, shares in above.items()}

@@ -2,7 +2,7 @@
 
 The weight is uniform in v, whose error is that of x0 where t is large: there SDI divides the error of eps by a small
 alpha, so it must be small. Everything lies on the device: latents, the texts' tokens, draws. The text encoder learns
-with the U-Net throughout: one that was frozen after 600 steps had not yet told all toys apart.
+with the U-Net throughout, at a rate of its own: at Muon's, and frozen after 600 steps, it had not told all toys apart.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from world.dataset import CACHE, Pictures, over_grey
 from world.train.run import Muon, Plan, Training, rng_of
 
 BATCH = {"cpu": 128, "cuda": 2048}
-PEAK, EMA = 5e-3, 0.998
+PEAK, ADAMW, EMA = 5e-3, 1e-3, 0.998  # learning rates of Muon and of AdamW; of the average
 
 
 class Conditioned(nn.Module):
@@ -52,7 +52,7 @@ def optimisers(model: nn.Module, peak: float) -> list[torch.optim.Optimizer]:
         (hidden if inner and weight.ndim >= 2 else rest).append(weight)
     return [
         Muon(hidden, lr=peak, weight_decay=0.01),
-        torch.optim.AdamW(rest, lr=peak / 2, betas=(0.9, 0.99), weight_decay=0.01),
+        torch.optim.AdamW(rest, lr=ADAMW, betas=(0.9, 0.99), weight_decay=0.01),
     ]
 
 

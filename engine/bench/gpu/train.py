@@ -10,8 +10,6 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from diffusers import AutoencoderKL
-
 from engine.bench.gpu.page import Page, Row
 from prompts import paper43
 from world import models
@@ -48,7 +46,7 @@ def rated(task: Callable[[], int]) -> Row:
 
 def encoded(data: Pictures, plan: Plan) -> int:
     """Into the cache, where the training finds them."""
-    vae = AutoencoderKL.from_pretrained(models.TINY_SD / "vae").float().eval().to(plan.device)
+    vae = models.shipped_vae(plan.device)
     codes = unet.latents(vae, data, plan.seed)
     return codes.shape[0] * codes.shape[1]
 
