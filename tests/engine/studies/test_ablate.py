@@ -155,11 +155,13 @@ def test_the_papers_rows_have_published_sizes():
 def test_the_papers_ablation_in_small(capsys, monkeypatch, tmp_path):
     """By what fetch brings, without a truth."""
     monkeypatch.setenv(weights.PLACE, str(write(tmp_path / "weights")))
-    command = ["ablate", "inversion-steps", "--suite", "paper", "--rehearse", "--out", str(tmp_path / "run")]
+    command = ["ablate", "proposed", "--suite", "paper", "--rehearse", "--out", str(tmp_path / "run")]
     command += ["--clip", str(tmp_path / "weights" / "clip-vit-b32"), "--jobs", "1"]
-    assert run_benchmark.main([*command, "--steps", "2", "--views", "2", "--prompts", "strawberry"]) == 0
-    assert "5 jobs, 0 of them done" in capsys.readouterr().out
-    rows = pd.read_csv(tmp_path / "run" / "inversion-steps.csv")
-    assert rows["alone_min"].gt(0).all()
-    with Image.open(tmp_path / "run" / "inversion-steps.png") as figure:
+    assert run_benchmark.main([*command, "--steps", "1", "--views", "2", "--prompts", "strawberry"]) == 0
+    assert "4 jobs, 0 of them done" in capsys.readouterr().out
+    rows = pd.read_csv(tmp_path / "run" / "proposed.csv")
+    assert rows["label"].drop_duplicates().tolist() == [*ablate.proposed(PAPER_GROUND)]
+    assert rows["clip_score_mean"].notna().all()
+    assert "psnr_mean" not in rows  # there is no truth
+    with Image.open(tmp_path / "run" / "proposed.png") as figure:
         figure.load()
