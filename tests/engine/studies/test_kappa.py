@@ -46,7 +46,7 @@ def test_the_solution_solves_and_noise_errs_by_its_closed_form(prior):
 def test_only_what_is_missing_is_measured(prior, tmp_path, monkeypatch):
     console, prompts, asked = Console(quiet=True), WORLD.select(["strawberry", "tulip"]), []
 
-    def measure(prior, prompt, seed, each):
+    def measure(prior, sdi, prompt, seed, each):
         asked.append((prompt, seed))
         return []
 
