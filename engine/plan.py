@@ -78,10 +78,10 @@ def sources(request: Request, recipes: list[Recipe]) -> tuple[str, str | None]:
     if not prior:
         prior = weights.needed(suite.prior, "--prior")
         phi = phi or (weights.needed(suite.phi, "--phi") if suite.phi and learns else None)
-    if suite.phi:
+    if suite.phi and request.prior:
         weights.refuse_wrong_phi(phi)
-        if not request.prior:
-            weights.refuse_wrong_variant(prior, phi)
+    elif suite.phi:
+        weights.refuse_wrong_variant(prior, phi)
     return prior, phi
 
 

@@ -154,7 +154,7 @@ def state(home: Path, file: File, thorough: bool = False) -> State:
     entry = read_lock(home).get(found.relative_to(home).as_posix())
     if entry is None:  # put there by hand: the manifest alone can judge it
         pinned = file.sha256 if found.name == PurePosixPath(file.path).name else None
-        return "present" if not thorough or pinned in (None, sha256(found)) else "changed"
+        return "present" if not (thorough and pinned) or sha256(found) == pinned else "changed"
     facts = found.stat()
     if facts.st_size != entry["bytes"]:
         return "changed"
