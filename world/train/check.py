@@ -105,9 +105,7 @@ def _ranked(pipe: StableDiffusionPipeline, data: Pictures, prompts: list[str]) -
         Quality(models.TINY_SD, f"{name}, the worst toy's ({prompts[worst.argmin()]})", worst.min().item(), 19.0, "dB"),
         Quality(models.TINY_SD, f"{name}, detail, off the truth's by", abs(curve.detail[CFG] - 1), 0.15, "", True),
         Quality(models.TINY_SD, f"{name}, ranked to their prompt", apart[0], 100.0, "%"),
-        Quality(
-            models.TINY_CLIP_2, f"{name}, ranked to their prompt by the second CLIP", precision[CFG][1], 100.0, "%"
-        ),
+        Quality(models.TINY_CLIP_2, f"{name}, ranked to their prompt by the second CLIP", apart[1], 100.0, "%"),
         Quality(models.TINY_SD, "guidance of the best samples, at least", curve.psnr.idxmax(), BEST[0], ""),
         Quality(models.TINY_SD, "guidance of the best samples, at most", curve.psnr.idxmax(), BEST[1], "", True),
     ]

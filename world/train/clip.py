@@ -22,8 +22,8 @@ from transformers import CLIPModel
 from eval.clip_iqa import SENTENCES
 from world import models
 from world.dataset import Pictures, over_grey
-from world.train.distort import DISTORTIONS, SOFTENING, beside, grey_scale
-from world.train.run import Muon, Plan, Training
+from world.train.distort import SOFTENING, beside, grey_scale, in_shares
+from world.train.run import Plan, Training, muon_and_adamw
 from world.train.unet import fast
 
 BATCH, PEAK = 60, 3e-3
@@ -46,10 +46,8 @@ def batch(data: Pictures, rng: torch.Generator, n: int = BATCH) -> Batch:
     pick = torch.randint(len(data.rgba), (n,), generator=rng)
     rgba, label = data.rgba[pick].float() / 255, data.label[pick]
     others, strength, named = beside(data, label, rng), torch.rand(n, generator=rng), torch.zeros(n, 3)
-    shares = torch.arange(n // 2).tensor_split(len(DISTORTIONS))
     strength[n // 2 :] = 0
-    for distort, share in zip(DISTORTIONS, shares, strict=True):
-        rows = slice(int(share[0]), int(share[-1]) + 1)
+    for distort, rows in in_shares(n // 2):
         rgba[rows] = distort(rgba[rows], others.rows(rows), strength[rows].view(-1, 1, 1, 1), rng)
         named[rows, 0] = strength[rows]
         named[rows, 1 if distort in SOFTENING else 2] = strength[rows]
@@ -61,14 +59,7 @@ def batch(data: Pictures, rng: torch.Generator, n: int = BATCH) -> Batch:
 
 def optimisers(model: nn.Module, peak: float) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the transformers' layers, AdamW for all else."""
-    hidden: list[nn.Parameter] = []
-    rest: list[nn.Parameter] = []
-    for name, weight in model.named_parameters():
-        (hidden if ".layer" in name and weight.ndim == 2 else rest).append(weight)
-    return [
-        Muon(hidden, lr=peak, weight_decay=0.01),
-        torch.optim.AdamW(rest, lr=peak / 3, betas=(0.9, 0.99), weight_decay=0.01),
-    ]
+    return muon_and_adamw(model, lambda name, weight: ".layer" in name and weight.ndim == 2, peak, peak / 3)
 
 
 def tokens(words, texts: list[str]) -> dict[str, Tensor]:

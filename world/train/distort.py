@@ -8,7 +8,7 @@ stream, and returns pictures like x. What it draws does not depend on s: the sam
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -181,6 +181,12 @@ BREAKING: tuple[Distortion, ...] = (
     scattered, warped, dropped, ghosted, grafted, posterised, hue_shifted, gamma_changed, streaked, blocky, faded,
 )  # fmt: skip
 DISTORTIONS = SOFTENING + BREAKING
+
+
+def in_shares(n: int) -> Iterator[tuple[Distortion, slice]]:
+    """Every distortion, with its share of n rows: equal ones, in order."""
+    for distort, share in zip(DISTORTIONS, torch.arange(n).tensor_split(len(DISTORTIONS)), strict=True):
+        yield distort, slice(int(share[0]), int(share[-1]) + 1)
 
 
 def grey_scale(image: Tensor) -> Tensor:

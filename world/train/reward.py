@@ -24,7 +24,7 @@ from scene.background import grey_background
 from world import models
 from world.dataset import Pictures, over_grey
 from world.train.clip import optimisers
-from world.train.distort import DISTORTIONS, Beside, Distortion, beside
+from world.train.distort import Beside, Distortion, beside, in_shares
 from world.train.held_out import HELD_OUT, fronts, subjects
 from world.train.run import Plan, Training, rng_of
 
@@ -52,8 +52,7 @@ def batch(data: Pictures, rng: torch.Generator, n: int = BATCH) -> tuple[Tensor,
     rgba, label = data.rgba[pick].float() / 255, data.label[pick]
     others, strength = beside(data, label, rng), LEAST + (1 - LEAST) * torch.rand(n, generator=rng)
     ladders = []
-    for distort, share in zip(DISTORTIONS, torch.arange(n).tensor_split(len(DISTORTIONS)), strict=True):
-        rows = slice(int(share[0]), int(share[-1]) + 1)
+    for distort, rows in in_shares(n):
         ladders.append(ladder(rgba[rows], others.rows(rows), distort, strength[rows], rng))
     return torch.cat(ladders, 1), label
 

@@ -66,6 +66,18 @@ class Muon(torch.optim.Muon):
         return super().step(closure)
 
 
+def muon_and_adamw(
+    model: nn.Module, hidden: Callable[[str, nn.Parameter], bool], muon: float, adamw: float
+) -> list[torch.optim.Optimizer]:
+    """Muon for the parameters that are `hidden`, by name and shape, AdamW for all others; with their learning rates."""
+    named = list(model.named_parameters())
+    inner, rest = ([w for name, w in named if hidden(name, w) is inside] for inside in (True, False))
+    return [
+        Muon(inner, lr=muon, weight_decay=0.01),
+        torch.optim.AdamW(rest, lr=adamw, betas=(0.9, 0.99), weight_decay=0.01),
+    ]
+
+
 def adamw(model: nn.Module, peak: float) -> list[torch.optim.Optimizer]:
     return [torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.99), weight_decay=0.01)]
 

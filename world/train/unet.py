@@ -21,7 +21,7 @@ from scene.cameras import look_at
 from world import models
 from world.captions import draw, every_caption
 from world.dataset import CACHE, Pictures, over_grey
-from world.train.run import Muon, Plan, Training, rng_of
+from world.train.run import Plan, Training, muon_and_adamw, rng_of
 
 BATCH = {"cpu": 128, "cuda": 2048}
 PEAK, ADAMW, EMA = 5e-3, 1e-3, 0.998  # learning rates of Muon and of AdamW; of the average
@@ -45,15 +45,12 @@ class Conditioned(nn.Module):
 
 def optimisers(model: nn.Module, peak: float) -> list[torch.optim.Optimizer]:
     """Muon for the hidden matrices and kernels of the U-Net, AdamW for all else."""
-    hidden: list[nn.Parameter] = []
-    rest: list[nn.Parameter] = []
-    for name, weight in model.named_parameters():
-        inner = name.startswith("unet.") and not name.startswith(("unet.conv_in", "unet.conv_out"))
-        (hidden if inner and weight.ndim >= 2 else rest).append(weight)
-    return [
-        Muon(hidden, lr=peak, weight_decay=0.01),
-        torch.optim.AdamW(rest, lr=ADAMW, betas=(0.9, 0.99), weight_decay=0.01),
-    ]
+
+    def hidden(name: str, weight: nn.Parameter) -> bool:
+        ends = name.startswith(("unet.conv_in", "unet.conv_out"))
+        return name.startswith("unet.") and not ends and weight.ndim >= 2
+
+    return muon_and_adamw(model, hidden, peak, ADAMW)
 
 
 @torch.no_grad()
