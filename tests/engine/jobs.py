@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from engine import optimize
+from engine import optimize, worker
 from engine.executors.base import Event
 from engine.job import Job, Setup
 from engine.recipes.base import Orbit, Recipe, Shading, Weight
@@ -38,6 +38,13 @@ class Deaf:
 
     def send(self, event: Event) -> None:
         pass
+
+
+def keep_process(monkeypatch: Any) -> None:
+    """Let a worker run in the process of the tests: it neither takes their signals, nor ends them, as it would where
+    another test has left a thread."""
+    monkeypatch.setattr(worker.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(worker.say, "leave", lambda code: None)
 
 
 def prior() -> MixturePrior:

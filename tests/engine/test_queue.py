@@ -170,7 +170,7 @@ def test_a_folder_that_cannot_be_made_costs_its_job_alone(tmp_path, monkeypatch)
     (tmp_path / ".unfinished/blocked").write_text("in the way")
     records, _ = start(tmp_path, [blocked], Told([Lost(0, "it was killed")]))
     assert records[blocked.path]["cause"] == "it was killed"
-    monkeypatch.setattr(worker.signal, "signal", lambda *_: None)
+    jobs.keep_process(monkeypatch)
     monkeypatch.setattr("engine.prior.open_prior", lambda *_: jobs.prior())
     mine, theirs = multiprocessing.Pipe()
     for works in ([(blocked, {"key": "a"})], [(other, {"key": "b"})], []):

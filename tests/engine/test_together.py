@@ -213,7 +213,9 @@ class Guided(Method):
 
 
 def scenes_of(run, which, setup):
-    """The jobs done together, in one process, as a worker does them."""
+    """The jobs done together, in one process, as a worker does them: on one thread, its own included, which calls the
+    network for those of them that wait."""
+    torch.set_num_threads(1)
     scenes = Together(threads=1)
     for job in which:
         task = (job, {"key": job.key("none")})

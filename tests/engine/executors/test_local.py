@@ -258,7 +258,7 @@ def test_a_process_with_too_little_memory_to_begin_says_so_by_its_code(tmp_path,
     def full(*_, **__):
         raise error
 
-    monkeypatch.setattr(worker.signal, "signal", lambda *_: None)
+    jobs.keep_process(monkeypatch)
     monkeypatch.setattr(worker, "Together", full)
     with pytest.raises(SystemExit) as end:
         worker.main(Pipe()[1], tmp_path, setup)
@@ -274,7 +274,7 @@ def test_a_scene_whose_thread_cannot_start_is_out_of_memory_and_the_next_job_run
         begin(thread)
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    monkeypatch.setattr(worker.signal, "signal", lambda *_: None)
+    jobs.keep_process(monkeypatch)
     here, there = Pipe()
     first, second = jobs.job(seed=0), jobs.job(seed=1)
     for work in ([(first, {"key": "a"})], [(second, {"key": "b"})], []):
@@ -293,7 +293,7 @@ def test_a_full_disk_is_one_sentence(tmp_path, setup, monkeypatch):
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr(optimize, "run", full)
-    monkeypatch.setattr(worker.signal, "signal", lambda *_: None)
+    jobs.keep_process(monkeypatch)
     here, there = Pipe()
     job = jobs.job()
     here.send([(job, {"key": "k"})])

@@ -138,7 +138,7 @@ def test_a_rule_that_needs_no_base_class(tmp_path):
 
 def test_a_broken_rule_ends_its_job_and_the_next_goes_on(tmp_path, monkeypatch):
     """In the worker: a record with file and line, nothing fatal; a gradient that is no number is the loop's to see."""
-    monkeypatch.setattr(worker.signal, "signal", lambda *_: None)
+    jobs.keep_process(monkeypatch)
     monkeypatch.setattr("engine.prior.open_prior", lambda *_: jobs.prior())
     rules = [
         write(tmp_path, body, name=f"r{k}.py") for k, body in enumerate(("1 / 0", "return Guidance(views.x0 / 0)"))
