@@ -18,7 +18,7 @@ from torch import Tensor
 from priors.text import COARSE, SECTORS
 
 EMPTY, PLAIN, COARSE_SHARE = 0.10, 0.15, 0.20  # shares of the captions; the rest name a sector
-OTHER_TOY, OTHER_VIEW = 0.30, 0.10  # shares of the captions that name a toy, or a side, drawn at random
+OTHER_TOY, OTHER_VIEW = 0.10, 0.03  # shares of the captions that name a toy, or a side, drawn at random
 WORDS = ("", *COARSE.values(), *SECTORS)
 
 

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
+from errors import UserError
 from eval.clip_iqa import SENTENCES
 from priors.text import COARSE, SECTORS, view_index
+from prompts import paper43
 from scene.cameras import look_at
 from world import captions, dataset, models
 from world.dataset import Pictures, over_grey
-from world.train import clip, curves, distort, reward, run
+from world.train import clip, curves, distort, reward, run, unet
 from world.train.check import Quality
 from world.train.held_out import HELD_OUT
 
@@ -55,6 +58,17 @@ def test_a_training_may_last_some_minutes(tmp_path, monkeypatch):
     assert training.step == 40  # steps of 3 s
     again = run.Training(run.Plan("line", 1, 10**9, tmp_path, minutes=2.0), model, peak=1e-2)
     assert again.progress == 1
+
+
+def test_a_prior_may_learn_on_from_finished_weights(tmp_path):
+    prompts = [prompt.text for prompt in paper43()]
+    model = unet.Conditioned(models.tokenizer(captions.every_caption(prompts)), prompts)
+    model.begin_with(models.TINY_SD)
+    kept = load_file(models.TINY_SD / "unet/diffusion_pytorch_model.safetensors")
+    assert all(torch.equal(value, kept[name].float()) for name, value in model.unet.state_dict().items())
+    other = unet.Conditioned(models.tokenizer(["a red ball"]), ["a red ball"])
+    with pytest.raises(UserError, match="not a prior of this world's sizes"):
+        other.begin_with(models.TINY_SD)
 
 
 def test_muon_takes_kernels_as_matrices_in_place():

@@ -124,6 +124,7 @@ def main() -> None:
     other.add_argument("--variants", type=int, default=VARIANTS, metavar="N", help="of each toy (default %(default)s)")
     parser.add_argument("--minutes", type=float, metavar="N", help="instead of --steps: train for as long as this")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="cuda for unet only (default: cpu)")
+    parser.add_argument("--from", dest="start", type=Path, metavar="DIR", help="unet only: learn on from these weights")
     args = parser.parse_args()
     prompts = [prompt.text for prompt in find(paper43(), args.prompts, "the known world")]
     if args.check:
@@ -136,10 +137,21 @@ def main() -> None:
         parser.error("a prior of other prompts or variants is not shipped: say with --out where it goes")
     if args.out and args.model != "unet":
         parser.error("--out, --prompts and --variants are for the U-Net: the other models know the whole world")
+    if args.start and (args.model != "unet" or not (args.start / "unet").is_dir()):
+        parser.error("--from names a Stable Diffusion folder of this world, and is for the U-Net")
     folder = CACHE / "train" / (args.out.name if args.out else args.model)
     steps = args.steps or STEPS[args.model]
     plan = Plan(
-        args.model, args.seed, steps, folder, None, args.variants, args.out, minutes=args.minutes, device=args.device
+        args.model,
+        args.seed,
+        steps,
+        folder,
+        None,
+        args.variants,
+        args.out,
+        minutes=args.minutes,
+        device=args.device,
+        start=args.start,
     )
     if args.replay:
         sys.exit(0 if replay(prompts, plan, args.replay) else 1)

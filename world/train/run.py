@@ -93,7 +93,7 @@ class Paused(Exception):
 class Plan:
     """Which training: its seed, the `steps` of its schedule or the `minutes` that it may take instead, where its state
     is kept, the step at which to pause, how many variants of each toy it sees, where its weights go unless they are to
-    be shipped, and the device."""
+    be shipped, the device, and the finished weights that it begins with, if any."""
 
     name: str
     seed: int
@@ -104,6 +104,7 @@ class Plan:
     out: Path | None = None
     minutes: float | None = None
     device: str = "cpu"
+    start: Path | None = None
 
 
 class Training(Generic[M]):

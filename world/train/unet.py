@@ -8,6 +8,7 @@ with the U-Net throughout, at a rate of its own: at Muon's, and frozen after 600
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import torch
 from rich.progress import track
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import mse_loss
 
+from errors import UserError
 from priors.text import view_index
 from scene.cameras import look_at
 from world import models
@@ -23,8 +25,9 @@ from world.captions import draw, every_caption
 from world.dataset import CACHE, Pictures, over_grey
 from world.train.run import Plan, Training, muon_and_adamw, rng_of
 
-BATCH = {"cpu": 128, "cuda": 2048}
+BATCH = {"cpu": 64, "cuda": 2048}
 PEAK, ADAMW, EMA = 5e-3, 1e-3, 0.998  # learning rates of Muon and of AdamW; of the average
+AGAIN = 0.3  # share of these rates where finished weights learn on: a higher one would first undo them
 
 
 class Conditioned(nn.Module):
@@ -42,6 +45,17 @@ class Conditioned(nn.Module):
         """Embeddings (n, L, D) of texts by their places (n,) in `every_caption`."""
         return self.text(self.tokens[texts]).last_hidden_state
 
+    def begin_with(self, folder: Path) -> None:
+        """Take the weights of a trained prior of this world, a Stable Diffusion folder. Raises UserError where they
+        are those of other sizes."""
+        for part, name in ((self.unet, "unet/diffusion_pytorch_model"), (self.text, "text_encoder/model")):
+            try:
+                part.load_state_dict({k: v.float() for k, v in load_file(folder / f"{name}.safetensors").items()})
+            except RuntimeError as error:
+                raise UserError(
+                    f"{folder} is not a prior of this world's sizes: {str(error).splitlines()[0]}"
+                ) from None
+
 
 def optimisers(model: nn.Module, peak: float) -> list[torch.optim.Optimizer]:
     """Muon for the hidden matrices and kernels of the U-Net, AdamW for all else."""
@@ -50,7 +64,7 @@ def optimisers(model: nn.Module, peak: float) -> list[torch.optim.Optimizer]:
         ends = name.startswith(("unet.conv_in", "unet.conv_out"))
         return name.startswith("unet.") and not ends and weight.ndim >= 2
 
-    return muon_and_adamw(model, hidden, peak, ADAMW)
+    return muon_and_adamw(model, hidden, peak, ADAMW * peak / PEAK)
 
 
 @torch.no_grad()
@@ -82,9 +96,12 @@ def fast(device: str) -> bool:
 def train(data: Pictures, codes: Tensor, prompts: list[str], words, plan: Plan) -> Conditioned:
     torch.manual_seed(plan.seed)
     device, batch, toys = plan.device, BATCH[plan.device], len(prompts)
-    model = Conditioned(words, prompts).to(device)
+    model = Conditioned(words, prompts)
+    if plan.start:
+        model.begin_with(plan.start)
+    model.to(device)
     model.unet.to(memory_format=torch.channels_last)
-    training = Training(plan, model, PEAK, EMA, optimisers)
+    training = Training(plan, model, PEAK * (AGAIN if plan.start else 1), EMA, optimisers)
     unet = torch.compile(model.unet) if device == "cuda" else model.unet
     abar = models.scheduler().alphas_cumprod.to(device)
     view = view_index(look_at(data.elevation, data.azimuth, 2.0, 40.0)).to(device)
