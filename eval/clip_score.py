@@ -14,10 +14,10 @@ def clip_score(image: Float[Tensor, "V D"], text: Float[Tensor, " D"]) -> Float[
 
 
 CLIP_SCORE = Metric(
-    "clip_score", "CLIP score", "", "up", 2, 1.0, needs=("clip",), group="paper",
+    "clip_score", "CLIP score", "", "up", 2, 1.0, needs=("clip",), group="paper", bounds=(0.0, 100.0),
     function=lambda seen: clip_score(seen.image("clip"), seen.text("clip")),
 )  # fmt: skip
 CLIP_SCORE_2 = Metric(
-    "clip_score_2", "CLIP score 2", "", "up", 2, 1.0, needs=("clip2", "asked"),
+    "clip_score_2", "CLIP score 2", "", "up", 2, 1.0, needs=("clip2", "asked"), bounds=(0.0, 100.0),
     function=lambda seen: clip_score(seen.image("clip2"), seen.text("clip2")),
 )  # fmt: skip

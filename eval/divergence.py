@@ -37,4 +37,5 @@ def coverage(seen: Seen) -> Float[Tensor, " V"]:
     return seen.opacity.mean((1, 2, 3))
 
 
-OPACITY = Metric("opacity", "Opacity", "", None, 2, needs=("opacity",), function=coverage, group="hidden")
+OPACITY = Metric("opacity", "Opacity", "", None, 2, needs=("opacity",), function=coverage, group="hidden",
+                 bounds=(0.0, 1.0))  # fmt: skip

@@ -145,5 +145,6 @@ def head(widths: list[int], dropout: list[float]) -> nn.Sequential:
 
 IMAGE_REWARD = Metric(
     "image_reward", "ImageReward", "", "up", 2, 0.2, needs=("reward",), group="paper",
+    bounds=(-20.0, 20.0),  # in standard deviations of people's judgements: what lies beyond is damage
     function=lambda seen: seen.judges["reward"].score(seen.rgb, seen.prompt),
 )  # fmt: skip

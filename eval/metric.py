@@ -7,9 +7,10 @@ gate and sweeps read it from there.
 from __future__ import annotations
 
 import inspect
+import math
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -27,7 +28,8 @@ Result = TypeVar("Result")
 @dataclass(frozen=True)
 class Column:
     """What a table shows. `better` is "up", "down" or "one" (nearest to 1), None where no direction is. `margin` is by
-    how much the gate lets a mean move, in the column's unit."""
+    how much the gate lets a mean move, in the column's unit. `bounds` are those of a value; of what is in per cent, 0
+    and 100 unless said."""
 
     key: str
     title: str
@@ -35,6 +37,12 @@ class Column:
     better: Literal["up", "down", "one"] | None
     decimals: int
     margin: float = 0.0
+    bounds: tuple[float, float] | None = field(default=None, kw_only=True)
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Between what all values lie."""
+        return self.bounds or ((0.0, 100.0) if self.unit == "%" else (-math.inf, math.inf))
 
     @property
     def arrow(self) -> str:

@@ -8,6 +8,7 @@ v + s of the truth, and reported as a yaw. Of several variants, the one that mos
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -145,14 +146,19 @@ def _of(seen: Seen) -> dict[str, Float[Tensor, " V"]]:
 
 
 KNOWN = ("opacity", "truth")
-IOU = Metric("iou", "IoU", "", "up", 2, 0.05, KNOWN, lambda seen: seen.once(_of)["iou"])
-PSNR = Metric("psnr_paired", "PSNR", "dB", "up", 1, 1.0, KNOWN, lambda seen: seen.once(_of)["psnr_paired"])
-PSNR_NEAREST = Metric("psnr", "PSNR nearest", "dB", "up", 1, 1.0, KNOWN, lambda seen: seen.once(_of)["psnr"])
-SHARPNESS = Metric("sharpness", "Sharpness", "", "one", 2, 0.15, KNOWN, lambda seen: seen.once(_of)["sharpness"])
-CHROMA = Metric("chroma", "Chroma", "", "one", 2, 0.15, KNOWN, lambda seen: seen.once(_of)["chroma"])
+DB, RATIO = (0.0, 100.0), (0.0, math.inf)
+IOU = Metric("iou", "IoU", "", "up", 2, 0.05, KNOWN, lambda seen: seen.once(_of)["iou"], bounds=(0.0, 1.0))
+PSNR = Metric("psnr_paired", "PSNR", "dB", "up", 1, 1.0, KNOWN, lambda seen: seen.once(_of)["psnr_paired"], bounds=DB)
+PSNR_NEAREST = Metric("psnr", "PSNR nearest", "dB", "up", 1, 1.0, KNOWN, lambda seen: seen.once(_of)["psnr"], bounds=DB)
+SHARPNESS = Metric(
+    "sharpness", "Sharpness", "", "one", 2, 0.15, KNOWN, lambda seen: seen.once(_of)["sharpness"], bounds=RATIO
+)
+CHROMA = Metric("chroma", "Chroma", "", "one", 2, 0.15, KNOWN, lambda seen: seen.once(_of)["chroma"], bounds=RATIO)
 CLIPPED = Metric("clipped", "Clipped", "%", "down", 1, 5.0, KNOWN, lambda seen: seen.once(_of)["clipped"])
 FOG = Metric("fog", "Fog", "%", "down", 1, 2.0, KNOWN, lambda seen: seen.once(_of)["fog"])
 AGREEMENT = Metric(
     "agreement", "Agreement", "%", "up", 1, 10.0, (*KNOWN, "variants"), lambda seen: seen.once(_of)["agreement"]
 )
-YAW = Metric("yaw", "Yaw", "°", None, 0, 0.0, KNOWN, lambda seen: seen.once(_of)["yaw"], group="hidden")
+YAW = Metric(
+    "yaw", "Yaw", "°", None, 0, 0.0, KNOWN, lambda seen: seen.once(_of)["yaw"], group="hidden", bounds=(-180.0, 180.0)
+)

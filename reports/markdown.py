@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from reports.columns import column, paper
+from reports.columns import paper
 from reports.tables import NOTE, PUBLISHED_TITLE, blocks, cell, columns_of, count, label
+from reports.uncertainty import differences
 
 
 def markdown(table: pd.DataFrame, published: pd.DataFrame, gaps: pd.DataFrame, about: str, remarks: list[str]) -> str:
@@ -24,22 +25,13 @@ def markdown(table: pd.DataFrame, published: pd.DataFrame, gaps: pd.DataFrame, a
 
 def _differences(gaps: pd.DataFrame) -> list[str]:
     """Rows are metrics, columns methods."""
-    methods = list(dict.fromkeys(gaps["method"]))
-    of = {(g["method"], g["metric"]): g for _, g in gaps.iterrows()}
-    body = [
-        [column(m).heading, *(_gap(of.get((method, m))) for method in methods)] for m in dict.fromkeys(gaps["metric"])
+    return [
+        f"## Paired differences to {gaps['baseline'].iloc[0]}",
+        "",
+        differences.NOTE,
+        "",
+        *pipes(*differences.rows(gaps)),
     ]
-    title = f"## Paired differences to {gaps['baseline'].iloc[0]}"
-    note = "Mean difference over the same prompts, seeds and views, with its 95 % interval (Student's t over prompts)."
-    return [title, "", note, "", *pipes(["Metric", *methods], body)]
-
-
-def _gap(gap: pd.Series | None) -> str:
-    if gap is None or pd.isna(gap["mean"]):
-        return "-"
-    decimals = column(gap["metric"]).decimals
-    mean = f"{gap['mean']:+.{decimals}f}"
-    return mean if pd.isna(gap["low"]) else f"{mean} [{gap['low']:+.{decimals}f}, {gap['high']:+.{decimals}f}]"
 
 
 def pipes(header: list[str], body: list[list[str]]) -> list[str]:

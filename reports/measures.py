@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from eval.statistics import reach, summarise
+from eval.statistics import summarise
 from files import replaced
 from reports import Frames
 from reports.columns import Column, measured
@@ -37,12 +37,12 @@ def measures(run: str | Path, frames: Frames, order: Sequence[str] = (), common:
 def _panel(panel, ok, column: Column, methods: list[str]) -> None:
     for y, method in enumerate(methods):
         views = ok[ok["method"] == method]
-        s = summarise(views[column.key].to_numpy(float), views["prompt_id"].to_numpy())
+        s = summarise(views[column.key].to_numpy(float), views["prompt_id"].to_numpy(), column.limits)
         if s.n:
             panel.errorbar(
                 s.mean,
                 y,
-                xerr=reach(s.clusters) * s.stderr,
+                xerr=[[s.mean - s.low], [s.high - s.mean]],
                 fmt="o",
                 color=f"C{(len(methods) - 1 - y) % 10}",
                 capsize=3,

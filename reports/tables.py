@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from eval.divergence import DIVERGED
-from eval.statistics import paired_difference, summarise
+from eval.statistics import levels, summarise
 from reports import Frames, judges_of
 from reports.columns import COST, PROCESS, Column, measured, paper, shown
 
@@ -27,12 +27,13 @@ BLOCKS = {
 PUBLISHED_TITLE = "Published (SD 2.1, A6000): other prior, other hardware"
 NOTE = "mean ± standard deviation over prompts x views; n jobs, (failed) jobs that are not in the means"
 SHORT = 24  # characters of a commit, a device or a checksum
+LEVEL = 0.05  # of a test
 CLOSED = "no"  # of a row that may stand beside the published ones
-FACTS = ["mean", "stderr", "low", "high", "n_views", "n_prompts"]  # of a difference
 
 
 def make(frames: Frames, order: Sequence[str] = (), common: bool = True) -> pd.DataFrame:
-    """The table of a run: for each metric its mean, std (prompts x views) and stderr (clustered by prompt).
+    """The table of a run: for each metric its mean, std (prompts x views), stderr and 95 % interval (clustered by
+    prompt); of several seeds, how far those of a prompt lie apart, and the error that they leave.
 
     Methods come in `order`, others after them by name. Where `common`, over the prompts and seeds that all of them
     have; `n_left_out` jobs that others lack are in no number of their row."""
@@ -97,26 +98,12 @@ def row_of(frames: Frames, method: str, block: str, statuses: tuple[str, ...]) -
     }
     for column in measured():
         if column.key in views:
-            summary = summarise(views[column.key].to_numpy(float), views["prompt_id"].to_numpy())
-            row |= {f"{column.key}_{name}": getattr(summary, name) for name in ("mean", "std", "stderr")}
+            summary = summarise(views[column.key].to_numpy(float), views["prompt_id"].to_numpy(), column.limits)
+            row |= {f"{column.key}_{name}": getattr(summary, name) for name in ("mean", "std", "stderr", "low", "high")}
+            if views["seed"].nunique() > 1:
+                of = levels(*(views[name].to_numpy() for name in (column.key, "prompt_id", "seed")))
+                row |= {f"{column.key}_seed_sd": of.seed, f"{column.key}_seed_stderr": of.seed_stderr}
     return row | {column.key: counted[column.key].mean() for column in COST}
-
-
-def differences(frames: Frames, baseline: str, order: Sequence[str] = ()) -> pd.DataFrame:
-    """Each other method minus the baseline, paired by prompt, seed and view, over jobs where both survived: mean,
-    stderr and 95 % interval, clustered by prompt."""
-    survived = frames.wide[frames.wide["status"] == "ok"].set_index(["prompt_id", "seed", "view"]).sort_index()
-    base = survived[survived["method"] == baseline].add_suffix("_base")
-    rows = []
-    for method in (m for m in in_order(frames, order) if m != baseline):
-        pairs = survived[survived["method"] == method].join(base, how="inner")
-        prompts = pairs.index.get_level_values("prompt_id").to_numpy()
-        for column in (c for c in measured() if c.key in survived and len(pairs)):
-            own, other = (pairs[name].to_numpy(float) for name in (column.key, f"{column.key}_base"))
-            d = paired_difference(own, other, prompts)
-            numbers = dict(zip(FACTS, (d.mean, d.stderr, d.low, d.high, d.n, d.clusters), strict=True))
-            rows.append({"method": method, "baseline": baseline, "metric": column.key, **numbers})
-    return pd.DataFrame(rows, columns=["method", "baseline", "metric", *FACTS])
 
 
 def label(row: pd.Series) -> str:

@@ -12,7 +12,8 @@ from reports import Frames
 from reports.latex import latex
 from reports.markdown import markdown
 from reports.published import TABLE_1
-from reports.tables import differences, in_order, make, remarks, setting
+from reports.tables import in_order, make, remarks, setting
+from reports.uncertainty.differences import differences
 
 
 def tables(

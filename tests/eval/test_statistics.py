@@ -5,7 +5,19 @@ import math
 import numpy as np
 import pytest
 
-from eval.statistics import clustered_stderr, paired_difference, reach, summarise
+from engine.studies import coverage
+from eval.statistics import (
+    clustered_stderr,
+    detectable,
+    holm,
+    interval,
+    levels,
+    paired_difference,
+    power,
+    prompts_needed,
+    reach,
+    summarise,
+)
 
 
 def test_clusters_of_one_give_the_ordinary_error():
@@ -103,3 +115,83 @@ def test_clusters_of_unequal_size_keep_every_value_equal():
     assert summarise(x, cluster).mean == 1
     d = paired_difference(x, np.zeros(4), cluster)
     assert (d.mean, d.clusters) == (1.0, 2)
+
+
+@pytest.mark.parametrize("prompts", coverage.PROMPTS)
+def test_the_interval_of_a_mean_covers_as_often_as_it_says(prompts):
+    rng = np.random.default_rng(5)
+    for shape in ("normal", "skewed by 1 (gamma)"):
+        held, _, none = coverage.covered("Hall's", shape, prompts, 1500, rng)
+        assert 93 <= held <= 97
+        assert none == 0
+
+
+@pytest.mark.parametrize("prompts", coverage.PROMPTS)
+def test_a_test_errs_as_often_as_it_says_alone_and_in_a_family(prompts):
+    held, alone, family = coverage.errors("normal", prompts, 500, np.random.default_rng(6))
+    assert held == pytest.approx(100 - alone)
+    assert 2.5 <= alone <= 8  # 5 +- 3 standard errors
+    assert family <= 8
+
+
+def test_halls_interval_is_students_where_prompts_are_symmetric_and_leans_to_the_tail_where_not():
+    cluster = np.arange(4)
+    even = np.array([-3.0, -1, 1, 3])
+    assert interval(even, cluster) == pytest.approx((-reach(4) * clustered_stderr(even, cluster),
+                                                     reach(4) * clustered_stderr(even, cluster)))  # fmt: skip
+    low, high = interval(np.array([0.0, 0, 1, 9]), cluster)
+    assert high - 2.5 > 2.5 - low
+
+
+def test_intervals_stay_within_the_bounds_of_what_is_measured():
+    x, cluster = np.array([100.0, 100, 100, 60]), np.arange(4)
+    assert summarise(x, cluster).high > 100
+    bounded = summarise(x, cluster, (0.0, 100.0))
+    assert bounded.high == 100
+    assert 0 <= bounded.low < 90
+    d = paired_difference(x, np.zeros(4), cluster, bounds=(0.0, 100.0))
+    assert d.high == 100
+
+
+def test_prompts_that_say_the_same_tell_nothing_of_others():
+    s = summarise(np.full(20, 100.0), np.repeat(np.arange(4), 5), (0.0, 100.0))
+    assert (s.mean, s.stderr) == (100, 0)
+    assert math.isnan(s.low)
+    assert math.isnan(paired_difference(np.ones(4), np.ones(4), np.arange(4)).p)
+
+
+def test_holm_and_power_are_those_of_statsmodels():
+    from statsmodels.stats.multitest import multipletests
+    from statsmodels.stats.power import TTestPower
+
+    p = np.array([0.01, 0.04, 0.03, 0.005, 0.9])
+    assert holm(p) == pytest.approx(multipletests(p, method="holm")[1])
+    assert holm([0.02, np.nan, 0.04])[[0, 2]] == pytest.approx([0.04, 0.04])
+    assert math.isnan(holm([0.02, np.nan])[1])
+    assert len(holm([])) == 0
+    for d, n in ((0.5, 10), (0.2, 43), (1.5, 4)):
+        assert power(d, 1.0, n) == pytest.approx(TTestPower().power(d, n, 0.05), abs=1e-6)
+
+
+def test_prompts_needed_are_the_fewest_that_see_it():
+    n = prompts_needed(1.0, 2.0)
+    assert power(1.0, 2.0, n) >= 0.8 > power(1.0, 2.0, n - 1)
+    assert n == 34  # Cohen's table for d = .5
+    assert power(detectable(2.0, n), 2.0, n) == pytest.approx(0.8)
+    assert prompts_needed(1.0, float("nan")) is None
+    assert prompts_needed(1e-9, 1.0) is None
+    assert math.isnan(detectable(1.0, 2))
+
+
+def test_levels_part_prompts_from_seeds_from_views():
+    rng = np.random.default_rng(7)
+    x = 3 * rng.normal(size=(60, 1, 1)) + 2 * rng.normal(size=(60, 4, 1)) + rng.normal(size=(60, 4, 6))
+    prompt, seed = (
+        np.broadcast_to(a, x.shape).reshape(-1) for a in (np.arange(60)[:, None, None], np.arange(4)[:, None])
+    )
+    found = levels(x.reshape(-1), prompt, seed)
+    assert (found.prompt, found.seed, found.view) == pytest.approx((3, 2, 1), rel=0.15)
+    assert found.seed_stderr == pytest.approx(math.sqrt((4 + 1 / 6) / 240), rel=0.1)
+    alone = levels(x[:, 0].reshape(-1), prompt.reshape(60, 4, 6)[:, 0].reshape(-1), np.zeros(360))
+    assert math.isnan(alone.seed)
+    assert alone.view == pytest.approx(1, rel=0.1)

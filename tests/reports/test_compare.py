@@ -14,6 +14,7 @@ from prompts import Prompt, paper43
 from reports import compare, load
 from reports.columns import measured, paper
 from reports.compare_forms import latex, markdown, show
+from reports.uncertainty import differences
 from run_benchmark import main
 from tests.reports.synthetic import random_scores, write_job
 
@@ -343,7 +344,7 @@ def test_open_results_are_marked_and_held_against_no_row_of_the_papers(run):
     assert set(table.loc[table["method"] != "sds", "open"]) == {"no"}
     said = tables.remarks(frames, table)
     assert "sds: open results, for the prior predicts v; not to be compared with Table 1." in said
-    text = md.markdown(table, TABLE_1.read(), tables.differences(frames, "sdi"), "", said)
+    text = md.markdown(table, TABLE_1.read(), differences.differences(frames, "sdi"), "", said)
     assert "sds (open)" in text
     assert "sdi (open)" not in text
     compared = compare.make(frames, ORDER)

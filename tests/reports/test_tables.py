@@ -18,6 +18,7 @@ from reports import gate, load, tables, terminal, write
 from reports.columns import column
 from reports.latex import escape, latex
 from reports.published import TABLE_1
+from reports.uncertainty import differences
 from tests.reports.synthetic import WORLD, ball, random_scores, write_job
 
 ORDER = ["sds", "sdi"]
@@ -79,7 +80,7 @@ def test_methods_come_in_the_order_asked_for(frames):
 
 
 def test_differences_are_paired_by_prompt_seed_and_view(frames):
-    gaps = tables.differences(frames, "sds").set_index("metric")
+    gaps = differences.differences(frames, "sds").set_index("metric")
     ok = frames.wide[frames.wide["status"] == "ok"].sort_values(["prompt_id", "view"])
     a, b = (ok[ok["method"] == m]["iou"].to_numpy() for m in ("sdi", "sds"))
     assert gaps.loc["iou", "mean"] == pytest.approx((a - b).mean())
@@ -131,7 +132,7 @@ def test_a_metric_of_some_views_alone_is_a_mean_over_those(tmp_path):
     table = write.tables(tmp_path, frames).set_index("method")
     assert table.loc["sdi", "view_preference_mean"] == pytest.approx(100 / 6)
     assert table.loc["sds", "view_preference_mean"] == 100
-    gap = tables.differences(frames, "sdi").set_index("metric").loc["view_preference"]
+    gap = differences.differences(frames, "sdi").set_index("metric").loc["view_preference"]
     assert gap["mean"] == pytest.approx(500 / 6)
     assert gap["n_views"] == 6
     again = pd.read_csv(tmp_path / "scores.csv")["view_preference"]

@@ -1,0 +1,1 @@
+"""How sure a table is: differences with their tests, and whether judges agree with the truth."""
