@@ -40,7 +40,8 @@ def score_and_report(run: Path, suite: Suite, chosen: Judges, device: str, conso
 def score_missing(run: Path, suite: Suite, chosen: Judges, device: str, console: Console) -> Scored:
     """Score what is not scored yet, draw each job's views, and say what could not be scored."""
     scorer = judges.scorer_of(suite, chosen, device)
-    for line in judges.remarks(chosen, scorer):
+    own = judges.own_prompts(run)
+    for line in (*judges.remarks(chosen, scorer, own), *judges.unknown(suite, own)):
         say(console, line, "yellow")
     with console.status("Scoring") as status:
 

@@ -44,7 +44,9 @@ def parser() -> Parser:
     made.add_argument("--methods", nargs="+", default=["sdi", "sds"], metavar="NAME",
                       help="names, or FILE.py:CLASS for a rule of your own; default: sdi sds")  # fmt: skip
     made.add_argument("--tuned", nargs="+", default=[], metavar="JSON", help="a row for each best.json of a sweep")
-    made.add_argument("--prompts", nargs="+", metavar="TEXT", help="all, texts or ids; default: the first look's four")
+    made.add_argument("--prompts", nargs="+", metavar="TEXT",
+                      help="all, texts, ids, texts of your own, or a FILE of them (.txt, .json, .csv); default: the "
+                      "first look's four")  # fmt: skip
     add_settings(made)
     return made
 
@@ -64,6 +66,8 @@ def main(arguments: list[str]) -> int:
     from engine import judges, plan
 
     chosen = judges.judges_of(request.suite, request.clip, request.clip2)
+    for line in judges.warnings(request.suite, chosen, request.prompts):
+        say(console, line, "yellow")
     todo = plan.plan(request, console)
     crashed = results.carried_out(todo, console)
     if chosen.clip is None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -26,11 +26,13 @@ from eval.open_clip import PREFIX, load_open_clip, parts_of
 from eval.rn50 import load_rn50
 from eval.score import Scorer
 from eval.truth import Truth
+from prompts import Prompt, is_own
 from suites import SUITES, suite_named
 from suites.base import Suite
 from suites.base import Truth as Known
 
 UNSCORED = "There is no CLIP to score the paper's suite with: run_benchmark.py fetch clip-vit-b32 or give --clip."
+TITLES = {"clip": "CLIP", "clip2": "the second CLIP", "reward": "ImageReward"}  # judges that read texts, by their need
 LEFT_OUT = "{} is left out, for its weight {} is not there: run_benchmark.py fetch {} brings it."
 
 
@@ -81,15 +83,47 @@ def required(judges: Judges) -> Judges:
     return judges
 
 
-def remarks(judges: Judges, scorer: Scorer) -> list[str]:
-    """What a reader of the scores must know: columns that are left out, and prompts that are not read to their end."""
+def remarks(judges: Judges, scorer: Scorer, own: Iterable[Prompt] = ()) -> list[str]:
+    """What a reader of the scores must know: columns that are left out, and prompts, of the suite or of one's `own`,
+    that are not read to their end."""
     wanted = {"CLIP-IQA": ("clip-iqa-rn50", judges.iqa), "ImageReward": ("image-reward", judges.reward)}
     said = [LEFT_OUT.format(what, name, name) for what, (name, folder) in wanted.items() if folder is None]
-    if cut := list(scorer.cut):
-        prompts = "1 prompt is" if len(cut) == 1 else f"{len(cut)} prompts are"
-        longest = scorer.judges["clip"].longest
-        said.append(f"{prompts} longer than the encoder reads ({longest} tokens): {', '.join(cut)}.")
+    return said + cut_off(scorer, own)
+
+
+def cut_off(scorer: Scorer, own: Iterable[Prompt] = ()) -> list[str]:
+    """A sentence a judge that does not read some prompts to their end."""
+    said = []
+    for name, ids in scorer.cut(own).items():
+        prompts = "1 prompt is" if len(ids) == 1 else f"{len(ids)} prompts are"
+        longest = f"{TITLES[name]} reads ({scorer.judges[name].longest} tokens)"
+        said.append(f"{prompts} longer than {longest}, and scored without the rest: {', '.join(ids)}.")
     return said
+
+
+def warnings(suite: Suite, judges: Judges, prompts: Iterable[Prompt]) -> list[str]:
+    """What is to be said of prompts of one's own before any long work; nothing of the suite's."""
+    own = [prompt for prompt in prompts if is_own(prompt.id)]
+    read = cut_off(scorer_of(suite, judges), own) if own and judges.clip else []
+    return unknown(suite, own) + read
+
+
+def own_prompts(run: Path) -> list[Prompt]:
+    """The prompts of one's own of a run's jobs, as the jobs' settings say them."""
+    own = [job for job in views.jobs(run) if is_own(job.parent.name)]
+    texts = {job.parent.name: views.job_json(job / "config.json").get("prompt") for job in own}
+    return [Prompt(name, text) for name, text in texts.items() if text]
+
+
+def unknown(suite: Suite, prompts: Iterable[Prompt]) -> list[str]:
+    """A sentence where objects are asked for that the suite does not know."""
+    own = [prompt.id for prompt in prompts if is_own(prompt.id)]
+    if not own or suite.truth is None:
+        return []
+    return [
+        f"Prompts of your own have no truth in the {suite.name} suite, whose models have seen its {len(suite.prompts)} "
+        f"objects alone: their scores are the judges', and say little here: {', '.join(own)}."
+    ]
 
 
 def recipe_of(run: Path) -> dict[str, Any]:
@@ -120,7 +154,7 @@ def truths_of(suite: Suite) -> Callable[[Path], Truth | None]:
     def truth(job: Path) -> Truth | None:
         config = views.job_json(job / "config.json")
         orbit = views.orbit_of(job) or config.get("recipe", {}).get("orbit")
-        if suite.truth is None or not orbit:
+        if suite.truth is None or not orbit or is_own(job.parent.name):
             return None
         return seen_from(Orbit(**orbit), config.get("prior", {}).get("variants", 1))
 

@@ -65,6 +65,15 @@ class ImageReward(nn.Module):
         tokens = self.tokenizer(texts, padding=True, truncation=True, max_length=limit, return_tensors="pt")
         return {name: tokens[name].to(self.device) for name in ("input_ids", "attention_mask")}
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest text that the model reads whole."""
+        return self.config["max_tokens"]
+
+    def cut(self, text: str) -> int:
+        """Tokens of the text beyond the model's longest: those that no score sees."""
+        return max(len(self.tokenizer(text, verbose=False)["input_ids"]) - self.longest, 0)
+
     def look(self, pixels: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B N D"]:
         return self.visual_encoder(pixels).last_hidden_state
 

@@ -52,6 +52,18 @@ class OpenClip:
             features = self.model.encode_text(tokens)
         return F.normalize(features.float(), dim=-1).cpu()
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest text that the model reads whole."""
+        return self.model.context_length
+
+    def cut(self, text: str) -> int:
+        """Tokens of the text beyond the model's longest: those that no score sees; 1 where a full one may have lost
+        some, for tokenizers that do not say how many."""
+        if hasattr(self.tokenizer, "encode"):  # of words alone, without the marks of start and end
+            return max(len(self.tokenizer.encode(text)) + 2 - self.longest, 0)
+        return int((self.tokenizer([text]) != 0).sum() >= self.longest)
+
 
 def parts_of(name: str) -> tuple[str, Path]:
     """Architecture and file. Raises UserError where a name says neither, nothing is there, or no library reads it."""

@@ -29,7 +29,7 @@ from eval.divergence import DIVERGED, classify
 from eval.encoders import HALVED
 from eval.metric import Metric, Seen, code_of
 from eval.truth import Truth
-from prompts import Prompt
+from prompts import Prompt, is_own
 from scene.background import GREY
 
 SCORES, STAMPS = "scores.csv", "scores.json"
@@ -82,16 +82,27 @@ class Scorer:
         other.truth = truth
         return other
 
-    @property
-    def cut(self) -> dict[str, int]:
-        """The tokens by which prompts, by id, exceed the encoder's longest text: those are not scored."""
-        return {p.id: n for p in self.prompts if (n := self.judges["clip"].cut(p.text))}
+    def asking(self, prompt: Prompt) -> Scorer:
+        """The same, with a prompt of one's own beside the suite's: scores do not depend on what others are scored."""
+        if prompt.id in self._number:
+            return self
+        other = Scorer(self.judges, (*self.prompts, prompt), self.truth, self.asked)
+        other._read = self._read
+        return other
+
+    def cut(self, more: Iterable[Prompt] = ()) -> dict[str, list[str]]:
+        """By the need they serve, judges that do not read some of the suite's prompts, or of `more`, to their end: the
+        ids of these. What is cut off is not scored."""
+        asked = dict.fromkeys((*self.prompts, *more))
+        readers = {name: judge for name, judge in self.judges.items() if name != "iqa" and hasattr(judge, "cut")}
+        found = {name: [p.id for p in asked if judge.cut(p.text)] for name, judge in readers.items()}
+        return {name: ids for name, ids in found.items() if ids}
 
     @property
     def about(self) -> dict[str, str]:
         """The judges' checksums, and the numbers of the candidates."""
         judged = {JUDGES.get(name, name): judge.checksum[:16] for name, judge in self.judges.items()}
-        return judged | {"candidates": " ".join(p.id[:2] for p in self.prompts)}
+        return judged | {"candidates": " ".join(p.number for p in self.prompts)}
 
     def stamps(self, prompt_id: str, pictures: str, opacity: bool) -> dict[str, Stamp]:
         """The stamp of each metric that can be measured: all that its numbers depend on. `pictures` is a checksum, or
@@ -158,13 +169,15 @@ def score_run(
 def score_job(folder: Path, scorer: Scorer) -> bool:
     """Write those of the job's scores that are not there with the same stamp; returns whether any were written.
 
-    A failed job has no scores. Raises UserError for damaged views, a damaged record, and a prompt that is not the
-    suite's."""
+    A failed job has no scores. A prompt of one's own is read from the job's settings. Raises UserError for damaged
+    views, a damaged record, and a prompt that is neither that nor the suite's."""
     record, config = (views.job_json(folder / name) for name in ("record.json", "config.json"))
     orbit, prompt_id = config.get("recipe", {}).get("orbit", {}), folder.parent.name
     blank = None
     if classify(record, None) == "failed":
         return False
+    if is_own(prompt_id) and config.get("prompt"):
+        scorer = scorer.asking(Prompt(prompt_id, config["prompt"]))
     if not views.has_pictures(folder) and classify(record, None) in DIVERGED:
         blank = _blank(orbit.get("views", VIEWS), orbit.get("resolution", 64))
     elif not views.has_pictures(folder) and record:

@@ -46,8 +46,7 @@ def comparison(
             said = status.get((method, prompt_id, seed), "not run")
             row.append(_looked(run / method / prompt_id / seed) if said == "ok" else said)
         if truth:
-            rgb, opacity = truth(text)
-            row.append(_strip(over(rgb[0], opacity[0], GREY)))
+            row.append(_true(truth, text))
         rows.append(row)
     titles = [*methods, *([TRUTH] if truth else [])]
     return _save(_page(titles, list(prompts.values()), rows), run / "comparison.png")
@@ -117,6 +116,14 @@ def _looked(job: Path) -> Image.Image | str:
         return _strip(views.read(job).rgb)
     except UserError:  # said where the job was scored: one damaged picture must not lose the figure
         return "not readable"
+
+
+def _true(truth: Truth, text: str) -> Image.Image | str:
+    try:
+        rgb, opacity = truth(text)
+    except UserError:  # a prompt of one's own
+        return "not known"
+    return _strip(over(rgb[0], opacity[0], GREY))
 
 
 def _strip(rgb: Float[Tensor, "V 3 H W"]) -> Image.Image:

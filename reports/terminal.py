@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from prompts import is_own
 from reports import Frames
 from reports.columns import Column, paper
 from reports.published import TABLE_1
@@ -37,10 +38,15 @@ def troubles(frames: Frames) -> list[str]:
     lines = []
     for (method, status), group in jobs[jobs["status"] != "ok"].groupby(["method", "status"]):
         causes = group["cause"].dropna().unique()
-        which = ", ".join(f"{p[:2]}/{s}" for p, s in zip(group["prompt_id"], group["seed"], strict=True))
+        which = ", ".join(f"{_short(p)}/{s}" for p, s in zip(group["prompt_id"], group["seed"], strict=True))
         lines.append(f"{method}: {len(group)} {status} ({which})" + (f": {causes[0]}" if len(causes) else ""))
     waiting = int((~jobs["scored"] & (jobs["status"] == "ok")).sum())
     return lines + ([f"{waiting} jobs are not scored yet."] if waiting else [])
+
+
+def _short(prompt_id: str) -> str:
+    """The number of a prompt; of one of one's own, which has none, its words."""
+    return prompt_id if is_own(prompt_id) else prompt_id[:2]
 
 
 def _fitting(rows: pd.DataFrame, columns: Sequence[Column], width: int) -> list[list[Column]]:

@@ -147,7 +147,8 @@ def test_prompts_that_are_cut_are_named_once(fetched, run, capsys, monkeypatch):
     longer = tuple(replace(p, text=p.text * 9) if p in PROMPTS[5:7] else p for p in PROMPTS)
     monkeypatch.setitem(SUITES, "paper", replace(PAPER, prompts=longer))
     assert main(["score", str(run), "--suite", "paper"]) == 0
-    sentence = f"2 prompts are longer than the encoder reads (32 tokens): {PROMPTS[5].id}, {PROMPTS[6].id}."
+    ids = f"{PROMPTS[5].id}, {PROMPTS[6].id}"
+    sentence = f"2 prompts are longer than CLIP reads (32 tokens), and scored without the rest: {ids}."
     assert capsys.readouterr().out.count(sentence) == 1
 
 

@@ -15,6 +15,7 @@ from eval import metrics
 from eval.divergence import classify
 from eval.score import Scorer, score_job, score_run
 from eval.truth import Truth
+from prompts import own
 from reports import load
 from reports.columns import cost
 from scene.background import GREY
@@ -340,7 +341,23 @@ def test_what_is_wrong_is_said(tmp_path, scorer):
 
 def test_prompts_too_long_for_the_encoder_are_named():
     long = dataclasses.replace(WORLD[0], text="A ripe strawberry " * 30)
-    assert list(Scorer(ONE, [long, WORLD[1]]).cut) == [long.id]
+    assert Scorer(ONE, [long, WORLD[1]]).cut() == {"clip": [long.id]}
+    mine = own("A ripe pear " * 30)
+    assert Scorer(ONE, [WORLD[1]]).cut([mine]) == {"clip": [mine.id]}
+
+
+def test_a_prompt_of_ones_own_is_ranked_with_the_suites_and_changes_no_other_job(tmp_path, scorer):
+    first = write_job(tmp_path, "sdi", WORLD[0], 0, ball(8))
+    score_run(tmp_path, scorer)
+    before = (first / "scores.csv").read_text(), (first / "scores.json").read_text()
+    mine = own("A pear and a half")
+    job = write_job(tmp_path, "sdi", mine, 0, ball(8))
+    assert score_run(tmp_path, scorer, truth=lambda folder: None if folder == job else KNOWN).fresh == [job]
+    assert before == ((first / "scores.csv").read_text(), (first / "scores.json").read_text())
+    scores = scores_of(job)
+    assert "r_precision" in scores
+    assert not {"iou", "psnr"} & set(scores)
+    assert json.loads((job / "scores.json").read_text())["about"]["candidates"].split()[-1] == "own"
 
 
 def test_status_of_a_job():

@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from errors import UserError
-from prompts import Prompt, paper43, slug
+from prompts import Prompt, is_own, own, paper43, slug
+from prompts.lists import texts_of
 from suites import SUITES, suite_named
 from suites.world import WORLD
 
@@ -77,3 +78,63 @@ def test_an_exact_text_wins_over_the_texts_that_contain_it():
 def test_importing_prompts_imports_nothing_heavy():
     code = "import sys, prompts; prompts.paper43(); print('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
+
+
+def test_a_text_that_is_no_slip_of_a_prompt_is_ones_own():
+    (mine,) = WORLD.select(["A red panda on  a bicycle"])
+    assert mine == own("A red panda on a bicycle")
+    assert mine.id.startswith("own-a-red-panda-on-a-bicycle-")
+    assert WORLD.select(["A red panda on a bicycle", mine.text]) == (mine,)
+    others = WORLD.select(["赤いリンゴ", "Ein grüner Apfel", "an apple\u2019s \u201cskin\u201d"])
+    assert len({p.id for p in others}) == 3
+    assert all(p.id.isascii() and is_own(p.id) and p.number == "own" for p in others)
+    assert not any(is_own(p.id) for p in paper43())
+
+
+def test_typographic_marks_and_case_do_not_make_a_prompt_ones_own():
+    (prompt,) = [p for p in paper43() if "'" in p.text or '"' in p.text][:1] or [paper43()[6]]
+    assert WORLD.select([prompt.text.replace("'", "\u2019").upper()]) == (prompt,)
+
+
+LISTS = {
+    "plain.txt": "A ripe strawberry\n\n  A red  panda\n",
+    "bom.txt": "\ufeffA ripe strawberry\r\nA red panda\r\n",
+    "list.json": '["A ripe strawberry", "A red panda"]',
+    "objects.json": '[{"prompt": "A ripe strawberry", "id": 3}, {"text": "A red panda"}]',
+    "named.json": '{"set": "mine", "prompts": ["A ripe strawberry", "A red panda"]}',
+    "library.json": '{"dreamfusion": ["A ripe strawberry", "A red panda"]}',
+    "columns.csv": 'id,Prompt\n1,A ripe strawberry\n2,"A red panda"\n',
+    "one.csv": "A ripe strawberry\nA red panda\n",
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_file_of_prompts_is_read(tmp_path, name):
+    file = tmp_path / name
+    file.write_text(LISTS[name], "utf-8")
+    assert texts_of(file) == ["A ripe strawberry", "A red panda"]
+    assert WORLD.select([str(file)]) == (WORLD.prompts[6], own("A red panda"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("empty.txt", " \n", "has no prompts"),
+        ("torn.json", '["A', "cannot be read"),
+        ("numbers.json", "[1, 2]", "'1' is no text"),
+        ("other.json", '{"a": 1}', "no list"),
+        ("two.json", '{"a": ["x"], "b": ["y"]}', "no list"),
+        ("void.json", '["A cat", ""]', "has an empty prompt"),
+        ("columns.csv", "a,b\n1,2\n", "no column prompt"),
+        ("short.csv", "id,prompt\n1\n", "row 2 has no prompt"),
+        ("deep.json", "[" * 100_000, "cannot be read"),
+        ("latin.txt", b"caf\xe9 au lait", "cannot be read"),
+        ("gone.txt", None, "There is no file"),
+    ],
+)
+def test_a_file_that_is_no_list_of_prompts_is_refused(tmp_path, name, content, says):
+    file = tmp_path / name
+    if content is not None:
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UserError, match=says):
+        WORLD.select([str(file)])
