@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
     found = [job for job in jobs(options.run) if views.has_scene(job)]
     if not found:
         raise UserError(f"There is no finished scene in {options.run} to render.")
-    done = views.renew({job: views.turned(job, **asked) for job in found}, device, console)
+    done = views.renew({job: views.turned(job, **asked) for job in found}, device, console, thorough=True)
     say(console, f"{len(done)} of {len(found)} scenes were rendered, the others have these views already.")
     if done:
         say(console, f"Their scores are made again by: run_benchmark.py score {options.run}")

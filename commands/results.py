@@ -14,6 +14,7 @@ from engine.views import renew
 from eval import views
 from eval.score import Scored, score_run
 from eval.truth import Truth
+from locks import held
 from names import RECIPES
 from reports import figures, terminal, write
 from reports.measures import measures
@@ -47,11 +48,11 @@ def score_missing(run: Path, suite: Suite, chosen: Judges, device: str, console:
 
         def told(job: Path, new: bool) -> None:
             status.update(plain(f"Scored {job.relative_to(run)}"))
+            if new and views.has_pictures(job):
+                figures.contact_sheet(job)
+                figures.turntable(job)
 
         scored = score_run(run, scorer, told, judges.truths_of(suite))
-        for job in filter(views.has_pictures, scored.fresh):
-            figures.contact_sheet(job)
-            figures.turntable(job)
     for reason in scored.bad.values():
         say(console, reason, "red")
     return scored
@@ -60,11 +61,12 @@ def score_missing(run: Path, suite: Suite, chosen: Judges, device: str, console:
 def report(run: Path, console: Console, truth: Truth | None, new: bool, common: bool = True) -> None:
     """Write the tables and, where something is new, the figure of a run; print the table and where it all lies."""
     frames, order = reports.load(run), list(RECIPES)
-    table = write.tables(run, frames, order, common=common)
-    figure = run / "comparison.png"
-    if new or not figure.exists():
-        figures.comparison(run, frames, order, truth)
-    glance = measures(run, frames, order, common=common)
+    with held(run):  # by one command at a time
+        table = write.tables(run, frames, order, common=common)
+        figure = run / "comparison.png"
+        if new or not figure.exists():
+            figures.comparison(run, frames, order, truth)
+        glance = measures(run, frames, order, common=common)
     terminal.show(frames, table, console)
     for file in (figure, glance, run / "table.md", run / "table.csv", run / "table.tex", run / "scores.csv"):
         say(console, file)

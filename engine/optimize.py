@@ -73,8 +73,7 @@ def run(
     }
     if lost:
         record["checkpoint"] = lost
-    store.finish(record, lambda folder: write_result(folder, training.scene, views, job.recipe.orbit))
-    return record
+    return store.finish(record, lambda folder: write_result(folder, training.scene, views, job.recipe.orbit))
 
 
 def begun(job: Job, prior: Prior, store: Store, setup: Setup, watcher: Watcher) -> tuple[Training, str | None, int]:
@@ -114,6 +113,7 @@ def _optimize(
             raise
         now, used = time.monotonic(), clock()
         training.seconds, before = training.seconds + used - before, used
+        store.at(training.step)
         if now - told > NEWS or training.step == steps:
             watcher.send(Step(path, training.step, f"  opacity {rows[-1]['opacity']:.2f}"))
             told = now

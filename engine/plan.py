@@ -117,7 +117,7 @@ def is_done(run: Path, job: Job, decides: str, overwrite: bool) -> bool:
     record = store.record()
     if record is None or record.get("status") not in FINAL:
         return False
-    if store.key() == job.key(decides):
+    if store.key(record) == job.key(decides):
         return True
     if overwrite:
         return False

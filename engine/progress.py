@@ -56,8 +56,19 @@ class Bars:
         self._bars.update(self._tasks[path], completed=step, description=described)
         self._count(path, step)
 
-    def end(self, path: Path, record: dict[str, Any]) -> None:
+    def back(self, path: Path) -> None:
+        """The job waits again: another command has it."""
         self._bars.remove_task(self._tasks.pop(path))
+        self._count(path, 0)
+
+    def theirs(self, jobs: int) -> None:
+        """All that is left is with other commands."""
+        waiting = f"{jobs} {'job is' if jobs == 1 else 'jobs are'} with other commands: waiting for them"
+        self._bars.update(self._all, description=waiting)
+
+    def end(self, path: Path, record: dict[str, Any]) -> None:
+        if path in self._tasks:  # else another command did it
+            self._bars.remove_task(self._tasks.pop(path))
         self._count(path, self._jobs[path].recipe.steps)
         cause = f": {record['cause']}" if record.get("cause") else ""
         self.say(f"{title(self._jobs[path])}  [{record['status']}{cause}]  {record.get('seconds', 0):.0f} s")

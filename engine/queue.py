@@ -12,15 +12,17 @@ from typing import Any
 from rich.console import Console
 
 from engine.executors import executor_of
-from engine.executors.base import Ended, Event, Executor, Fatal, Lost, Said, Started, Step
+from engine.executors.base import Busy, Ended, Event, Executor, Fatal, Lost, Said, Started, Step
 from engine.job import Job, Setup
 from engine.progress import Bars
 from engine.recipes.outside import Outside
 from engine.store import Store
 from errors import UserError
+from records import RECORD
 
 Records = dict[Path, dict[str, Any]]
 STOPPING = "Stopping: every job writes a checkpoint first. Ctrl-C again ends them at once."
+LOOK = 1.0  # seconds between two looks at a job that another command has
 CUT_SHORT = "Stopped before every job had written a checkpoint: the same command goes on from the last ones."
 
 
@@ -63,16 +65,21 @@ class Queue:
         self.seats = min(setup.together, -(-len(jobs) // slots))  # as many in each place
         self.since: dict[Path, float] = {}
         self.records: Records = {}
+        self.looked: dict[Path, float] = {}  # when a job was last found with another command
+        self.before = {job.path: self._stamp(job) for job in jobs}
 
     def done(self) -> Records:
         """Do all; returns the records."""
         self.executor.start(self.run, self.setup, len(self.sitting))
         try:
             self._fill()
-            while any(self.sitting.values()):
-                for event in self.executor.events():
+            while self.pending or any(self.sitting.values()):
+                for event in self.executor.events() if any(self.sitting.values()) else ():
                     self._take(event)
                 self._fill()
+                if self.pending and not any(self.sitting.values()):
+                    self.bars.theirs(len(self.pending))
+                    time.sleep(LOOK)
         except KeyboardInterrupt:
             self.bars.say(STOPPING)
             if not self._stopped():
@@ -102,14 +109,35 @@ class Queue:
         jobs = list(self.sitting[place])
         if any(isolated(job) for job in jobs):
             return []
-        if fresh and self.pending and isolated(self.pending[0]):
-            return self.pending[:1]
-        for job in self.pending:
+        for job in list(self.pending):
             if len(jobs) >= self.seats:
                 break
-            if not isolated(job) and (not jobs or job.recipe.half == jobs[0].recipe.half):
+            if isolated(job):
+                if fresh and not jobs and self._is_free(job):
+                    return [job]
+            elif (not jobs or job.recipe.half == jobs[0].recipe.half) and self._is_free(job):
                 jobs.append(job)
         return jobs[len(self.sitting[place]) :]
+
+    def _is_free(self, job: Job) -> bool:
+        """Whether a job is to be done, and no other command has it. What another has ended since this one began, be it
+        by a failure, is taken as it is."""
+        if time.monotonic() < self.looked.get(job.path, -LOOK) + LOOK:
+            return False
+        store = Store(self.run, job)
+        if self._stamp(job) != self.before[job.path] and (record := store.found(self.configs[job.path]["key"])):
+            self.pending.remove(job)
+            self._end(job, record)
+            return False
+        if store.held:
+            self.looked[job.path] = time.monotonic()
+            return False
+        return True
+
+    def _stamp(self, job: Job) -> int | None:
+        """What changes where another command ends the job."""
+        path = Store(self.run, job).final / RECORD
+        return path.stat().st_mtime_ns if path.exists() else None
 
     def _take(self, event: Event) -> None:
         match event:
@@ -120,9 +148,14 @@ class Queue:
                     self._end(job, self._recorded(job, event))
                 self.sitting[place] = []
             case Ended(path, record):
-                place, job = next((p, job) for p, jobs in self.sitting.items() for job in jobs if job.path == path)
-                self.sitting[place].remove(job)
+                place, job = self._risen(path)
                 self._end(job, record)
+                self._give(place, [] if isolated(job) else self._chosen(place, fresh=False))
+            case Busy(path):
+                place, job = self._risen(path)
+                self.bars.back(path)
+                self.pending.append(job)
+                self.looked[path] = time.monotonic()
                 self._give(place, [] if isolated(job) else self._chosen(place, fresh=False))
             case Started(path):
                 self.since[path] = time.monotonic()
@@ -130,6 +163,12 @@ class Queue:
                 self.bars.step(path, step, note)
             case Said(path, text):
                 self.bars.note(path, text)
+
+    def _risen(self, path: Path) -> tuple[int, Job]:
+        """The job of a path, whose seat is free now, and its place."""
+        place, job = next((p, job) for p, jobs in self.sitting.items() for job in jobs if job.path == path)
+        self.sitting[place].remove(job)
+        return place, job
 
     def _end(self, job: Job, record: dict[str, Any]) -> None:
         self.records[job.path] = record

@@ -2,7 +2,8 @@
 
     RUN/<recipe>/<NN-slug>/<seed>/         a finished job: exists only whole, renamed into place at the end
         config.json record.json log.jsonl scene.safetensors views/{rgb,opacity}_000.png
-    RUN/.unfinished/<recipe>/<NN-slug>/<seed>/   a job under way: config.json log.jsonl checkpoint.safetensors lock
+    RUN/.unfinished/<recipe>/<NN-slug>/<seed>/   a job under way: config.json log.jsonl checkpoint.safetensors,
+        and who has it: lock claim.json (engine/claims.py)
 
 Every file is written aside, flushed to disk and renamed, so that a kill at any moment leaves the old or the new one.
 """
@@ -11,29 +12,28 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from engine import claims
+from engine.claims import Claim, Gone, Held
 from engine.job import Job
 from errors import UserError
-from files import read_json, replaced, write_json, write_text
-
-try:
-    import fcntl
-except ImportError:  # no such locks on Windows, where two commands on one run must not overlap
-    fcntl = None  # type: ignore[assignment]
+from files import read_json, replaced, sha256, write_json, write_text
+from locks import held
+from records import RECORD, VERSION, NewerError, read_record
 
 FINAL = ("finished", "non-finite", "out-of-memory")  # results; a job that "crashed" is tried again
+SCENE = "scene.safetensors"
 LOOK = 0.1  # seconds between two looks at a folder that another process holds
 
 
@@ -43,26 +43,46 @@ class Store:
     def __init__(self, run: Path, job: Job):
         self.final = run / job.path
         self.work = run / ".unfinished" / job.path
+        self.claim: Claim | None = None  # ours, while `opened`
 
     def record(self) -> dict[str, Any] | None:
-        """What the job ended with, or None where it has not. Raises UserError where the folder is unreadable."""
-        return _read(self.final / "record.json") if self.final.exists() else None
+        """What the job ended with, or None where it has not. Raises UserError where the folder is unreadable, and
+        NewerError where a later version of this program wrote it."""
+        path = self.final / RECORD
+        return read_record(path, _mend(path)) if self.final.exists() else None
 
-    def key(self) -> str | None:
-        """The key of the finished job."""
+    def key(self, record: dict[str, Any] | None = None) -> str | None:
+        """The key of the finished job, whose record may be known."""
+        if record and "key" in record:
+            return record["key"]
         return _read(self.final / "config.json").get("key") if self.final.exists() else None
 
+    def found(self, key: str) -> dict[str, Any] | None:
+        """The record of an end with that key, be it a failure; a damaged one is none, and is replaced. Raises
+        NewerError."""
+        try:
+            record = self.record()
+            return record if record and self.key(record) == key else None
+        except NewerError:
+            raise
+        except UserError:
+            return None
+
+    @property
+    def held(self) -> bool:
+        """Whether somebody works at the job now."""
+        return claims.is_held(self.work)
+
     @contextlib.contextmanager
-    def opened(
-        self, config: dict[str, Any], wait: Callable[[], None] = lambda: time.sleep(LOOK)
-    ) -> Iterator[dict[str, Any] | None]:
-        """The working folder, held against other processes; emptied where it belongs to a job of another key. `wait` is
-        called, again and again, while another has it.
+    def opened(self, config: dict[str, Any], wait: bool = False) -> Iterator[dict[str, Any] | None]:
+        """The working folder, held against other processes; emptied where it belongs to a job of another key. Raises
+        Held where another has it, and is not to be waited for.
 
         Gives the record where another has finished the same job meanwhile, so that nothing is left to do; else None."""
-        with self._locked(wait):
-            record = self._finished(config["key"])
-            if record is not None:
+        self.claim = self._claimed(wait)
+        try:
+            record = self.found(config["key"])
+            if record is not None and record.get("status") in FINAL:
                 yield record
                 self._clear()
                 return
@@ -74,35 +94,32 @@ class Store:
                     (self.work / name).unlink(missing_ok=True)
             write_json(before, config)
             yield None
+        finally:
+            self.claim.release()
+            self.claim = None
 
-    def _finished(self, key: str) -> dict[str, Any] | None:
-        """The record of a result with that key; a damaged one is none, and is replaced."""
-        try:
-            record = self.record()
-            return record if record and record.get("status") in FINAL and self.key() == key else None
-        except UserError:
-            return None
+    def _claimed(self, wait: bool) -> Claim:
+        while True:
+            try:
+                return Claim(self.work)
+            except Held:
+                if not wait:
+                    raise
+            time.sleep(LOOK)
 
-    @contextlib.contextmanager
-    def _locked(self, wait: Callable[[], None]) -> Iterator[None]:
-        """The system frees the lock with the process that held it, however that ends."""
-        while (lock := self._lock()) is None:
-            wait()
-        with lock:
-            yield
+    def at(self, step: int) -> None:
+        """Let others know how far the job is."""
+        if self.claim:
+            self.claim.step = step
 
-    def _lock(self) -> TextIO | None:
-        """The lock, where it is ours now; None where another has it, or finished and removed the folder meanwhile."""
-        path = self.work / "lock"
-        with contextlib.ExitStack() as stack, contextlib.suppress(FileNotFoundError):
-            self.work.mkdir(parents=True, exist_ok=True)
-            lock = stack.enter_context(path.open("w"))
-            if _taken(lock) and path.stat().st_ino == os.fstat(lock.fileno()).st_ino:
-                stack.pop_all()  # it stays open
-                return lock
-        return None
+    def _check(self) -> None:
+        if self.claim:
+            self.claim.check()
 
     def save_checkpoint(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Raises Held where another has taken the job for abandoned, Gone where its folder was removed; so does
+        `finish`."""
+        self._check()
         write_tensors(self.work / "checkpoint.safetensors", tensors, facts)
 
     def load_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
@@ -123,8 +140,10 @@ class Store:
         with (self.work / "log.jsonl").open("a", encoding="utf-8") as stream:
             stream.writelines(json.dumps(row) + "\n" for row in rows)
 
-    def finish(self, record: dict[str, Any], fill: Callable[[Path], None] | None = None) -> None:
-        """Put the finished folder in place: config, log and record, and what `fill` writes into it."""
+    def finish(self, record: dict[str, Any], fill: Callable[[Path], None] | None = None) -> dict[str, Any]:
+        """Put the finished folder in place: config, log and record, and what `fill` writes into it. Returns the record
+        as it is kept."""
+        self._check()
         self.final.parent.mkdir(parents=True, exist_ok=True)
         aside = self._aside("finished-new")
         for name in ("config.json", "log.jsonl"):
@@ -132,30 +151,27 @@ class Store:
                 shutil.copy2(self.work / name, aside / name)
         if fill:
             fill(aside)
-        write_json(aside / "record.json", record)
+        kept = {"version": VERSION, "tries": 1, "failures": [], **record, **_identity(aside)}
+        write_json(aside / RECORD, kept)
         self.discard()
         aside.rename(self.final)
         if record["status"] in FINAL:
             self._clear()
+        return kept
 
     def give_up(self, config: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
         """Put a record in place for a job that came to no end of its own; returns the job's record. Where another
         command has the job by now, or the folder cannot be written to, nothing is, and the job counts as not done."""
-
-        def leave() -> None:
-            raise BlockingIOError
-
         try:
-            with self.opened(config, leave) as found:
-                if found is None:
-                    self.finish(record)
-            return found or record
-        except OSError:
+            with self.opened(config) as found:
+                return self.finish(record) if found is None else found
+        except (OSError, Held, Gone):
             return record
 
     def discard(self) -> None:
-        """Remove the finished folder, if there is one: aside first, so that it is never half there."""
-        if self.final.exists():
+        """Remove the finished folder, if there is one, when nobody scores or renders it: aside first, so that it is
+        never half there."""
+        with contextlib.suppress(FileNotFoundError), held(self.final):
             self.work.mkdir(parents=True, exist_ok=True)
             old = self._aside("old-result")
             self.final.rename(old / "job")
@@ -237,11 +253,8 @@ def _step(line: str) -> float:
         return float("inf")
 
 
-def _taken(lock: TextIO) -> bool:
-    """Whether the lock is ours now."""
-    try:
-        if fcntl:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    except BlockingIOError:
-        return False
+def _identity(folder: Path) -> dict[str, Any]:
+    """What a record says of the folder beside it."""
+    config, scene = folder / "config.json", folder / SCENE
+    said = {"key": _read(config).get("key")} if config.exists() else {}
+    return said | ({"scene": sha256(scene)} if scene.exists() else {})

@@ -33,7 +33,7 @@ class Scene:
         self.answer: Tensor | BaseException | None = None
         self.result: Any = None
         self.error: BaseException | None = None
-        self.ended, self.alone, self.resting = False, False, False
+        self.ended, self.alone = False, False
         self.spent, self._since = 0.0, 0.0
         self._go, self._back = threading.Semaphore(0), threading.Semaphore(0)
         self._thread = threading.Thread(target=self._live, name=f"scene {name}", daemon=True)
@@ -66,17 +66,6 @@ class Scene:
             raise answer
         assert answer is not None
         return answer
-
-    def rest(self, seconds: float) -> None:
-        """Let the other scenes go on meanwhile."""
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            if self.alone:
-                time.sleep(left)
-            else:
-                self.resting = True
-                self._wait()
-                self.resting = False
 
     def _wait(self) -> None:
         self._back.release()
@@ -121,8 +110,6 @@ class Seat(Prior):
 class Together:
     """The scenes that live. `add` them, and call `round` until none does."""
 
-    TICK = 0.01  # seconds to wait where all are resting
-
     def __init__(self, threads: int | None = None):
         self.live: list[Scene] = []
         self._threads = threads or torch.get_num_threads()
@@ -138,8 +125,6 @@ class Together:
             scene.resume()
         ended = [scene for scene in self.live if scene.ended]
         self.live = [scene for scene in self.live if not scene.ended]
-        if self.live and all(scene.resting for scene in self.live):
-            time.sleep(self.TICK)
         waiting = [scene for scene in self.live if scene.request is not None]
         for prior in {id(s.request[0]): s.request[0] for s in waiting if s.request}.values():
             asking = [s for s in waiting if s.request and s.request[0] is prior]

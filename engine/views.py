@@ -17,11 +17,13 @@ from torch import Tensor
 
 from engine.prior import identity, open_prior
 from engine.recipes.base import Orbit
-from engine.store import read_tensors, write_tensors
+from engine.store import SCENE, damaged, read_tensors, write_tensors
 from errors import UserError, first_line, is_out_of_memory
-from eval.views import ORBIT, job_json, orbit_of
-from files import read_json, write_json
+from eval.views import ORBIT, SUM, are_whole, checksum, job_json, orbit_of
+from files import read_json, sha256, write_json
+from locks import held
 from priors.base import Prior
+from records import RECORD
 from say import Console
 from scene.base import Scene
 from scene.cameras import Cameras, Render
@@ -78,7 +80,7 @@ def evaluate(training: Training) -> Render:
 
 def write_result(folder: Path, scene: Scene, views: Render | None, orbit: Orbit) -> None:
     """FOLDER/scene.safetensors, and the views where there are any."""
-    write_tensors(folder / "scene.safetensors", scene.state_dict())
+    write_tensors(folder / SCENE, scene.state_dict())
     if views is not None:
         write(folder, views, orbit)
 
@@ -90,7 +92,7 @@ def write(folder: Path, views: Render, orbit: Orbit) -> None:
     for k, (rgb, opacity) in enumerate(zip(eight_bits(views.rgb), eight_bits(views.opacity), strict=True)):
         Image.fromarray(rgb.numpy()).save(into / f"rgb_{k:03d}.png")
         Image.fromarray(opacity[..., 0].numpy()).save(into / f"opacity_{k:03d}.png")
-    write_json(into / ORBIT, asdict(orbit))
+    write_json(into / ORBIT, asdict(orbit) | {SUM: checksum(folder)})
 
 
 def eight_bits(image: Float[Tensor, "V C H W"]) -> Tensor:
@@ -101,10 +103,12 @@ def eight_bits(image: Float[Tensor, "V C H W"]) -> Tensor:
 def reopened(job: Path, device: str) -> tuple[Scene, dict[str, Any]]:
     """The scene of a finished job's folder, and the job's settings. Raises UserError where it cannot be read."""
     settings = read_json(job / "config.json", "only folders of this benchmark's own jobs can be rendered")
+    if job_json(job / RECORD).get("scene") not in (None, sha256(job / SCENE)):
+        raise damaged(job / SCENE)
     try:
         sizes = config_of(settings["recipe"]["scene"])
         scene = sizes.build(torch.Generator()).to(device)
-        tensors, _ = read_tensors(job / "scene.safetensors")
+        tensors, _ = read_tensors(job / SCENE)
         scene.restore({name: tensor.to(device) for name, tensor in tensors.items()})
     except (KeyError, TypeError, RuntimeError) as error:
         raise UserError(f"The scene of {job} cannot be read ({type(error).__name__}: {error}).") from error
@@ -124,16 +128,24 @@ def again(job: Path, orbit: Orbit, scene: Scene, prior: Prior | None) -> None:
         shutil.rmtree(aside)
 
 
-def renew(wanted: dict[Path, Orbit], device: str, console: Console) -> list[Path]:
-    """Render the scenes of finished jobs again whose views are not those of the orbit wanted; returns their folders.
-    Other kinds of jobs (failed ones, pictures made elsewhere) are passed over. Raises UserError where a scene cannot be
-    read, and where the prior that decodes it has other weights by now."""
-    stale = [job for job, orbit in wanted.items() if has_scene(job) and orbit_of(job) != asdict(orbit)]
+def renew(wanted: dict[Path, Orbit], device: str, console: Console, thorough: bool = False) -> list[Path]:
+    """Render the scenes of finished jobs again whose views are not those of the orbit wanted, or, where it is to be
+    `thorough`, not whole; returns their folders. Other kinds of jobs (failed ones, pictures made elsewhere) are passed
+    over. Raises UserError where a scene cannot be read, and where the prior that decodes it has other weights by
+    now."""
+
+    def is_stale(job: Path) -> bool:
+        return orbit_of(job) != asdict(wanted[job]) or (thorough and not are_whole(job))
+
+    stale = [job for job in wanted if has_scene(job) and is_stale(job)]
     for job in track(stale, "rendering", console=console, disable=not stale, transient=True):
-        for left in job.glob(".views-*"):
-            shutil.rmtree(left)  # of a command that was killed
-        scene, settings = reopened(job, device)
-        again(job, wanted[job], scene, _decoder(job, settings, device))
+        with held(job):  # nobody scores these views now
+            if not is_stale(job):
+                continue  # another command has made them
+            for left in job.glob(".views-*"):
+                shutil.rmtree(left)  # of a command that was killed
+            scene, settings = reopened(job, device)
+            again(job, wanted[job], scene, _decoder(job, settings, device))
     return stale
 
 
@@ -151,8 +163,7 @@ def _decoder(job: Path, settings: dict[str, Any], device: str) -> Prior | None:
 
 def has_scene(job: Path) -> bool:
     """Whether a job ended with a scene that can be looked at."""
-    record = job / "record.json"
-    return (job / "scene.safetensors").is_file() and job_json(record).get("status") == "finished"
+    return (job / SCENE).is_file() and job_json(job / RECORD).get("status") == "finished"
 
 
 def turned(job: Path, **asked: Any) -> Orbit:

@@ -21,7 +21,8 @@ import torch
 import say
 from engine import optimize
 from engine import prior as priors
-from engine.executors.base import Ended, Event, Fatal, Started, Step, Work
+from engine.claims import Gone, Held
+from engine.executors.base import Busy, Ended, Event, Fatal, Started, Work
 from engine.job import Setup
 from engine.machine import be_deterministic
 from engine.store import Store
@@ -30,7 +31,6 @@ from errors import RuleError, UserError, cause, first_line, is_out_of_memory
 from scene.kernels.compiled import prove_all
 
 TOO_LITTLE_MEMORY = errno.ENOMEM  # the code with which a process ends that has not enough of it to do anything
-LOOK = 0.2  # seconds between two looks at a folder that another command holds
 
 
 class Line:
@@ -95,23 +95,17 @@ def _work(line: Line, run: Path, setup: Setup) -> None:
                 record = Store(run, job).give_up(config, record_of(error))
             if record is not None:
                 line.send(Ended(scene.name, record))
-                if not line.cut:
-                    begin()
+            if not line.cut:
+                begin()
     if fatal is not None:
         raise fatal
 
 
 def do(work: Work, run: Path, setup: Setup, line: optimize.Watcher, scene: Scene) -> dict[str, Any] | None:
-    """The record of a job done as one of the scenes; None where it was stopped. Raises what ends all jobs."""
+    """The record of a job done as one of the scenes; None where it was stopped, and where another command has it, as is
+    told. Raises what ends all jobs."""
     job, config = work
     store = Store(run, job)
-
-    def wait() -> None:
-        line.send(Step(job.path, 0, "  another command has it"))
-        if line.cut:
-            raise optimize.Stopped
-        scene.rest(LOOK)
-
     try:  # before the job's folder: a prior that is refused leaves none
         shared = priors.open_prior(setup.prior, setup.device, job.recipe.half)
     except Exception as error:
@@ -119,23 +113,26 @@ def do(work: Work, run: Path, setup: Setup, line: optimize.Watcher, scene: Scene
             raise
         return store.give_up(config, record_of(error))
     try:
-        with store.opened(config, wait) as found:
+        with store.opened(config) as found:
             if found is not None:
                 return found
             line.send(Started(job.path))
             try:
                 prior = Seat(shared, scene)
                 return optimize.run(job, prior, store, setup, line, scene.clock)
-            except (optimize.Stopped, UserError):
+            except (optimize.Stopped, Held, Gone, UserError):
                 raise
             except Exception as error:
                 if is_full(error):
                     raise
-                record = record_of(error)
-                store.finish(record)
-                return record
+                return store.finish(record_of(error))
+    except Gone as error:
+        return record_of(error)  # there is no folder to keep it in
+    except Held:
+        line.send(Busy(job.path))
     except optimize.Stopped:
-        return None
+        pass
+    return None
 
 
 def record_of(error: BaseException) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import contextlib
 import csv
 import io
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
 from hashlib import sha256
@@ -23,6 +23,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import files
+import locks
 from errors import UserError, first_line
 from eval import metrics, views
 from eval.divergence import DIVERGED, classify
@@ -30,6 +31,7 @@ from eval.encoders import HALVED
 from eval.metric import Metric, Seen, code_of
 from eval.truth import Truth
 from prompts import Prompt, is_own
+from records import NewerError
 from scene.background import GREY
 
 SCORES, STAMPS = "scores.csv", "scores.json"
@@ -150,9 +152,11 @@ def score_run(
     `each` is told of every folder and whether it was scored now. `truth` gives each folder's true views, in place of
     the scorer's, which are of all. Raises UserError where no job can be scored."""
     folders, fresh, bad = views.jobs(run), [], {}
-    for folder in folders:
+    for folder in _held_by_turns(folders):  # its views stay as they are meanwhile
         try:
             new = score_job(folder, scorer.knowing(truth(folder)) if truth else scorer)
+        except NewerError:
+            raise
         except UserError as error:
             bad[folder] = str(error)
             _forget(folder)
@@ -164,6 +168,19 @@ def score_run(
         raise UserError(bad[folders[0]])
     stray = "The views in {} are not scored: expected <method>/<prompt-id>/<seed>/rgb_000.png."
     return Scored(fresh, bad | {folder: stray.format(folder) for folder in views.strays(run)})
+
+
+def _held_by_turns(folders: list[Path]) -> Iterator[Path]:
+    """The folders, each held against other commands while it is looked at: those that another has come last, so that
+    several commands share the work."""
+    later: list[Path] = []
+    for turn, wait in ((folders, False), (later, True)):
+        for folder in turn:
+            with locks.held(folder, wait) as ours:
+                if ours:
+                    yield folder
+                else:
+                    later.append(folder)
 
 
 def score_job(folder: Path, scorer: Scorer) -> bool:

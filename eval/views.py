@@ -20,8 +20,10 @@ from torch import Tensor
 
 from errors import UserError
 from files import digest, read_json
+from records import RECORD, read_record
 
-ORBIT = "orbit.json"  # beside the views
+ORBIT = "orbit.json"  # beside the views: from where they are seen, and SUM, their checksum
+SUM = "pictures"
 KINDS = (".png", ".jpg", ".jpeg")
 VIEW = re.compile(r"(rgb|opacity)_(\d+)", re.ASCII)
 
@@ -54,14 +56,16 @@ def orbit_of(job: Path) -> dict[str, Any]:
         return {}
     beside = job / "views" / ORBIT
     if beside.exists():
-        return read_json(beside, mend(job))
+        return {name: value for name, value in read_json(beside, mend(job)).items() if name != SUM}
     return job_json(job / "config.json").get("recipe", {}).get("orbit", {})
 
 
 def job_json(path: Path) -> dict[str, Any]:
     """A JSON file of a job's folder; {} where there is none, as in folders made elsewhere. Raises UserError where it is
     damaged."""
-    return read_json(path, mend(path.parent)) if path.exists() else {}
+    if not path.exists():
+        return {}
+    return (read_record if path.name == RECORD else read_json)(path, mend(path.parent))
 
 
 def strays(run: Path) -> list[Path]:
@@ -80,12 +84,19 @@ def checksum(job: Path) -> str:
     return digest(file for kind in ("rgb", "opacity") for _, file in _numbered(_folder(job), kind))[:16]
 
 
+def are_whole(job: Path) -> bool:
+    """Whether a job's pictures are those that were rendered, as far as that was written down."""
+    beside = job / "views" / ORBIT
+    return not beside.exists() or read_json(beside, mend(job)).get(SUM) in (None, checksum(job))
+
+
 def knows_opacity(job: Path) -> bool:
     return bool(_numbered(_folder(job), "opacity"))
 
 
 def read(job: Path) -> Pictures:
-    """The views of a job, in order. Raises UserError for none, a gap, a damaged one, or sizes that differ."""
+    """The views of a job, in order. Raises UserError for none, a gap, a damaged one, sizes that differ, and others than
+    were rendered."""
     folder = _folder(job)
     files = _numbered(folder, "rgb")
     if not files:
@@ -97,12 +108,17 @@ def read(job: Path) -> Pictures:
         if number > v:
             name = f"rgb_{v:0{len(file.stem) - len('rgb_')}d}{file.suffix}"
             raise UserError(f"The view {name} is missing in {folder}: its views must be numbered without a gap.")
-    rgb = [file for _, file in files]
-    opacity = dict(_numbered(folder, "opacity"))
-    if not opacity:
-        return Pictures(_stack(rgb, "RGB", job), None)
-    named = [(n, file.with_name(f"opacity{file.stem[3:]}.png")) for n, file in files]
-    return Pictures(_stack(rgb, "RGB", job), _stack([opacity.get(n, expected) for n, expected in named], "L", job))
+    rgb, alpha = _stack([file for _, file in files], "RGB", job), None
+    if opacity := dict(_numbered(folder, "opacity")):
+        named = [(n, file.with_name(f"opacity{file.stem[3:]}.png")) for n, file in files]
+        alpha = _stack([opacity.get(n, expected) for n, expected in named], "L", job)
+    if not are_whole(job):
+        run = job.parent.parent.parent
+        raise UserError(
+            f"The views of {job} are not those that were rendered of its scene: "
+            f"run_benchmark.py render {run} makes them again."
+        )
+    return Pictures(rgb, alpha)
 
 
 def _folder(job: Path) -> Path:

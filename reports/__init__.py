@@ -19,6 +19,7 @@ from eval.score import JUDGES, SCORES, STAMPS
 from eval.views import job_json, jobs, orbit_of
 from files import read_json
 from prompts import paper43
+from records import NewerError
 from reports.columns import cost, measured
 
 TEXTS = {prompt.id: prompt.text for prompt in paper43()}  # for folders made elsewhere
@@ -95,6 +96,8 @@ def _job(folder: Path, scores: pd.DataFrame | None) -> dict[str, Any]:
     try:
         record, config = job_json(folder / "record.json"), job_json(folder / "config.json")
         orbit = orbit_of(folder) or config.get("recipe", {}).get("orbit", {})
+    except NewerError:
+        raise  # what it says may mean something else
     except UserError as error:
         record, config, orbit = {"status": "damaged", "cause": str(error)}, {}, {}
     recipe = config.get("recipe", {})

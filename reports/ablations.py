@@ -106,6 +106,6 @@ def eq8(run: Path) -> pd.DataFrame:
 
 def _to_ddim(folder: Path) -> float:
     """The mean PSNR to DDIM's picture over the jobs of a method that has one."""
-    records = [read_json(file) for file in folder.glob("*/*/record.json")]
+    records = [views.job_json(file) for file in folder.glob("*/*/record.json")]
     found = [record["psnr_to_ddim"] for record in records if "psnr_to_ddim" in record]
     return sum(found) / len(found) if found else float("nan")

@@ -21,8 +21,8 @@ FLOORS = (  # from the top: a room may import what lies below it, and itself
     ("methods", "eval"),
     ("priors", "prompts"),
     ("scene",),
-    ("names", "say", "sources", "state"),
-    ("files",),
+    ("names", "records", "say", "sources", "state"),
+    ("files", "locks"),
     ("errors",),
 )
 LEVEL = {room: k for k, floor in enumerate(reversed(FLOORS)) for room in floor}

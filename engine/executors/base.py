@@ -49,6 +49,13 @@ class Ended:
 
 
 @dataclass(frozen=True)
+class Busy:
+    """A job was not begun, or not ended: another command has it. Its seat is free, as after one that has ended."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
 class Lost:
     """A place is gone, with all jobs that sat there: nobody has written their records."""
 
@@ -64,7 +71,7 @@ class Fatal:
     sentence: str
 
 
-Event = Started | Step | Said | Ended | Lost | Fatal
+Event = Started | Step | Said | Ended | Busy | Lost | Fatal
 
 
 class Executor(Protocol):
@@ -74,11 +81,11 @@ class Executor(Protocol):
         """Make ready: jobs of the folder `run` will come, for places 0 ... places - 1."""
 
     def submit(self, place: int, jobs: list[Work]) -> None:
-        """A place's first jobs, which make it anew; then, after each that has ended, what takes its seat: an empty
-        list where nothing does. A place that is given nothing and has nothing left ends."""
+        """A place's first jobs, which make it anew; then, after each that has ended or is busy, what takes its seat: an
+        empty list where nothing does. A place that is given nothing and has nothing left ends."""
 
     def events(self) -> Iterable[Event]:
-        """Wait until there is news, and tell it."""
+        """Wait until there is news, a second at most, and tell it."""
 
     def stop(self) -> bool:
         """End all places, each job with a checkpoint; returns whether all came to write theirs. May be called again."""

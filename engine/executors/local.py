@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from engine import worker
-from engine.executors.base import Ended, Event, Lost, Work
+from engine.executors.base import Busy, Ended, Event, Lost, Work
 from engine.executors.starting import started
 from engine.job import Setup
 from engine.machine import devices_of
 
+LONGEST = 1.0  # seconds to wait for news
 PATIENCE = 60.0  # seconds a process has to write its last checkpoint
 
 
@@ -65,7 +66,7 @@ class Processes:
 
     def events(self) -> list[Event]:
         by_pipe = {it.pipe: place for place, it in self.places.items()}
-        return [self._news(by_pipe[pipe]) for pipe in wait(list(by_pipe))]  # type: ignore[index]
+        return [self._news(by_pipe[pipe]) for pipe in wait(list(by_pipe), LONGEST)]  # type: ignore[index]
 
     def stop(self) -> bool:
         """All are told before any is waited for; Ctrl-C while they are waited for ends them at once."""
@@ -92,7 +93,7 @@ class Processes:
             event = self.places[place].pipe.recv()
         except (EOFError, OSError):
             return self._lost(place)
-        if isinstance(event, Ended):
+        if isinstance(event, (Ended, Busy)):
             self.places[place].jobs -= 1
         return event
 

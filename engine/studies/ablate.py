@@ -175,7 +175,7 @@ def run(name: str, request: Request, chosen: Judges, console: Console) -> tuple[
     sampled = [job for job in missing if job.recipe.name in canvas.SAMPLES]
     for job in track(sampled, "DDIM", console=console, disable=not sampled, transient=True):
         store = Store(folder, job)
-        with store.opened(configs[job.path]) as found:
+        with store.opened(configs[job.path], wait=True) as found:
             if found is None:
                 canvas.sample(job, prior, store, device)
     if name == "kappa":

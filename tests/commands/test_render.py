@@ -1,8 +1,10 @@
 """Generation and evaluation apart: a finished scene is looked at again, and nothing trains."""
 
 import json
+import shutil
 
 import pytest
+from PIL import Image
 
 from engine import optimize, training, views
 from engine.recipes.base import Orbit
@@ -66,6 +68,29 @@ def test_a_render_that_was_killed_is_made_up_for(made):
     assert main(["render", str(run), "--views", "3", "--device", "cpu"]) == 0
     assert len(list(job.glob("views/rgb_*.png"))) == 3
     assert not list(job.glob(".views-*"))
+
+
+def test_pictures_that_were_changed_are_not_scored_and_are_made_again(made, capsys):
+    words, run = made
+    clip = words[words.index("--clip") + 1]
+    assert main([*words, "--views", "3", "--out", str(run)]) == 0
+    first, before = min(run.glob("*/*/*/views/rgb_*.png")), pictures(run)
+    Image.new("RGB", Image.open(first).size, "red").save(first)
+    assert main(["score", str(run), "--clip", clip]) == 1
+    assert f"run_benchmark.py render {run} makes them again" in capsys.readouterr().out
+    assert main(["render", str(run), "--device", "cpu"]) == 0
+    assert "1 of 2 scenes were rendered" in capsys.readouterr().out
+    assert pictures(run) == before
+    assert main(["score", str(run), "--clip", clip]) == 0
+
+
+def test_a_scene_that_is_not_its_jobs_own_is_not_rendered(made, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(made[1], run)
+    one, other = sorted(run.glob("*/*/*/scene.safetensors"))
+    shutil.copy(one, other)
+    assert main(["render", str(run), "--views", "2", "--device", "cpu"]) == 2
+    assert f"The file {other} cannot be read: delete" in capsys.readouterr().err
 
 
 def test_what_cannot_be_rendered_is_said(made, tmp_path, capsys):

@@ -2,8 +2,11 @@
 
 import multiprocessing
 import os
+import threading
+import time
 from dataclasses import dataclass, replace
 from io import StringIO
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,8 +15,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from engine import queue, worker
+from engine.claims import Claim
 from engine.executors import EXECUTORS, executor_of
-from engine.executors.base import Ended, Fatal, Lost, Said, Started, Step
+from engine.executors.base import Busy, Ended, Fatal, Lost, Said, Started, Step
 from engine.optimize import Stopped
 from engine.queue import launch
 from engine.store import Store, read_tensors, write_tensors
@@ -137,9 +141,14 @@ def test_a_lost_job_that_another_command_has_is_left_to_it(tmp_path):
     context = multiprocessing.get_context("fork")
     ready, leave = context.Event(), context.Event()
     other = context.Process(target=hold, args=(Store(tmp_path, job).work, ready, leave))
-    other.start()
-    assert ready.wait(60)
-    records, _ = start(tmp_path, [job], Told([Lost(0, "it was killed")]))
+
+    class Late(Told):
+        def events(self):
+            other.start()
+            assert ready.wait(60)
+            return super().events()
+
+    records, _ = start(tmp_path, [job], Late([Lost(0, "it was killed")]))
     leave.set()
     other.join()
     assert records[job.path]["status"] == "crashed"
@@ -252,6 +261,67 @@ def test_what_another_command_finished_meanwhile_is_not_done_again(tmp_path, her
     assert not (tmp_path / ".unfinished").exists()
 
 
+def test_two_commands_on_one_folder_share_the_jobs_and_each_is_done_once(tmp_path, monkeypatch, here):
+    monkeypatch.setattr(queue, "LOOK", 0.05)
+    which, done, kept = seeds(6, steps=4), [], []
+    finish = Store.finish
+    monkeypatch.setattr(Store, "finish", lambda store, *rest: done.append(store.final) or finish(store, *rest))
+    commands = [threading.Thread(target=lambda: kept.append(start(tmp_path, which, Here())[0])) for _ in range(2)]
+    for command in commands:
+        command.start()
+    for command in commands:
+        command.join(120)
+    assert sorted(done) == sorted(tmp_path / job.path for job in which)
+    assert kept[0] == kept[1]
+    assert {record["status"] for record in kept[0].values()} == {"finished"}
+    assert not (tmp_path / ".unfinished").exists()
+
+
+def test_what_another_command_has_is_done_last_and_taken_over_where_that_ends(tmp_path, monkeypatch, here):
+    a, b = seeds(2, steps=4)
+    claim, order = Claim(Store(tmp_path, a).work), []
+
+    def waited(seconds):
+        if order == ["1"]:
+            order.append("waited")
+            claim.release()
+        time.sleep(seconds)
+
+    monkeypatch.setattr(queue, "LOOK", 0.05)
+    monkeypatch.setattr(queue, "time", SimpleNamespace(monotonic=time.monotonic, sleep=waited))
+    finish = Store.finish
+    monkeypatch.setattr(Store, "finish", lambda store, *rest: order.append(store.final.name) or finish(store, *rest))
+    records, _ = start(tmp_path, [a, b], here)
+    assert order == ["1", "waited", "0"]
+    assert {record["status"] for record in records.values()} == {"finished"}
+
+
+def test_a_failure_that_another_command_recorded_meanwhile_is_not_tried_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(queue, "LOOK", 0.05)
+    a, b = seeds(2)
+    failed = {"status": "crashed", "cause": "it broke there", "seconds": 1.0}
+
+    def meanwhile():
+        Store(tmp_path, b).give_up({"key": b.key("none")}, failed)
+        return ended(a)
+
+    class Late(Told):
+        def events(self):
+            return [meanwhile()]
+
+    records, said = start(tmp_path, [a, b], Late())
+    assert records[b.path]["cause"] == "it broke there"
+    assert "[crashed: it broke there]" in said
+
+
+def test_a_job_that_another_command_took_first_waits_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(queue, "LOOK", 0.05)
+    a, b = seeds(2)
+    told = Told([Busy(a.path)], [ended(b)], [ended(a)])
+    start(tmp_path, [a, b], told)
+    assert told.given == [(0, [0]), (0, [1]), (0, []), (0, [0]), (0, [])]
+
+
 def test_a_result_of_another_key_is_replaced(tmp_path, here):
     (job,) = seeds(1)
     jobs.do(tmp_path, job)
@@ -309,7 +379,8 @@ def test_too_little_memory_to_open_the_prior_is_the_jobs(tmp_path, monkeypatch, 
     (job,) = seeds(1)
     monkeypatch.setattr("engine.prior.open_prior", full)
     records, _ = start(tmp_path, [job], here)
-    assert records[job.path] == {"status": "out-of-memory", "cause": "CUDA out of memory"}
+    assert records[job.path]["status"] == "out-of-memory"
+    assert records[job.path]["cause"] == "CUDA out of memory"
 
 
 def test_folders_and_files_of_a_result_have_the_modes_that_the_umask_gives(tmp_path, here):

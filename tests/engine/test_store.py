@@ -1,15 +1,22 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 import torch
 
-from engine import store as store_module
+from engine import claims
+from engine.claims import Gone, Held
 from engine.store import Store, read_tensors, write_json, write_tensors
 from errors import UserError
+from records import NewerError
 from tests.engine.jobs import job
+
+ENDED = {"version": 2, "tries": 1, "failures": [], "key": "k"}
 
 
 @pytest.fixture
@@ -33,7 +40,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
     def full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store_module.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         write_json(path, {"new": 2})
     assert json.loads(path.read_text()) == {"old": 1}
@@ -60,11 +67,11 @@ def test_a_finished_job_replaces_one_that_crashed(store):
     with store.opened({"key": "k"}):
         store.save_checkpoint({"x": torch.zeros(1)}, {"step": 3})
         store.finish({"status": "crashed"})
-    assert store.record() == {"status": "crashed"}
+    assert store.record() == ENDED | {"status": "crashed"}
     with store.opened({"key": "k"}):
         assert store.load_checkpoint()[1] == {"step": 3}  # the next try goes on from there
         store.finish({"status": "finished"}, lambda folder: (folder / "scene").write_text("s"))
-    assert store.record() == {"status": "finished"}
+    assert store.record() == ENDED | {"status": "finished"}
     assert store.key() == "k"
     assert (store.final / "scene").exists()
     assert not store.work.exists()
@@ -126,32 +133,142 @@ def test_a_folder_is_held_by_one_process(store):
     assert other.communicate("\n", timeout=60)[0] == "held\n"
 
 
-def test_who_waits_for_a_folder_is_asked_each_time_and_may_leave(store):
+def test_who_comes_second_is_told_who_has_the_folder_and_may_wait(store):
     store.work.mkdir(parents=True)
-    other, times = other_process(store), []
+    other = other_process(store)
     assert other.stdout.readline() == "held\n"
-
-    def wait():
-        times.append(1)
-        if len(times) == 3:
-            other.communicate("\n", timeout=60)
-
-    with store.opened({"key": "k"}, wait) as found:
-        assert found is None
-    assert len(times) == 3
-
-    def leave():
-        raise InterruptedError
-
-    with store.opened({"key": "k"}), pytest.raises(InterruptedError), Store.opened(store, {"key": "k"}, leave):
+    assert store.held
+    with pytest.raises(Held), store.opened({"key": "k"}):
         pass
+    threading.Timer(0.2, other.stdin.write, ["\n"]).start()
+    threading.Timer(0.3, other.stdin.close).start()
+    with store.opened({"key": "k"}, wait=True) as found:
+        assert found is None
+        with pytest.raises(Held, match=f"process {os.getpid()} on "), Store.opened(store, {"key": "k"}):
+            pass
+    other.wait()
+    assert not store.held
+
+
+def foreign(store, token="t", pid=1):
+    """A claim from another machine."""
+    store.work.mkdir(parents=True, exist_ok=True)
+    (store.work / claims.LOCK).touch()
+    said = {"host": "elsewhere", "machine": "another", "pid": pid, "token": token, "step": 3, "at": 0.0}
+    (store.work / claims.CLAIM).write_text(json.dumps(said))
+
+
+def test_a_claim_from_another_machine_holds_while_it_changes_and_no_clock_matters(store, monkeypatch):
+    monkeypatch.setattr(claims, "SILENT", 0.3)
+    for token in "abc":
+        foreign(store, token)
+        os.utime(store.work / claims.CLAIM, (10**9, 10**9))  # a clock that is decades late
+        time.sleep(0.15)
+        with pytest.raises(Held, match="process 1 on elsewhere"), store.opened({"key": "k"}):
+            pass
+    assert store.held
+    time.sleep(0.35)
+    assert not store.held
+    with store.opened({"key": "k"}) as found:
+        assert found is None
+
+
+def test_an_owner_of_this_machine_that_is_dead_is_replaced_at_once(store):
+    foreign(store)
+    said = json.loads((store.work / claims.CLAIM).read_text()) | {"machine": claims.machine()}
+    (store.work / claims.CLAIM).write_text(json.dumps(said))
+    with store.opened({"key": "k"}) as found:
+        assert found is None
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "{", '{"pid": "x"}'])
+def test_a_damaged_claim_holds_nothing(store, content):
+    foreign(store)
+    (store.work / claims.CLAIM).write_text(content)
+    with store.opened({"key": "k"}) as found:
+        assert found is None
+
+
+def test_where_there_are_no_locks_a_living_process_holds_and_a_dead_one_does_not(store, monkeypatch):
+    monkeypatch.setattr(claims, "taken", lambda *_, **__: None)
+    with store.opened({"key": "k"}):
+        assert store.held
+        with pytest.raises(Held), Store.opened(store, {"key": "k"}):
+            pass
+        monkeypatch.setattr(claims.psutil, "pid_exists", lambda _: False)
+        assert not store.held
+
+
+def test_an_owner_that_was_taken_for_dead_writes_nothing_more(store, monkeypatch):
+    with store.opened({"key": "k"}):
+        store.save_checkpoint({"x": torch.zeros(1)}, {"step": 3})
+        foreign(store, "of another")
+        for late in (lambda: store.save_checkpoint({"x": torch.ones(1)}, {"step": 4}), lambda: store.finish({})):
+            with pytest.raises(Held, match="elsewhere"):
+                late()
+        assert store.load_checkpoint()[1] == {"step": 3}
+    assert claims.owner(store.work)["token"] == "of another"
+
+
+def test_a_claim_tells_that_it_lives_and_how_far_the_job_is(store, monkeypatch):
+    monkeypatch.setattr(claims, "BEAT", 0.02)
+    with store.opened({"key": "k"}):
+        store.at(7)
+        first = claims.owner(store.work)
+        until = time.monotonic() + 30
+        while claims.owner(store.work) == first or claims.owner(store.work)["step"] != 7:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+    assert claims.owner(store.work) is None
+
+
+def test_a_folder_that_is_removed_while_its_job_runs_is_a_sentence(store):
+    with store.opened({"key": "k"}):
+        shutil.rmtree(store.work)
+        with pytest.raises(Gone, match="was removed while it ran"):
+            store.save_checkpoint({"x": torch.zeros(1)}, {"step": 3})
+        with pytest.raises(Gone):
+            store.finish({"status": "finished"})
+    assert not store.final.exists()
+
+
+NEWER = {"version": 99, "status": "finished", "key": "k"}
+
+
+def test_a_record_of_a_later_version_is_refused_and_left_as_it_is(store):
+    store.final.mkdir(parents=True)
+    write_json(store.final / "record.json", NEWER)
+    for use in (store.record, lambda: store.opened({"key": "k"}).__enter__(), lambda: store.give_up({"key": "k"}, {})):
+        with pytest.raises(NewerError, match="of version 99, and this program knows 2: update the program"):
+            use()
+    assert json.loads((store.final / "record.json").read_text()) == NEWER
+
+
+def test_a_record_of_before_versions_is_read_as_one_of_now(store):
+    store.final.mkdir(parents=True)
+    write_json(store.final / "record.json", {"status": "finished", "seconds": 1.5})
+    write_json(store.final / "config.json", {"key": "k"})
+    assert store.record() == {"status": "finished", "seconds": 1.5, "version": 2, "tries": 1, "failures": []}
+    with store.opened({"key": "k"}) as found:
+        assert found == store.record()
+
+
+@pytest.mark.parametrize("said", [
+    {"seconds": "1.5"}, {"seconds": None}, {"nfe": [1]}, {"peak_bytes": {}}, {"version": "2"}, {"version": 0},
+    {"version": True}, {"status": 3}, {"step": True},
+])  # fmt: skip
+def test_a_record_with_a_value_of_another_type_is_damaged(store, said):
+    store.final.mkdir(parents=True)
+    write_json(store.final / "record.json", {"status": "finished"} | said)
+    with pytest.raises(UserError, match=f"its {next(iter(said))} is .* and not .*: delete"):
+        store.record()
 
 
 def test_a_job_that_another_finished_meanwhile_is_given_with_its_record(store):
     with store.opened({"key": "k"}):
         store.finish({"status": "finished"})
     with store.opened({"key": "k"}) as found:
-        assert found == {"status": "finished"}
+        assert found == ENDED | {"status": "finished"}
     assert not store.work.exists()
     assert store.record() == found
     with store.opened({"key": "another"}) as found:
@@ -167,7 +284,7 @@ def test_a_job_that_crashed_or_is_damaged_is_done_again(store, status):
     with store.opened({"key": "k"}) as found:
         assert found is None
         store.finish({"status": "finished"})
-    assert store.record() == {"status": "finished"}
+    assert store.record() == ENDED | {"status": "finished"}
 
 
 @pytest.mark.parametrize("line", [b"\xff\xfe", b"5", b"[1]", b'{"step": null}', b'{"step": "x"}', b"", b'{"step"'])
@@ -188,7 +305,7 @@ def test_a_result_that_could_not_be_written_whole_is_written_again(store):
             store.finish({"status": "finished"}, full)
         assert store.record() is None
         store.finish({"status": "finished"}, lambda folder: (folder / "views").mkdir())
-    assert store.record() == {"status": "finished"}
+    assert store.record() == ENDED | {"status": "finished"}
 
 
 def test_equal_contents_are_equal_bytes_and_scenes_without_a_sum_are_read(tmp_path):

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from engine import together, worker
-from engine.store import Store
 from engine.together import Seat, Together
 from methods.base import Guidance, Method
 from tests.engine import jobs
@@ -183,22 +182,6 @@ def test_what_is_differentiated_is_not_shared():
     assert seen == [3 * 64] * 2
 
 
-def test_a_scene_that_rests_lets_the_others_go_on():
-    prior, log, scenes = Network(), [], Together()
-
-    def rests(scene):
-        scene.rest(0.05)
-        log.append("rested")
-
-    scenes.add("a", rests)
-    scenes.add("b", asks(prior, range(3), log))
-    finished(scenes)
-    assert log[0] == ("b", 0)
-    scenes.add("alone", rests)
-    finished(scenes)
-    assert log[-1] == "rested"
-
-
 @dataclass(frozen=True)
 class Guided(Method):
     """A rule whose calls have other numbers of rows from scene to scene."""
@@ -238,33 +221,3 @@ def test_together_each_scene_is_to_the_bit_what_it_is_alone(tmp_path, monkeypatc
         for name in ("scene.safetensors", "log.jsonl"):
             files = [tmp_path / run / job.path / name for run in ("together", "alone")]
             assert files[0].read_bytes() == files[1].read_bytes(), (job.seed, name)
-
-
-def test_two_commands_with_their_jobs_in_another_order_do_not_wait_for_each_other(tmp_path, monkeypatch):
-    """Each has begun what the other wants next: whoever waits for a folder lets its own other scene go on."""
-    monkeypatch.setattr("engine.prior.open_prior", lambda *_: jobs.prior())
-    a, b = jobs.job(seed=0, steps=40), jobs.job(seed=1, steps=40)
-    done = []
-
-    def command(which):
-        done.append(scenes_of(tmp_path, which, jobs.SETUP))
-
-    threads = [threading.Thread(target=command, args=(which,), daemon=True) for which in ([a, b], [b, a])]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(240)
-    assert len(done) == 2
-    assert done[0] == done[1]  # each was done once, and both have its record
-
-
-def test_a_stopped_job_that_waits_for_its_folder_stops(tmp_path, monkeypatch):
-    monkeypatch.setattr("engine.prior.open_prior", lambda *_: jobs.prior())
-    job = jobs.job()
-    with Store(tmp_path, job).opened({"key": "k"}):
-        scenes = Together(threads=1)
-        task = (job, {"key": "k"})
-        scenes.add(job.path, lambda scene: worker.do(task, tmp_path, jobs.SETUP, jobs.Deaf(1), scene))
-        (scene,) = scenes.round()
-    assert scene.result is None
-    assert scene.error is None

@@ -1,5 +1,6 @@
 """Scoring jobs: what is in scores.csv, what is done again, and what is not."""
 
+import contextlib
 import copy
 import dataclasses
 import json
@@ -10,12 +11,14 @@ import torch
 from PIL import Image
 
 import files
+import locks
 from errors import UserError
 from eval import metrics
 from eval.divergence import classify
 from eval.score import Scorer, score_job, score_run
 from eval.truth import Truth
 from prompts import own
+from records import NewerError
 from reports import load
 from reports.columns import cost
 from scene.background import GREY
@@ -385,3 +388,35 @@ def test_a_folder_that_cannot_be_written_to_is_a_sentence(tmp_path, scorer, monk
     monkeypatch.setattr(files, "write_text", refused)
     with pytest.raises(UserError, match=r"cannot be written: .*Permission denied"):
         score_job(job, scorer)
+
+
+def test_several_commands_share_the_scoring_and_nobody_moves_views_meanwhile(tmp_path, scorer, computed):
+    """What another command has comes last, when it has ended; a folder that is scored is held."""
+    jobs = [write_job(tmp_path, "sds", prompt, 0, ball()) for prompt in WORLD[:3]]
+    order, taken = [], []
+
+    def each(job, new):
+        order.append((job.parent.name, new))
+        with locks.held(job, wait=False) as ours:
+            taken.append(ours)
+        if len(order) == 2:
+            other.close()
+
+    other = contextlib.ExitStack()
+    other.enter_context(locks.held(jobs[0]))
+    assert score_run(tmp_path, scorer, each).fresh == [jobs[1], jobs[2], jobs[0]]
+    assert order == [(job.parent.name, True) for job in (jobs[1], jobs[2], jobs[0])]
+    assert taken == [False] * 3
+    with locks.held(jobs[0], wait=False) as ours:
+        assert ours
+
+
+def test_a_record_of_a_later_version_is_no_failure_and_keeps_its_scores(tmp_path, scorer):
+    job = write_job(tmp_path, "sds", WORLD[0], 0, ball())
+    score_run(tmp_path, scorer)
+    record = json.loads((job / "record.json").read_text())
+    (job / "record.json").write_text(json.dumps(record | {"version": 99}))
+    for use in (lambda: score_run(tmp_path, scorer), lambda: load(tmp_path)):
+        with pytest.raises(NewerError, match="version 99"):
+            use()
+    assert (job / "scores.csv").exists()

@@ -31,8 +31,9 @@ class Here:
                 if scene.error is not None:
                     raise scene.error
                 yield from self.told
-                yield Ended(scene.name, scene.result)
-        self.told.clear()
+                self.told.clear()
+                if scene.result is not None:
+                    yield Ended(scene.name, scene.result)
 
     def send(self, event: Event) -> None:
         self.told.append(event)

@@ -1,0 +1,163 @@
+"""Who has a job: one process of one command, until it ends, however that is.
+
+    lock         locked by the process that has the job, so that the system frees it with the process; other machines
+                 may not see that
+    claim.json   host, machine, pid, token, step: written anew every BEAT seconds
+
+A claim is over when its owner is gone: on this machine, when its lock is free, or, where the file system has no locks,
+when there is no such process; from another machine, when claim.json has not changed for SILENT seconds of watching it,
+for which no clock need be right. An owner that was only slow finds the token of another, and stops.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from files import write_json
+from locks import taken
+
+BEAT = 5.0  # seconds between two signs of life
+SILENT = 60.0  # seconds without one, after which an owner on another machine is taken for dead
+LOCK, CLAIM = "lock", "claim.json"
+TRIES = 10  # to open a folder that another removes at the same time
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_watched: dict[Path, tuple[Any, float]] = {}  # what a claim said, and since when
+
+
+class Held(Exception):
+    """Another process has the job. It says who."""
+
+
+class Gone(Exception):
+    """The job's folder was removed while it was worked on."""
+
+
+def machine() -> str:
+    """What tells machines apart, also where their names are equal."""
+    return _BOOT.read_text().strip() if _BOOT.exists() else f"{uuid.getnode():x}"
+
+
+def owner(work: Path) -> dict[str, Any] | None:
+    """What a claim says of its owner; None where there is none, {} where it does not say."""
+    try:
+        said = json.loads((work / CLAIM).read_text("utf-8"))
+        return said if isinstance(said, dict) and isinstance(said.get("pid"), int) else {}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):  # it is being written
+        return {}
+
+
+def who(work: Path) -> str:
+    said = owner(work) or {}
+    return f"process {said.get('pid', '?')} on {said.get('host', 'another machine')}"
+
+
+def is_held(work: Path) -> bool:
+    """Whether somebody has the job now, without taking it."""
+    try:
+        descriptor = os.open(work / LOCK, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        ours = taken(descriptor, shared=True)
+        return ours is False or _lives(work, blind=ours is None)
+    finally:
+        os.close(descriptor)
+
+
+def _lives(work: Path, blind: bool) -> bool:
+    """Whether the owner that a claim names lives. No process of this machine has the lock, but where the file system
+    has none: there we are `blind`."""
+    said = owner(work)
+    if said is None or (not said and not blind):
+        return False
+    if said.get("machine") == machine() and not (blind and psutil.pid_exists(said.get("pid", -1))):
+        return False
+    before, since = _watched.get(work, (None, 0.0))
+    if before != said:
+        since = time.monotonic()
+        _watched[work] = said, since
+    return time.monotonic() - since < SILENT
+
+
+class Claim:
+    """A folder's, held from its making until `release`. Raises Held where another has it."""
+
+    def __init__(self, work: Path):
+        self.work, self.token, self.step = work, uuid.uuid4().hex, 0
+        self._end, self._writing = threading.Event(), threading.Lock()
+        self._lock = self._locked()
+        try:
+            self._put()
+            threading.Thread(target=self._live, name=f"claim {work.name}", daemon=True).start()
+        except BaseException:
+            self.release()
+            raise
+
+    def check(self) -> None:
+        """Raises Held where another has taken the job for abandoned, Gone where its folder was removed."""
+        said = owner(self.work)
+        if said is None:
+            raise Gone(f"its folder {self.work} was removed while it ran")
+        if said.get("token", self.token) != self.token:
+            raise Held(who(self.work))
+
+    def release(self) -> None:
+        self._end.set()
+        with self._writing:
+            if (owner(self.work) or {}).get("token") == self.token:
+                (self.work / CLAIM).unlink(missing_ok=True)
+        os.close(self._lock)
+
+    def _locked(self) -> int:
+        for _ in range(TRIES):
+            with contextlib.suppress(FileNotFoundError):  # another finished, and removed the folder
+                self.work.mkdir(parents=True, exist_ok=True)
+                descriptor = os.open(self.work / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+                ours = taken(descriptor)
+                try:
+                    if ours is False or _lives(self.work, blind=ours is None):
+                        raise Held(who(self.work))
+                    if (self.work / LOCK).stat().st_ino == os.fstat(descriptor).st_ino:
+                        return descriptor
+                except BaseException:
+                    os.close(descriptor)
+                    raise
+                os.close(descriptor)
+        raise Held("others that come and go")
+
+    def _put(self) -> None:
+        """The claim, in place of one that is over. Of several machines, one comes first."""
+        path = self.work / CLAIM
+        path.unlink(missing_ok=True)
+        aside = write_json(self.work / f"{CLAIM}.{self.token}", self._said())
+        try:
+            os.link(aside, path)
+        except FileExistsError:
+            raise Held(who(self.work)) from None
+        except OSError:  # a file system without links
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
+
+    def _said(self) -> dict[str, Any]:
+        facts = {"host": socket.gethostname(), "machine": machine(), "pid": os.getpid()}
+        return facts | {"token": self.token, "step": self.step, "at": time.time()}
+
+    def _live(self) -> None:
+        while not self._end.wait(BEAT):
+            with self._writing, contextlib.suppress(OSError):
+                if self._end.is_set() or (owner(self.work) or {}).get("token") != self.token:
+                    return
+                write_json(self.work / CLAIM, self._said())
