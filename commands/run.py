@@ -24,7 +24,8 @@ EPILOG = """examples
   run_benchmark.py sweep sds --cfg 5 7.5 20 --lr 0.005 0.01    tune a method, on prompts kept apart
   run_benchmark.py list                                        all methods, prompts, suites, tracks, priors
   run_benchmark.py render RUN --views 120                      render a run's scenes again, without training
-  run_benchmark.py score RUN                                   score a run's views, or anyone's, again
+  run_benchmark.py score RUN                                   score a run's views again
+  run_benchmark.py evaluate PATH                               score renders, turntables and meshes made elsewhere
   run_benchmark.py table RUN                                   print and write the tables of a scored run
   run_benchmark.py table RUN --compare published               beside published tables
   run_benchmark.py bench --quick                               what the kernels are worth here, and where time goes

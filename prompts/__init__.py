@@ -96,10 +96,12 @@ def find(prompts: tuple[Prompt, ...], requests: Iterable[str], where: str) -> tu
     letters than ours, and not so near to a prompt that it is a slip. Raises UserError for one that names none or
     several, with the nearest; `where` says of what.
     """
-    chosen: dict[Prompt, None] = {}
-    for request in requests:
-        chosen.update(dict.fromkeys(_found(where, prompts, request)))
-    return tuple(chosen)
+    return tuple(dict.fromkeys(listed(prompts, requests, where)))
+
+
+def listed(prompts: tuple[Prompt, ...], requests: Iterable[str], where: str) -> tuple[Prompt, ...]:
+    """The same, with those that a file has twice: where numbers count its lines, each is in its place."""
+    return tuple(prompt for request in requests for prompt in _found(where, prompts, request))
 
 
 def _found(where: str, prompts: tuple[Prompt, ...], request: str) -> Iterable[Prompt]:

@@ -19,6 +19,7 @@ from files import read_text
 
 KINDS = (".txt", ".json", ".csv")
 FIELDS = ("prompt", "text", "caption")  # of an object, or a column
+FORMS = "give a text a line, a list in JSON, or a CSV with a column prompt"
 LARGEST = 16 << 20  # bytes of a list: more is no list of prompts
 MARKS = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2013": "-", "\u2014": "-"})
 
@@ -45,7 +46,9 @@ def texts_of(path: Path) -> list[str]:
     except FileNotFoundError as error:
         raise UserError(f"There is no file {path}: name a list of prompts, {', '.join(KINDS)}.") from error
     except (OSError, ValueError, RecursionError, csv.Error) as error:
-        raise UserError(f"The prompts in {path} cannot be read ({first_line(error)}): see docs/evaluate.md.") from error
+        raise UserError(
+            f"The prompts in {path} cannot be read ({first_line(error)}): it takes a text a line, a JSON list, or a CSV with a column prompt."
+        ) from error
     if not all(texts) or not texts:
         raise UserError(f"The file {path} has {'an empty prompt' if texts else 'no prompts'}: give it a text each.")
     return texts

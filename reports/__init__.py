@@ -121,7 +121,7 @@ def _job(folder: Path, scores: pd.DataFrame | None) -> dict[str, Any]:
         "track": recipe.get("track"),
         "settings": _settings(recipe),
         "prior": config.get("prior", {}).get("checksum"),
-        "open": config.get("prior", {}).get("open", ""),
+        "open": _open(config),
         "prior_name": config.get("prior", {}).get("name"),
         "commit": config.get("commit"),
         "device": record.get("device"),
@@ -129,6 +129,12 @@ def _job(folder: Path, scores: pd.DataFrame | None) -> dict[str, Any]:
         "together": record.get("together", 1),
         **cost(record),
     }
+
+
+def _open(config: dict[str, Any]) -> str:
+    """Why a job's results are open; "" where they are not."""
+    said = config.get("prior", {}).get("open")
+    return f"the prior {said}" if said else config.get("open", "")
 
 
 def _settings(recipe: dict[str, Any]) -> str | None:

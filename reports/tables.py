@@ -155,7 +155,7 @@ def _open(table: pd.DataFrame) -> list[str]:
     """Why rows are open, a sentence a reason."""
     rows = table[table["open"] != CLOSED].drop_duplicates("method")
     return [
-        f"{', '.join(group['method'])}: open results, for the prior {why}; not to be compared with Table 1."
+        f"{', '.join(group['method'])}: open results, for {why}; not to be compared with Table 1."
         for why, group in rows.groupby("open")
     ]
 

@@ -17,7 +17,7 @@ FLOORS = (  # from the top: a room may import what lies below it, and itself
     ("engine",),
     ("engine.recipes", "engine.weights"),
     ("suites",),
-    ("world", "reports"),
+    ("world", "reports", "intake"),
     ("methods", "eval"),
     ("priors", "prompts"),
     ("scene",),
@@ -41,8 +41,20 @@ DOORS = {  # a library and the files that may import it
     "torchmetrics": {"eval/"},
     "pyiqa": {"eval/"},
     "open_clip": {"eval/"},
+    "trimesh": {"intake/mesh.py"},
+    "embreex": {"intake/surface.py"},
+    "av": {"intake/video.py"},
 }
-LAZY = {"torchmetrics", "pyiqa", "open_clip", "ImageReward", "ray"}  # inside a function, where they are used
+LAZY = {
+    "torchmetrics",
+    "pyiqa",
+    "open_clip",
+    "ImageReward",
+    "ray",
+    "trimesh",
+    "embreex",
+    "av",
+}  # inside a function, where they are used
 SHARED = {"base", "timesteps", "target", "variational"}  # algebra that rules have in common: never a rule
 UNSAFE = {"pickle", "dill", "cloudpickle", "joblib"}
 ARCHIVES = "engine/weights/convert.py"  # published archives become safetensors here, read as tensors alone

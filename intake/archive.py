@@ -1,0 +1,115 @@
+"""Archives (zip, tar, tar.gz) are unpacked into a folder of their own, member by member, each within bounds.
+
+A member that would leave the folder, that is no file, that is damaged, or that grows beyond reason is left out and
+named; so is what comes after the bound on the whole.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO, NamedTuple
+
+from errors import UserError, first_line
+from intake.base import MOST_FILES, Refused
+
+KINDS = (".zip", ".tar", ".tgz", ".tar.gz")
+MOST = 50 << 30  # bytes of all that is in an archive
+RATIO, SMALL = 200, 10 << 20  # by how much a member may grow, if it has more bytes than SMALL: pictures hardly do
+BLOCK = 1 << 20
+RESERVE = 1 << 30  # bytes of the disk that stay free
+
+
+class Member(NamedTuple):
+    """`size` is what the archive says; `packed` 0 where it does not say."""
+
+    name: str
+    size: int
+    packed: int
+    is_file: bool
+    is_folder: bool
+    open: object  # () -> IO[bytes]
+
+
+def is_archive(path: Path) -> bool:
+    return path.is_file() and path.name.lower().endswith(KINDS)
+
+
+def unpacked(path: Path, into: Path) -> list[Refused]:
+    """Unpack, and say what was left out. Raises UserError where the archive itself cannot be read."""
+    refused: list[Refused] = []
+    left = min(MOST, shutil.disk_usage(into).free - RESERVE)
+    try:
+        for k, member in enumerate(_members(path)):
+            where = f"{path.name}: {member.name}"
+            if k >= MOST_FILES:
+                raise UserError(f"The archive {path} has more than {MOST_FILES} members: name a part of it.")
+            if member.is_folder:
+                continue
+            try:
+                left -= _extracted(member, into, left)
+            except UserError as error:
+                refused.append(Refused(where, str(error)))
+            except (
+                OSError,
+                EOFError,
+                ValueError,
+                RuntimeError,
+                zlib.error,
+                zipfile.BadZipFile,
+                tarfile.TarError,
+            ) as error:
+                refused.append(Refused(where, f"it is damaged ({first_line(error)})"))
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError) as error:
+        raise UserError(f"The archive {path} cannot be read ({first_line(error)}): make it again.") from error
+    return refused
+
+
+def _members(path: Path) -> Iterator[Member]:
+    if path.name.lower().endswith(".zip"):
+        with zipfile.ZipFile(path) as packed:
+            for info in packed.infolist():
+                kind = info.external_attr >> 28  # of a Unix file's mode: 10 for a link
+                plain = kind in (0, 8) and not info.is_dir()
+                yield Member(info.filename, info.file_size, info.compress_size, plain, info.is_dir(),
+                             lambda info=info: packed.open(info))  # fmt: skip
+        return
+    with tarfile.open(path, "r:*") as held:
+        for item in held:
+            yield Member(item.name, item.size, 0, item.isreg(), item.isdir(), lambda item=item: held.extractfile(item))
+
+
+def _extracted(member: Member, into: Path, left: int) -> int:
+    """Bytes written. Raises UserError for a member that may not be."""
+    parts = PurePosixPath(member.name.replace("\\", "/")).parts
+    if not parts or ".." in parts or parts[0].startswith("/") or ":" in parts[0]:
+        raise UserError("its name leads out of the archive: it is not unpacked")
+    if not member.is_file:
+        raise UserError("it is a link or no file: it is not unpacked")
+    if member.packed and member.size > max(SMALL, RATIO * member.packed):
+        raise UserError(f"it would grow {member.size // member.packed} times to {member.size >> 20} MB: not unpacked")
+    if member.size > left:
+        raise UserError(f"it would take {member.size >> 20} MB, more than is left for the archive: not unpacked")
+    target = into.joinpath(*parts)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with member.open() as source, target.open("xb") as stream:  # type: ignore[operator]
+            return _copied(source, stream, member.size)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+
+
+def _copied(source: IO[bytes], stream: IO[bytes], size: int) -> int:
+    """Bytes copied: not more than were announced."""
+    done = 0
+    while block := source.read(BLOCK):
+        done += len(block)
+        if done > size:
+            raise UserError("it holds more than the archive says: it is not unpacked")
+        stream.write(block)
+    return done

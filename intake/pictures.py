@@ -1,0 +1,148 @@
+"""Folders of numbered pictures: PNG, JPEG or WebP, whatever stands before the number and however it is padded."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from numpy import ndarray
+from PIL import Image
+
+from errors import UserError
+from intake.base import Frame
+from scene.background import GREY
+
+KINDS = (".png", ".jpg", ".jpeg", ".webp")
+NUMBERED = re.compile(r"(.*?)[ _.-]*(\d{1,9})", re.ASCII)
+SHAPES = {"opacity", "mask", "masks", "alpha"}  # what a picture of opacity is called
+OTHERS = SHAPES | {"normal", "normals", "depth", "disp", "contact"}  # what is no view
+EDGE = 8192  # pixels of a picture, at most
+GREY_8 = round(255 * GREY)
+
+
+Kinds = dict[str, list[tuple[int, Path]]]  # pictures with their numbers, by what stands before these
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """Views by number, and opacities where there are as many."""
+
+    views: tuple[Path, ...]
+    opacities: tuple[Path, ...] = ()
+    panels: int = 1  # side by side in a picture: rgb | opacity, or rgb | normal | opacity
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return (*self.views, *self.opacities)
+
+    @property
+    def how(self) -> str:
+        return f"views of {self.panels} panels" if self.panels > 1 else "views"
+
+    @property
+    def orbit(self) -> None:
+        return None
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    def frames(self) -> Iterator[Frame]:
+        size = None
+        for k, file in enumerate(self.views):
+            frame = cropped(read(file), self.panels)
+            if self.opacities:
+                frame = Frame(frame.rgb, read_grey(self.opacities[k]))
+            if frame.rgb.shape[:2] != (size := size or frame.rgb.shape[:2]):
+                own, first = (f"{w} x {h}" for h, w in (frame.rgb.shape[:2], size))
+                raise UserError(f"{file.name} is {own} where the first view is {first}")
+            if frame.opacity is not None and frame.opacity.shape != size:
+                raise UserError(f"the opacity of {file.name} is of another size than the view")
+            yield frame
+
+
+def by_kind(files: Sequence[Path]) -> Kinds:
+    """Pictures with a number by what stands before it, in order of their numbers."""
+    found: Kinds = {}
+    for file in files:
+        if file.suffix.lower() in KINDS and (name := NUMBERED.fullmatch(file.stem)):
+            found.setdefault(name[1].lower(), []).append((int(name[2]), file))
+    return {kind: sorted(files) for kind, files in found.items()}
+
+
+def in_turn(files: Sequence[tuple[int, Path]]) -> tuple[Path, ...]:
+    """The files in the order of their numbers, from 0 or from 1. Raises UserError for a gap and a number twice."""
+    first = min(files[0][0], 1)
+    for n, (number, file) in enumerate(files, first):
+        if number < n:
+            raise UserError(f"{file.name} has the number of another view")
+        if number > n:
+            raise UserError(f"view {n} is missing: {file.name} comes after {files[n - first - 1][1].name}" if n > first
+                            else f"view {n} is missing: the first is {file.name}")  # fmt: skip
+    return tuple(file for _, file in files)
+
+
+def paired(kinds: Kinds, views: tuple[Path, ...]) -> tuple[Path, ...]:
+    """The pictures of opacity beside views; () where there are none. Raises UserError where some are missing."""
+    for kind in sorted(SHAPES & kinds.keys()):
+        shapes = in_turn(kinds[kind])
+        if len(shapes) != len(views):
+            raise UserError(f"there are {len(views)} views and {len(shapes)} pictures of {kind}")
+        return shapes
+    return ()
+
+
+def read(file: Path) -> Frame:
+    """A picture's colours, over the grey of evaluation where it is transparent, which then is its opacity. Raises
+    UserError where it is damaged or too large."""
+    image = _opened(file)
+    if image.mode.startswith(("I", "F")):
+        raise UserError(f"{file.name} is of mode {image.mode}: save it with 8 bits a channel")
+    if "A" not in image.getbands() and "transparency" not in image.info:
+        return Frame(np.asarray(image.convert("RGB")), None)
+    layers = np.asarray(image.convert("RGBA"))
+    if layers[..., 3].min() == 255:
+        return Frame(np.ascontiguousarray(layers[..., :3]), None)
+    return Frame(over_grey(layers), np.ascontiguousarray(layers[..., 3]))
+
+
+def over_grey(layers: UInt8[ndarray, "H W 4"]) -> UInt8[ndarray, "H W 3"]:
+    """Straight colours and opacity, over the grey of evaluation."""
+    alpha = layers[..., 3:].astype(np.float32) / 255
+    return (layers[..., :3] * alpha + GREY_8 * (1 - alpha)).round().astype(np.uint8)
+
+
+def read_grey(file: Path) -> UInt8[ndarray, "H W"]:
+    image = _opened(file)
+    return np.asarray(image.getchannel("A") if "A" in image.getbands() else image.convert("L"))
+
+
+def _opened(file: Path) -> Image.Image:
+    """The picture, decoded. Its size is read first: a small file can say that it is of a million pixels an edge."""
+    try:
+        if not file.stat().st_size:
+            raise UserError(f"{file.name} is empty")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # EDGE is the stricter
+            with Image.open(file) as image:
+                if max(image.size) > EDGE:
+                    w, h = image.size
+                    raise UserError(f"{file.name} is {w} x {h}: a view has at most {EDGE} pixels an edge")
+                image.load()
+                return image.copy()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(f"{file.name} is damaged") from error
+
+
+def cropped(frame: Frame, panels: int) -> Frame:
+    """The first of panels side by side; the last is the opacity where it is grey."""
+    if panels == 1:
+        return frame
+    width = frame.rgb.shape[1] // panels
+    last = frame.rgb[:, -width:]
+    grey = not np.ptp(last, axis=2).any()
+    return Frame(np.ascontiguousarray(frame.rgb[:, :width]), np.ascontiguousarray(last[..., 0]) if grey else None)

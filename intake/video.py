@@ -1,0 +1,110 @@
+"""Turntable videos as sources of views: one turn, the first frame at the front. GIF by Pillow, all else by PyAV.
+
+Of a turn with more frames than the suite has views, as many are taken, evenly; the frames lie in memory one at a time.
+Opacity is not read: compression blurs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageSequence
+
+from errors import UserError, first_line
+from intake.base import Frame
+from intake.pictures import EDGE, cropped, over_grey
+
+STILL = (".gif",)
+KINDS = (*STILL, ".mp4", ".webm", ".mov", ".mkv", ".avi", ".m4v")
+MOST = 20_000  # frames: more is no turn
+PANELS = 4  # squares side by side that a frame may be a row of
+MISSING = "it is a video, which needs a library that is not here: uv sync --extra renders"
+
+
+@dataclass(frozen=True)
+class Turntable:
+    """A file of `n` frames, of which those at `chosen` are views."""
+
+    file: Path
+    n: int
+    chosen: tuple[int, ...]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return (self.file,)
+
+    @property
+    def how(self) -> str:
+        return f"{len(self.chosen)} of {self.n} frames, square panels cut to the first"
+
+    @property
+    def orbit(self) -> None:
+        return None
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def frames(self) -> Iterator[Frame]:
+        wanted = set(self.chosen)
+        for k, rgb in enumerate(_decoded(self.file)):
+            if k in wanted:
+                h, w = rgb.shape[:2]
+                panels = w // h if w % h == 0 and w // h <= PANELS else 1
+                yield Frame(cropped(Frame(rgb, None), panels).rgb, None)
+
+
+def source(file: Path, views: int) -> Turntable:
+    """Raises UserError where the library is missing, and for a file that is empty, damaged, or no turn."""
+    if not file.stat().st_size:
+        raise UserError(f"{file.name} is empty")
+    if file.suffix.lower() not in STILL and not find_spec("av"):
+        raise UserError(MISSING)
+    n = sum(1 for _ in _decoded(file))
+    if n < 2:
+        raise UserError(f"{file.name} has {n} frames: a turn has more")
+    views = min(views, n)
+    return Turntable(file, n, tuple(round(k * n / views) for k in range(views)))
+
+
+def _decoded(file: Path) -> Iterator[np.ndarray]:
+    """The frames (H,W,3) in turn. Raises UserError where the file is damaged, or has too many or too large ones."""
+    read = _gif if file.suffix.lower() in STILL else _video
+    try:
+        for k, frame in enumerate(read(file)):
+            if k >= MOST:
+                raise UserError(f"{file.name} has more than {MOST} frames: it is no turn")
+            yield frame
+    except UserError:
+        raise
+    except MemoryError as error:
+        raise UserError(f"{file.name} does not fit into memory") from error
+    except Exception as error:  # of many kinds: what libraries say of damaged files
+        raise UserError(f"{file.name} is damaged ({first_line(error)})") from error
+
+
+def _gif(file: Path) -> Iterator[np.ndarray]:
+    with Image.open(file) as image:
+        _refuse_large(file, *image.size)
+        for frame in ImageSequence.Iterator(image):
+            yield over_grey(np.asarray(frame.convert("RGBA")))
+
+
+def _video(file: Path) -> Iterator[np.ndarray]:
+    import av
+
+    with av.open(str(file), options={"protocol_whitelist": "file"}) as container:
+        if not container.streams.video:
+            raise UserError(f"{file.name} has no pictures")
+        stream = container.streams.video[0]
+        _refuse_large(file, stream.codec_context.width, stream.codec_context.height)
+        for frame in container.decode(stream):
+            yield frame.to_ndarray(format="rgb24")
+
+
+def _refuse_large(file: Path, width: int, height: int) -> None:
+    if max(width, height) > EDGE:
+        raise UserError(f"{file.name} is {width} x {height}: a view has at most {EDGE} pixels an edge")

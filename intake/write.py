@@ -1,0 +1,151 @@
+"""An object becomes a job folder: its views as PNG in this benchmark's numbering, and what it was made of.
+
+    RUN/<method>/<prompt-id>/<seed>/{config.json, record.json, views/rgb_000.png, opacity_000.png, orbit.json}
+
+The folder is renamed into place whole. One that is there of equal files, read in the same way, is left as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from numpy import ndarray
+from PIL import Image
+
+from errors import UserError, first_line
+from eval.views import ORBIT, has_pictures
+from files import digest, read_json, write_json
+from intake.base import Frame, Place, Refused, Unit
+from sources import digest_of_module
+
+OPEN = "renders made elsewhere"
+PIXELS = 64_000_000  # of all views of an object together, which judges read at once: 0.8 GB; more are averaged down
+MISSING = "missing"  # the status of what was handed in and cannot be read
+
+
+def take(unit: Unit, run: Path, suite: str) -> bool:
+    """Put an object into a run; returns whether it was not there yet. Raises UserError where its pictures are damaged,
+    or its place is taken by a result of another kind."""
+    folder = run / unit.place.path
+    key = _key(unit)
+    if _own(folder).get("key") == key and has_pictures(folder):
+        return False
+    aside = Path(tempfile.mkdtemp(prefix=".taking-", dir=run))
+    try:
+        views = _views(unit, aside / "views")
+        write_json(aside / "config.json", _config(unit.place, suite) | {"key": key, "source": _source(unit) | views})
+        write_json(aside / "record.json", {"status": "finished"})
+        _placed(aside, folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return True
+
+
+def refuse_other(folder: Path) -> None:
+    """Raise UserError where a place holds a result that was not handed in."""
+    _own(folder)
+
+
+def leave_out(refused: Refused, run: Path, suite: str) -> None:
+    """Put a record in place of an object that cannot be read, so that tables count it as failed."""
+    if not refused.place:
+        return
+    folder = run / refused.place.path
+    _own(folder)
+    aside = Path(tempfile.mkdtemp(prefix=".taking-", dir=run))
+    try:
+        source = {"layout": refused.layout, "from": refused.where}
+        write_json(aside / "config.json", _config(refused.place, suite) | {"source": source})
+        write_json(aside / "record.json", {"status": MISSING, "cause": refused.why})
+        _placed(aside, folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def swept(run: Path) -> None:
+    """Remove what a command that was killed left."""
+    for left in run.glob(".taking-*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _key(unit: Unit) -> str:
+    """Twelve hex digits of all that decides the views: the files, how they are read, and the code that does."""
+    try:
+        files = [digest([file]) for file in unit.source.files]
+    except OSError as error:
+        raise UserError(f"it cannot be read ({first_line(error)})") from error
+    code = [digest_of_module(name, ("intake", "scene")) for name in (__name__, type(unit.source).__module__)]
+    text = json.dumps([unit.place.prompt.text, files, unit.source.how, code])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _own(folder: Path) -> dict[str, Any]:
+    """The settings of what was put there before; {} where nothing was. Raises UserError for results of another kind."""
+    if not folder.exists():
+        return {}
+    config = read_json(folder / "config.json", f"delete {folder} and run the same command again")
+    if "source" not in config:
+        raise UserError(f"{folder} holds a result that was not handed in: give another --out.")
+    return config
+
+
+def _config(place: Place, suite: str) -> dict[str, Any]:
+    said = {"prompt": place.prompt.text, "prompt_id": place.prompt.id, "seed": place.seed}
+    return {**said, "recipe": {"suite": suite}, "open": OPEN}
+
+
+def _source(unit: Unit) -> dict[str, Any]:
+    return {"layout": unit.layout, "from": unit.where, "how": unit.source.how}
+
+
+def _views(unit: Unit, into: Path) -> dict[str, Any]:
+    """Write the views; returns how many and of what size. Raises UserError where one is damaged."""
+    into.mkdir()
+    size, shapes, n = None, 0, len(unit.source)
+    for k, frame in enumerate(_sized(unit.source.frames(), n)):
+        if frame.rgb.shape[:2] != (size := size or frame.rgb.shape[:2]):
+            raise UserError(f"view {k} is of another size than the first")
+        Image.fromarray(frame.rgb).save(into / f"rgb_{k:03d}.png")
+        if frame.opacity is not None:
+            Image.fromarray(frame.opacity).save(into / f"opacity_{k:03d}.png")
+            shapes += 1
+    if shapes not in (0, n):
+        for file in into.glob("opacity_*"):
+            file.unlink()
+    if unit.source.orbit:
+        write_json(into / ORBIT, unit.source.orbit)
+    height, width = size or (0, 0)
+    return {"views": n, "width": width, "height": height, "opacity": shapes == n}
+
+
+def _sized(frames: Iterator[Frame], n: int) -> Iterator[Frame]:
+    """The frames, averaged down where all of them together have more than PIXELS."""
+    for rgb, opacity in frames:
+        h, w = rgb.shape[:2]
+        if (shrink := math.sqrt(PIXELS / (n * h * w))) >= 1:
+            yield Frame(rgb, opacity)
+            continue
+        size = (max(int(w * shrink), 1), max(int(h * shrink), 1))
+        yield Frame(_smaller(rgb, size), None if opacity is None else _smaller(opacity, size))
+
+
+def _smaller(picture: UInt8[ndarray, "H W *C"], size: tuple[int, int]) -> UInt8[ndarray, "h w *C"]:
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
+
+
+def _placed(aside: Path, folder: Path) -> None:
+    """Rename the new folder into place; an old one goes away with what is aside."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".taking-", dir=aside.parent) as old:
+        if folder.exists():
+            folder.rename(Path(old) / "old")
+        aside.rename(folder)

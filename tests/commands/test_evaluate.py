@@ -1,0 +1,130 @@
+"""`evaluate`: from what people hand in to the tables."""
+
+import shutil
+
+import pandas as pd
+import pytest
+
+from prompts import own, paper43
+from run_benchmark import main
+from tests.intake.made import box, run, views
+
+S, T = "07-a-ripe-strawberry", "14-a-blue-tulip"
+BERRY, TULIP = paper43()[6], paper43()[13]
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    from tests.eval.clip import write_clip
+
+    return str(write_clip(tmp_path_factory.mktemp("clip")))
+
+
+def evaluate(capsys, clip, *arguments):
+    code = main(["evaluate", *map(str, arguments), "--suite", "world", "--clip", clip])
+    out, err = capsys.readouterr()
+    assert "Traceback" not in out + err
+    return code, " ".join((out + err).split())  # the terminal breaks lines
+
+
+def state(folder):
+    return {f: (f.stat().st_mtime_ns, f.read_bytes()) for f in sorted(folder.rglob("*")) if f.is_file()}
+
+
+def test_a_threestudio_tree_scores_as_the_same_pictures_in_our_layout(capsys, tmp_path, clip):
+    tree, ours, out = tmp_path / "outputs", tmp_path / "ours", tmp_path / "run"
+    for method in ("sds", "sdi"):
+        for prompt in (BERRY, TULIP):
+            run(tree, method, prompt.text, n=4)
+            views(ours / f"{method}-again" / prompt.id / "0")
+    before = state(tmp_path)
+    code, said = evaluate(capsys, clip, tree, ours, "--out", out)
+    assert code == 0
+    assert "4 objects in a threestudio outputs tree" in said
+    assert "4 objects in this benchmark's layout" in said
+    assert "Views of an object (objects): 4 (8)" in said
+    assert "open results, for renders made elsewhere; not to be compared with Table 1" in said
+    table = pd.read_csv(out / "table.csv").query("block == 'survivors'").set_index("method")
+    assert table["n"].to_dict() == dict.fromkeys(("sdi", "sds", "sdi-again", "sds-again"), 2)
+    assert table["clip_score_mean"].nunique() == 1
+    assert table["clip_score_mean"].iloc[0] > 0
+    assert (out / "comparison.png").is_file()
+    assert {f: s for f, s in state(tmp_path).items() if out not in f.parents and "clip" not in f.parts} == before
+    first = state(out)
+    code, said = evaluate(capsys, clip, tree, ours, "--out", out)
+    assert (code, "8 objects, 0 of them new" in said) == (0, True)
+    jobs = {f: s for f, s in state(out).items() if f.parent != out}
+    assert jobs == {f: s for f, s in first.items() if f.parent != out}
+
+
+def test_what_is_damaged_is_named_and_counted_and_the_rest_scored(capsys, tmp_path, clip):
+    root, out = tmp_path / "in [v2]", tmp_path / "run"
+    for prompt in (S, T):
+        views(root / "a" / prompt / "0")
+    views(root / "b" / S / "0")
+    (root / "b" / S / "0" / "rgb_002.png").write_bytes(b"\x89PNG\r\n")
+    views(root / "b" / T / "0")
+    (root / "a" / T / "0" / "rgb_001.png").unlink()
+    views(root / "a" / "own hat" / "0")
+    code, said = evaluate(capsys, clip, root, "--out", out)
+    assert code == 1
+    assert f"Not taken: in [v2]/b/{S}/0: rgb_002.png is damaged." in said
+    assert f"Not taken: in [v2]/a/{T}/0: view 1 is missing" in said
+    assert "Not taken: in [v2]/a/own hat/0: no folder or file name in it is a prompt" in said
+    table = pd.read_csv(out / "table.csv").query("block == 'survivors'").set_index("method")
+    assert table["n_failed"].to_dict() == {"a": 1, "b": 1}
+    assert not list((out / "b" / S).rglob("*.png"))
+    views(root / "b" / S / "0")
+    assert evaluate(capsys, clip, root, "--out", out)[0] == 1
+    assert list((out / "b" / S).rglob("rgb_003.png"))
+
+
+def test_prompts_of_ones_own_in_an_archive(capsys, tmp_path, clip):
+    text, out = "A hat of glass " + "and glass " * 80, tmp_path / "run"
+    views(tmp_path / "in" / "0", name="{}.png")
+    (tmp_path / "prompts.txt").write_text(text)
+    file = shutil.make_archive(str(tmp_path / "mine"), "zip", tmp_path / "in")
+    code, said = evaluate(capsys, clip, file, "--prompts", tmp_path / "prompts.txt", "--out", out)
+    assert code == 0
+    assert "have no truth in the world suite" in said
+    assert "longer than CLIP reads" in said
+    assert "longer than ImageReward reads" in said
+    assert (out / "mine" / own(text).id / "0" / "views" / "rgb_003.png").is_file()
+    assert not list(out.glob(".*"))
+    assert main(["score", str(out)]) == 0  # as the run says its suite
+
+
+def test_a_mesh_is_measured_against_the_truth_from_the_suites_own_views(capsys, tmp_path, clip):
+    pytest.importorskip("embreex")
+    out = tmp_path / "run"
+    box(tmp_path / "in" / "boxes" / f"{S}.ply")
+    assert evaluate(capsys, clip, tmp_path / "in", "--out", out, "--views", "6")[0] == 0
+    scores = pd.read_csv(out / "boxes" / S / "0" / "scores.csv")
+    assert len(scores) == 6
+    assert scores["iou"].between(0.1, 0.9).all()
+
+
+def test_what_cannot_be_carried_out_is_one_sentence(capsys, tmp_path, clip):
+    views(tmp_path / "in" / "a" / S)
+    (tmp_path / "void").mkdir()
+    for arguments, part in (
+        (["nowhere"], "There is nothing at nowhere"),
+        ([tmp_path / "in", "--out", tmp_path / "in" / "run"], "lie in each other"),
+        ([tmp_path / "in", "--out", tmp_path], "lie in each other"),
+        ([tmp_path / "in", "--name", "a/b"], "cannot be a method's name"),
+        ([tmp_path / "in", "--prompts", "gone.txt"], "There is no file gone.txt"),
+        ([tmp_path / "void", "--out", tmp_path / "run"], "There are no renders in"),
+        ([tmp_path / "in", "--prompts", "A torn hat", "--out", tmp_path / "run"], "Nothing that was handed in"),
+    ):
+        code, said = evaluate(capsys, clip, *arguments)
+        assert (code, part in said) == (2, True), said
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_of_ones_own_is_not_overwritten(capsys, tmp_path, clip):
+    from tests.reports.synthetic import ball, write_job
+
+    views(tmp_path / "in" / "sdi" / S)
+    write_job(tmp_path / "run", "sdi", BERRY, 0, ball(4))
+    code, said = evaluate(capsys, clip, tmp_path / "in", "--out", tmp_path / "run")
+    assert (code, "holds a result that was not handed in" in said) == (2, True)

@@ -1,0 +1,192 @@
+"""What is damaged, hostile or too large is refused by name, in little memory, and the rest is taken."""
+
+import io
+import json
+import struct
+import tarfile
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import intake
+from errors import UserError
+from intake import archive, mesh, pictures
+from intake.write import leave_out, take
+from tests.intake.made import box, gif, video, view, views
+from tests.intake.test_layouts import S, T, asked, look
+
+av, embree = (pytest.importorskip(name) for name in ("av", "embreex"))
+
+
+def why(source) -> str:
+    with pytest.raises(UserError) as error:
+        list(source.frames())
+    return str(error.value)
+
+
+def refused(root, *texts) -> str:
+    found = look(root, *texts)
+    assert not found.units
+    return " ".join(r.why for r in found.refused)
+
+
+def test_a_picture(tmp_path):
+    folder = views(tmp_path / "a" / S)
+    (unit,) = look(tmp_path).units
+    for content, said in ((b"\x89PNG\r\n", "rgb_002.png is damaged"), (b"", "rgb_002.png is empty")):
+        (folder / "rgb_002.png").write_bytes(content)
+        assert why(unit.source) == said
+    whole = (folder / "rgb_001.png").read_bytes()
+    (folder / "rgb_002.png").write_bytes(whole[: len(whole) // 2])
+    assert why(unit.source) == "rgb_002.png is damaged"
+    Image.fromarray(view(0, 20)).save(folder / "rgb_002.png")
+    assert why(unit.source) == "rgb_002.png is 20 x 20 where the first view is 16 x 16"
+    Image.fromarray(np.zeros((16, 16), np.uint16)).save(folder / "rgb_002.png")
+    assert "8 bits a channel" in why(unit.source)
+    Image.new("L", (pictures.EDGE + 1, 1)).save(folder / "rgb_002.png")
+    assert "8193 x 1: a view has at most 8192" in why(unit.source)
+    (folder / "rgb_002.png").unlink()
+    assert refused(tmp_path) == "view 2 is missing: rgb_003.png comes after rgb_001.png"
+
+
+def test_a_missing_view_leaves_a_record_and_no_picture(tmp_path):
+    folder = views(tmp_path / "in" / "a" / S)
+    (folder / "rgb_000.png").write_bytes(b"")
+    (unit,) = look(tmp_path / "in").units
+    run = tmp_path / "run"
+    run.mkdir()
+    with pytest.raises(UserError):
+        take(unit, run, "world")
+    assert not list(run.rglob("*"))
+    leave_out(intake.base.Refused(unit.where, "it is empty", unit.place), run, "world")
+    job = run / "a" / S / "0"
+    assert json.loads((job / "record.json").read_text()) == {"status": "missing", "cause": "it is empty"}
+    assert not list(job.rglob("*.png"))
+
+
+def test_videos(tmp_path):
+    whole = video(tmp_path / "in" / f"{T}.mp4").read_bytes()
+    (tmp_path / "in" / f"{S}.mp4").write_bytes(b"")
+    (tmp_path / "in" / "a-car-made-out-of-sushi.mp4").write_bytes(whole[:200])
+    (tmp_path / "in" / "a-delicious-croissant.gif").write_bytes(b"GIF89a")
+    gif(tmp_path / "in" / "an-astronaut.gif", 1)
+    found = look(tmp_path / "in")
+    assert [u.place.prompt.id for u in found.units] == [T]
+    said = " ".join(r.why for r in found.refused)
+    assert f"{S}.mp4 is empty" in said
+    assert said.count("is damaged") == 2
+    assert "has 1 frames: a turn has more" in said
+
+
+def glb(file, faces: int, cut: int = 0):
+    """A head that says so many faces, and no data."""
+    head = {
+        "asset": {"version": "2.0"},
+        "nodes": [{"mesh": 0}],
+        "meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "indices": 1}]}],
+        "accessors": [{"count": 3}, {"count": 3 * faces}],
+    }
+    text = json.dumps(head).encode()
+    file.write_bytes(struct.pack("<4sIII4s", b"glTF", 2, 20 + len(text) + cut, len(text), b"JSON") + text)
+    return file
+
+
+def test_meshes_are_refused_before_they_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(mesh, "read", None)
+    root = tmp_path / "in"
+    root.mkdir()
+    ten = 10_000_000
+    glb(root / f"{S}.glb", ten)
+    assert f"has {ten:,} faces, more than 2,000,000: decimate it" in refused(root)
+    glb(root / f"{S}.glb", 12, cut=1000)
+    assert "cut short" in refused(root)
+    (root / f"{S}.glb").write_bytes(b"glTF")
+    assert "is damaged" in refused(root)
+    (root / f"{S}.glb").unlink()
+    ply = root / f"{S}.ply"
+    ply.write_bytes(b"ply\nformat ascii 1.0\nelement vertex 8\nelement face %d\nend_header\n" % ten)
+    assert f"{ten:,} faces" in refused(root)
+    ply.write_bytes(b"ply\nformat ascii 1.0\nelement vertex 8\nproperty float f_dc_0\nend_header\n")
+    assert "a cloud of 3D Gaussians" in refused(root)
+    ply.write_bytes(b"ply\nformat ascii 1.0\nelement vertex 8\nend_header\n")
+    assert "has no faces" in refused(root)
+    ply.unlink()
+    (root / f"{S}.obj").write_text("v 0 0 0\n" * 3 + "f 1 2 3\n" * 9)
+    monkeypatch.setattr(mesh, "MOST", 8)
+    assert "faces, more than 8" in refused(root)
+
+
+def test_meshes_that_turn_out_to_be_damaged(tmp_path):
+    whole = box(tmp_path / "in" / f"{S}.glb").read_bytes()
+    (unit,) = look(tmp_path / "in").units
+    head = struct.unpack("<I", whole[12:16])[0]
+    (tmp_path / "in" / f"{S}.glb").write_bytes(whole[: 28 + head] + bytes(len(whole) - 28 - head))
+    assert "no extent" in why(unit.source)
+    obj = tmp_path / "in" / f"{T}.obj"
+    obj.write_text("v 0 0 0\nv 1 0 0\nv 0 nan 1\nf 1 2 3\n")
+    (unit,) = [u for u in look(tmp_path / "in").units if u.place.prompt.id == T]
+    assert "no numbers" in why(unit.source)
+
+
+def test_what_a_mesh_names_is_read_from_its_own_folder_alone(tmp_path):
+    root = tmp_path / "in"
+    root.mkdir()
+    (tmp_path / "secret.mtl").write_text("newmtl m\nKd 1 0 0\n")
+    obj = root / f"{S}.obj"
+    obj.write_text("mtllib ../secret.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
+    assert "lies outside its folder" in refused(root)
+    obj.write_text("mtllib gone.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
+    assert "names gone.mtl, which is not beside it" in refused(root)
+
+
+def zipped(file, members):
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as held:
+        for name, content in members.items():
+            held.writestr(name, content)
+    return file
+
+
+def test_an_archive_is_unpacked_within_bounds(tmp_path, monkeypatch):
+    views(tmp_path / "a" / S)
+    good = {f"a/{S}/{f.name}": f.read_bytes() for f in (tmp_path / "a" / S).iterdir()}
+    monkeypatch.setattr(archive, "SMALL", 1 << 16)
+    hostile = {"../out.png": b"x", "/abs.png": b"x", "b/../../c.png": b"x", "zeros.bin": bytes(20 << 20)}
+    into = tmp_path / "into"
+    into.mkdir()
+    left_out = archive.unpacked(zipped(tmp_path / "a.zip", good | hostile), into)
+    assert [r.where for r in left_out] == [f"a.zip: {name}" for name in hostile]
+    assert "would grow" in left_out[-1].why
+    assert all("leads out" in r.why for r in left_out[:-1])
+    assert sorted(f.relative_to(into).as_posix() for f in into.rglob("*") if f.is_file()) == sorted(good)
+    assert not (tmp_path / "out.png").exists()
+    assert len(intake.look(into, asked(), tmp_path / "a.zip").units) == 1
+
+
+def test_a_tar_with_links_and_a_torn_end(tmp_path):
+    file = tmp_path / "a.tar.gz"
+    with tarfile.open(file, "w:gz") as held:
+        link = tarfile.TarInfo(f"a/{S}/rgb_000.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        held.addfile(link)
+        plain = tarfile.TarInfo("a/b.txt")
+        plain.size = 4
+        held.addfile(plain, io.BytesIO(b"text"))
+    into = tmp_path / "into"
+    into.mkdir()
+    (only,) = archive.unpacked(file, into)
+    assert "a link" in only.why
+    assert (into / "a" / "b.txt").read_text() == "text"
+    file.write_bytes(file.read_bytes()[:60])
+    with pytest.raises(UserError, match="cannot be read"):
+        archive.unpacked(file, into)
+    (tmp_path / "b.zip").write_bytes(b"PK nothing")
+    with pytest.raises(UserError, match="cannot be read"):
+        archive.unpacked(tmp_path / "b.zip", into)
+
+
+def test_links_in_a_circle_end(tmp_path):
+    views(tmp_path / "a" / S)
+    (tmp_path / "a" / "round").symlink_to(tmp_path)
+    assert len(look(tmp_path).units) == 1
