@@ -25,6 +25,7 @@ from errors import UserError, first_line
 from eval.views import ORBIT, has_pictures
 from files import digest, read_json, write_json
 from intake.base import Frame, Place, Refused, Unit
+from records import VERSION
 from sources import digest_of_module
 
 OPEN = "renders made elsewhere"
@@ -43,7 +44,7 @@ def take(unit: Unit, run: Path, suite: str) -> bool:
     try:
         views = _views(unit, aside / "views")
         write_json(aside / "config.json", _config(unit.place, suite) | {"key": key, "source": _source(unit) | views})
-        write_json(aside / "record.json", {"status": "finished"})
+        write_json(aside / "record.json", {"version": VERSION, "status": "finished"})
         _placed(aside, folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -65,7 +66,7 @@ def leave_out(refused: Refused, run: Path, suite: str) -> None:
     try:
         source = {"layout": refused.layout, "from": refused.where}
         write_json(aside / "config.json", _config(refused.place, suite) | {"source": source})
-        write_json(aside / "record.json", {"status": MISSING, "cause": refused.why})
+        write_json(aside / "record.json", {"version": VERSION, "status": MISSING, "cause": refused.why})
         _placed(aside, folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)

@@ -47,7 +47,8 @@ def texts_of(path: Path) -> list[str]:
         raise UserError(f"There is no file {path}: name a list of prompts, {', '.join(KINDS)}.") from error
     except (OSError, ValueError, RecursionError, csv.Error) as error:
         raise UserError(
-            f"The prompts in {path} cannot be read ({first_line(error)}): it takes a text a line, a JSON list, or a CSV with a column prompt."
+            f"The prompts in {path} cannot be read ({first_line(error)}): give a text a line, a list in JSON, or a CSV "
+            "with a column prompt."
         ) from error
     if not all(texts) or not texts:
         raise UserError(f"The file {path} has {'an empty prompt' if texts else 'no prompts'}: give it a text each.")

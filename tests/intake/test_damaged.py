@@ -62,7 +62,9 @@ def test_a_missing_view_leaves_a_record_and_no_picture(tmp_path):
     assert not list(run.rglob("*"))
     leave_out(intake.base.Refused(unit.where, "it is empty", unit.place), run, "world")
     job = run / "a" / S / "0"
-    assert json.loads((job / "record.json").read_text()) == {"status": "missing", "cause": "it is empty"}
+    assert (
+        json.loads((job / "record.json").read_text()).items() >= {"status": "missing", "cause": "it is empty"}.items()
+    )
     assert not list(job.rglob("*.png"))
 
 
