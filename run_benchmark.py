@@ -17,6 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     command, rest = "run", arguments
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # the bars here are of jobs, not of files
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # what is wrong with a model is said here, in a sentence
     say.prepare()
     try:
         if arguments and not arguments[0].startswith("-"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from commands.options import CLIP, DEVICE, JOBS, OVERWRITE, PHI, Parser, positive, seed
+from commands.options import CLIP, DEVICE, JOBS, OVERWRITE, PHI, PRIOR, Parser, positive, seed
 from engine.request import RUNS, SIZES, Request
 from names import ABLATIONS, known
 from say import Console, say
@@ -23,7 +23,7 @@ def parser() -> Parser:
         "--steps", type=positive, metavar="N", help="instead of the recipes'; in the world 300, a picture 100"
     )
     made.add_argument("--views", type=positive, metavar="N", help="to score a volume from; default: 50")
-    made.add_argument("--prior", metavar="PATH", help="a Stable Diffusion folder or exact; default: the suite's")
+    made.add_argument("--prior", metavar="PATH", help=PRIOR)
     made.add_argument("--phi", metavar="PATH", help=PHI)
     made.add_argument("--clip", metavar="PATH", help=CLIP)
     made.add_argument(

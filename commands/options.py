@@ -18,7 +18,7 @@ from suites.base import Suite
 CLIP = "a CLIP folder to score with; default: the suite's, shipped or brought by fetch"
 CLIP_2 = "another CLIP for further columns: a folder, or open_clip:ARCHITECTURE=FILE.safetensors"
 DEVICE = "auto (default), cpu, cuda (all of them), or some as in cuda:0,cuda:3"
-PRIOR = "a Stable Diffusion folder, random:sd21 or exact; default: the suite's"
+PRIOR = "a Stable Diffusion folder or .safetensors file, random:sd21 or exact; default: the suite's"
 LORA = "an adapter in diffusers' or peft's format, a .safetensors file, merged into the prior"
 PHI = "whose U-Net vsd and esd train; default: the prior's, or fetch's sd21 beside its sd21-base"
 JOBS = "processes; default: one a core, one on a GPU"

@@ -127,8 +127,9 @@ def slots_of(jobs: str, device: str, missing: int, folders: Iterable[str | None]
 
 
 def gigabytes(folders: Iterable[str | None]) -> float:
-    """Of the weights in folders, in single precision, as a CPU has them."""
-    files = [file for folder in folders if folder for file in Path(folder).rglob("*.safetensors")]
+    """Of the weights in folders, or in a single file, in single precision, as a CPU has them."""
+    places = [Path(folder) for folder in folders if folder]
+    files = [f for place in places for f in ([place] if place.is_file() else place.rglob("*.safetensors"))]
     return sum(file.stat().st_size * (2 if weights.HALF in file.name else 1) for file in files) / 2**30
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from engine import calibrate
 from engine.job import Job, Setup
 from engine.machine import commit, device_of, devices_of, slots_of, version_of
-from engine.prior import forget, identity, parts_of, variants, with_adapter
+from engine.prior import forget, identity, parts_of, settings_of, variants, with_adapter
 from engine.recipes import budget
 from engine.recipes.base import Recipe
 from engine.recipes.variants import Variant, named, recipe_of
@@ -130,7 +130,7 @@ def is_done(run: Path, job: Job, decides: str, overwrite: bool) -> bool:
 def opened_by(suite: Suite, prior: str, lora: str | None) -> str:
     """Why results of a suite with published figures are open, not to be compared with them; "" where they are not."""
     reasons = [f"predicts with the adapter {Path(lora).name}"] if lora else []
-    reasons += [said] if (said := weights.unlike_base(prior)) else []
+    reasons += [said] if (said := weights.unlike_base(settings_of(prior))) else []
     return " and ".join(reasons) if suite.phi else ""
 
 

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import torch
 
+from engine.weights import manifest as weights
 from errors import UserError
 from files import read_json
 from names import EXACT, RANDOM
 from priors import student
 from priors.base import Prior
+from suites.paper import PAPER
 from suites.world import WORLD
 
 PLUS = " + "  # between a folder and an adapter
@@ -29,21 +31,35 @@ class Kind:
 
 
 def folder(name: str) -> Kind:
-    """A folder in Stable Diffusion's format, or one with an adapter."""
+    """A folder in Stable Diffusion's format, or a file in its original layout, or one with an adapter."""
     from priors import stable_diffusion
 
     path, lora = parts_of(name)
+    settings = fetched() if Path(path).is_file() else None
 
     def opened(device: str, half: bool) -> Prior:
-        return stable_diffusion.load(path, device, _dtype(device, half), lora)
+        return stable_diffusion.load(path, device, _dtype(device, half), lora, settings)
 
-    return Kind(opened, lambda: stable_diffusion.checksum(path, lora))
+    return Kind(opened, lambda: stable_diffusion.checksum(path, lora, settings))
+
+
+def fetched() -> Path | None:
+    """What a single file reads its settings from that has none beside it: fetch's own prior, where it is there."""
+    return weights.located(PAPER.prior)
+
+
+def settings_of(name: str) -> str:
+    """The folder of a prior's settings. Raises UserError where a single file is no prior, or has none."""
+    from priors import single_file
+
+    path = parts_of(name)[0]
+    return str(single_file.settings_of(single_file.checked(path), fetched())) if Path(path).is_file() else path
 
 
 def with_adapter(prior: str, lora: str | None) -> str:
     """The name of a folder's prior with a LoRA. Raises UserError where the prior is no folder's."""
     if lora and prior in KINDS:
-        raise UserError(f"The prior {prior} takes no adapter: give --lora with a folder as --prior.")
+        raise UserError(f"The prior {prior} takes no adapter: give --lora with a folder or a file as --prior.")
     return f"{prior}{PLUS}{lora}" if lora else prior
 
 
@@ -69,7 +85,7 @@ def _exact(device: str, half: bool) -> Prior:
     return world.exact_prior(device)
 
 
-KINDS: dict[str, Kind] = {  # whatever else a name is, it is a folder's
+KINDS: dict[str, Kind] = {  # whatever else a name is, it is a folder's or a file's
     RANDOM: Kind(_random, lambda: RANDOM),
     EXACT: Kind(_exact, lambda: f"exact {folder(str(WORLD.prior)).identity()}"),
 }
@@ -81,9 +97,9 @@ def kind_of(name: str) -> Kind:
 
 @lru_cache(maxsize=1)
 def open_prior(name: str, device: str = "cpu", half: bool = False) -> Prior:
-    """A folder's prior, or one of KINDS; kept for the next job. `half`: its network in float16 on a GPU.
+    """A folder's prior, a file's, or one of KINDS; kept for the next job. `half`: its network in float16 on a GPU.
 
-    Raises UserError where the folder is none."""
+    Raises UserError where it is none."""
     return kind_of(name).open(device, half)
 
 

@@ -42,15 +42,10 @@ def checked(path: str | Path) -> Path:
     """The folder, which has every part of a prior. Raises UserError where it has not."""
     folder = Path(path)
     near = f"; did you mean {meant}?" if (meant := _near(folder)) else "."
-    if folder.is_file():
-        raise UserError(
-            f"The prior {path} is one file, which has no tokenizer: make a folder of it, with diffusers' "
-            "StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)."
-        )
     if not folder.is_dir():
         raise UserError(f"There is no prior at {path}: give the path of a folder in Stable Diffusion's format{near}")
-    if missing := _missing(folder):
-        raise UserError(f"The folder {path} is no Stable Diffusion prior: it lacks {', '.join(missing)}{near}")
+    if lacks := missing(folder):
+        raise UserError(f"The folder {path} is no Stable Diffusion prior: it lacks {', '.join(lacks)}{near}")
     if second := [name for name in SECOND if (folder / name).exists()]:
         raise UserError(
             f"The folder {path} is not of Stable Diffusion 1 or 2: it has a {second[0]}; a prior has one text."
@@ -58,14 +53,15 @@ def checked(path: str | Path) -> Path:
     return folder
 
 
-def _missing(folder: Path) -> list[str]:
+def missing(folder: Path) -> list[str]:
+    """The parts of a prior that a folder has not."""
     return [part for part in PARTS if not (folder / part).is_dir()]
 
 
 def _near(folder: Path) -> Path | None:
     """A prior one level above or below, or in a folder of the hub's cache, for people who name another folder of it."""
     around = [folder.absolute().parent, *sorted(folder.glob("*/")), *sorted(folder.glob("snapshots/*/"))]
-    return next((other for other in around if not _missing(other)), None)
+    return next((other for other in around if not missing(other)), None)
 
 
 def checksum(path: str | Path) -> str:
@@ -174,7 +170,7 @@ def amiss(info: dict[str, Any]) -> str:
         "hold, in another shape,": [key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]],
         "hold what the model does not know:": [key for key in info["unexpected_keys"] if not key.endswith(UNUSED)],
     }
-    return ", and they ".join(f"{fault} {_counted(keys)}" for fault, keys in faults.items() if keys)
+    return ", and they ".join(f"{fault} {counted(keys)}" for fault, keys in faults.items() if keys)
 
 
 def compared(model: Mapping[str, Tensor], file: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -187,7 +183,8 @@ def compared(model: Mapping[str, Tensor], file: Mapping[str, Tensor]) -> dict[st
     }
 
 
-def _counted(keys: Iterable[str]) -> str:
+def counted(keys: Iterable[str]) -> str:
+    """The first of some names, and how many more there are."""
     first, *others = sorted(keys)
     return first + (f" and {len(others)} more" if others else "")
 

@@ -1,4 +1,5 @@
-"""Stable Diffusion as a prior: any folder in diffusers' format (1.5, 2.1, the world's), read once, at the edge.
+"""Stable Diffusion as a prior: any folder in diffusers' format (1.5, 2.1, the world's), or file of the original layout,
+read once, at the edge.
 
 Alphabet: image (B,3,H,W) in [0, 1]; x = s z latents (B,C,h,w), z a sample of the VAE's posterior of 2 image - 1 and
 s its scaling factor; eps the predicted noise whatever the U-Net was trained to predict.
@@ -23,7 +24,7 @@ from torch.nn import functional
 
 from errors import UserError, first_line, is_out_of_memory
 from files import read_json
-from priors import adapter, tried
+from priors import adapter, single_file, tried
 from priors import folder as folders
 from priors.base import Prior
 from priors.schedule import Schedule, randn_like
@@ -108,23 +109,31 @@ def load(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     lora: str | Path | None = None,
+    settings: Path | None = None,
 ) -> Prior:
-    """The prior in a Stable-Diffusion-format folder; `dtype` is the U-Net's, `lora` the file of an adapter that is
-    merged into it. Reads safetensors only.
+    """The prior in a Stable-Diffusion-format folder, or in a file of the original layout, which takes its settings
+    beside it, else from the folder `settings`. `dtype` is the U-Net's, `lora` the file of an adapter that is merged
+    into it. Reads safetensors only.
 
     Raises UserError where the folder, or a weight in it, is missing or damaged, or where what it makes of a picture, a
     text and noise cannot be right.
     """
-    folder = folders.checked(path)
+    if single_file.is_single(path):
+        folder = single_file.settings_of(file := single_file.checked(path), settings)
+    else:
+        folder, file = folders.checked(path), None
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextModel
 
     try:
-        unet = _weights(UNet2DConditionModel, folder / "unet", dtype)
-        vae = _weights(AutoencoderKL, folder / "vae", torch.float32)
-        text_encoder = _weights(CLIPTextModel, folder / "text_encoder", torch.float32)
+        found = single_file.tensors(file) if file else {}
+        unet = _weights(UNet2DConditionModel, folder / "unet", dtype, file, found)
+        vae = _weights(AutoencoderKL, folder / "vae", torch.float32, file, found)
+        text_encoder = _weights(CLIPTextModel, folder / "text_encoder", torch.float32, file, found)
         tokenize = _tokenizer(folder / "tokenizer", text_encoder.config)
         schedule, prediction = _schedule(folder / "scheduler/scheduler_config.json")
+        if file:
+            single_file.refuse_other_noise(file, found, schedule.abar, folder)
     except UserError:
         raise
     except Exception as error:  # each library has its own: one damaged file, a dozen exception types
@@ -134,8 +143,9 @@ def load(
     _refuse_strangers(unet, vae, text_encoder)
     if lora:
         adapter.merge(lora, unet, text_encoder)
+    own = checksum(path, lora, settings)
     prior = StableDiffusion(
-        unet.to(device), vae.to(device), text_encoder.to(device), tokenize, schedule, prediction, checksum(folder, lora)
+        unet.to(device), vae.to(device), text_encoder.to(device), tokenize, schedule, prediction, own
     )
     prior.view_words = _view_words(folder / "views.json")
     tried.refuse_unsound(prior, f"The prior in {path}" + (f" with {lora}" if lora else ""))
@@ -150,11 +160,11 @@ def _view_words(file: Path) -> str:
     return said
 
 
-def checksum(path: str | Path, lora: str | Path | None = None) -> str:
+def checksum(path: str | Path, lora: str | Path | None = None, settings: Path | None = None) -> str:
     """sha256, as hex, over the names and contents of the files that a prior is read from, and over its adapter's.
 
-    Raises UserError where the folder is no prior, or the adapter no file."""
-    own = folders.checksum(path)
+    Raises UserError where the folder or the file is no prior, or the adapter no file."""
+    own = single_file.checksum(path, settings) if single_file.is_single(path) else folders.checksum(path)
     return own if lora is None else hashlib.sha256(f"{own} {adapter.checksum(lora)}".encode()).hexdigest()
 
 
@@ -220,9 +230,13 @@ def hashed_ids(prompts: list[str]) -> Int[Tensor, "B L"]:
     return ids
 
 
-def _weights(model: Any, folder: Path, dtype: torch.dtype) -> Any:
-    """A model and all of its weights, in the variant that is there."""
+def _weights(model: Any, folder: Path, dtype: torch.dtype, file: Path | None, found: dict[str, Tensor]) -> Any:
+    """A model and all of its weights, in the variant that is there, or of a file the tensors found in it."""
     folders.refuse_other_class(folder)
+    if file:
+        cast = _cast(single_file.built(model, folder, file, found), dtype)
+        folders.refuse_unsound(file, cast)
+        return cast
     variant, files = folders.weights(folder)
     folders.refuse_quantised(files)
     with folders.without_marks(folder) as read:

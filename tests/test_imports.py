@@ -28,7 +28,13 @@ FLOORS = (  # from the top: a room may import what lies below it, and itself
 LEVEL = {room: k for k, floor in enumerate(reversed(FLOORS)) for room in floor}
 MOST = 18  # Python files of a folder at one level
 DOORS = {  # a library and the files that may import it
-    "diffusers": {"priors/adapter.py", "priors/stable_diffusion.py", "priors/student.py", "world/"},
+    "diffusers": {
+        "priors/adapter.py",
+        "priors/single_file.py",
+        "priors/stable_diffusion.py",
+        "priors/student.py",
+        "world/",
+    },
     "peft": {"priors/student.py", "world/"},
     "transformers": {
         "priors/stable_diffusion.py",

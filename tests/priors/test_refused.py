@@ -234,7 +234,3 @@ def test_a_folder_above_or_below_or_of_the_hubs_cache_is_answered_with_the_right
     refused(tmp_path / "models--a--b", f"did you mean {snapshot}.")
     stable_diffusion.load(snapshot)
     refused(tmp_path / "nowhere", "There is no prior at")
-
-
-def test_a_single_file_is_answered_with_how_to_make_a_folder_of_it(whole):
-    refused(whole / "unet/diffusion_pytorch_model.safetensors", "is one file, .*from_single_file")
