@@ -131,6 +131,7 @@ def opened_by(suite: Suite, prior: str, lora: str | None) -> str:
     """Why results of a suite with published figures are open, not to be compared with them; "" where they are not."""
     reasons = [f"predicts with the adapter {Path(lora).name}"] if lora else []
     reasons += [said] if (said := weights.unlike_base(settings_of(prior))) else []
+    reasons += [said] if (said := weights.unlike_vae(settings_of(prior))) else []
     return " and ".join(reasons) if suite.phi else ""
 
 

@@ -32,7 +32,7 @@ STRANGERS = {  # what names of tensors tell of other models
     "control_model.": "ControlNet",
 }
 SETTINGS = (*(f"{part}/config.json" for part in PREFIXES), "tokenizer", "scheduler/scheduler_config.json")
-CLOSE = {"rtol": 1e-2, "atol": 1e-4}  # of abar, which may be kept in half precision
+CLOSE = 0.01  # of abar, which may be kept in half precision
 
 
 def is_single(path: str | Path) -> bool:
@@ -73,8 +73,9 @@ def settings_of(file: Path, fallback: Path | None = None) -> Path:
         lacks[fallback] = []
     if found := next((folder for folder, missing in lacks.items() if not missing), None):
         return found
+    fewest = min(lacks.values(), key=lambda missing: len(missing))
     raise UserError(
-        f"The prior {file} is one file, which does not say its settings: put {', '.join(min(lacks.values(), key=len))} "
+        f"The prior {file} is one file, which does not say its settings: put {', '.join(fewest)} "
         f"of its model (those of diffusers' folder) into {near[0]}, or fetch sd21-base, if it is one of 2.1-base."
     )
 
@@ -123,7 +124,7 @@ def refuse_other_noise(file: Path, found: dict[str, Tensor], abar: Tensor, folde
     kept = found.get(NOISE)
     if kept is None:
         return
-    if kept.shape != abar.shape or not torch.allclose(kept.double(), abar.double(), **CLOSE):
+    if kept.shape != abar.shape or not torch.allclose(kept.double(), abar.double(), rtol=CLOSE, atol=1e-4):
         raise UserError(f"The prior {file} was trained with other noise ({NOISE}) than {folder}/scheduler has.")
 
 

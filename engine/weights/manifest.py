@@ -23,6 +23,7 @@ MANIFEST = Path(__file__).with_name("weights.json")
 PLACE = "SCORE_DISTILLATION_WEIGHTS"  # the environment variable of the folder of all weights
 LOCK = "weights.lock"  # no .json: checksums of folders are over their .json files
 HALF = ".fp16"
+FACTOR = 8  # pixels a latent along an edge, of Stable Diffusion
 State = Literal["present", "missing", "changed"]
 
 
@@ -215,6 +216,13 @@ def unlike_base(prior: str) -> str:
     if _predicts(prior) == "v_prediction":
         return "predicts v"
     return "has latents of 96 where 2.1-base has 64" if _field(prior, "unet/config.json", "sample_size") == 96 else ""
+
+
+def unlike_vae(prior: str) -> str:
+    """In what a folder's autoencoder is unlike Stable Diffusion's by its configuration; "" where in nothing."""
+    levels = _field(prior, "vae/config.json", "block_out_channels")
+    factor = 2 ** (len(levels) - 1) if isinstance(levels, list) else FACTOR
+    return "" if factor == FACTOR else f"has {factor} x {factor} pixels a latent where 2.1-base has {FACTOR} x {FACTOR}"
 
 
 def _predicts(name: str) -> str | None:

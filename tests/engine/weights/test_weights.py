@@ -1,12 +1,14 @@
 """Where published weights are looked for, and a wrong variant told by its configuration."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from engine.weights import manifest as weights
 from errors import UserError
 from run_benchmark import main
+from tests.priors.folders import edit
 from tests.tiny import write_prior
 
 
@@ -49,6 +51,9 @@ def test_results_of_another_prior_of_ones_own_are_open(folders):
     from engine.plan import opened_by
     from suites import SUITES
 
+    assert "4 x 4 pixels a latent" in opened_by(SUITES["paper"], folders["epsilon"], None)
+    for folder in folders.values():
+        edit(Path(folder) / "vae/config.json", block_out_channels=[4, 4, 8, 8])
     assert opened_by(SUITES["paper"], folders["v_prediction"], None) == "predicts v"
     assert "the adapter a.safetensors" in opened_by(SUITES["paper"], folders["epsilon"], "x/a.safetensors")
     assert opened_by(SUITES["paper"], folders["epsilon"], None) == ""
