@@ -19,6 +19,8 @@ COMMANDS = {
     "score": "score a run's views again",
     "evaluate": "score renders, turntables and meshes made elsewhere",
     "table": "the tables of a scored run again",
+    "compare": "runs, packs and published tables side by side",
+    "pack": "a run as one archive",
     "check": "the gate",
     "ablate": "the paper's ablations",
     "fetch": "bring the published weights",

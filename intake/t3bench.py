@@ -20,7 +20,7 @@ GROUP = re.compile(r"(.+)_(single|surr|multi)")
 
 def find(tree: Tree, asked: Asked) -> Found:
     found = Found([], [], [])
-    by_place: dict[Place, list[threestudio.Run]] = {}
+    by_place: dict[tuple[Place, Path], list[threestudio.Run]] = {}
     for folder, files in threestudio.runs_of(tree).items():
         group = GROUP.fullmatch((tree.called, *tree.parts(folder))[-2]) if folder != tree.root else None
         if not group:
@@ -28,10 +28,10 @@ def find(tree: Tree, asked: Asked) -> Found:
         tree.taken.add(folder)
         try:
             run = threestudio.run_of(folder, files)
-            by_place.setdefault(_place(asked, run, group[1]), []).append(run)
+            by_place.setdefault((_place(asked, run, group[1]), folder.parent), []).append(run)
         except UserError as error:
             found.refused.append(Refused(tree.shown(folder), str(error), None, TITLE))
-    for place, runs in by_place.items():
+    for (place, _), runs in by_place.items():
         threestudio.take(found, tree, asked, place, runs, TITLE)
     return found
 

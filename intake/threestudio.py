@@ -8,6 +8,8 @@ ends where it begins; a last view that is the first again is left out.
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,15 +57,17 @@ class Run:
 def find(tree: Tree, asked: Asked) -> Found:
     found = Found([], [], [])
     by_place: dict[Place, list[Run]] = {}
-    for folder, files in runs_of(tree).items():
+    runs = runs_of(tree)
+    methods = methods_of(tree, runs)
+    for folder, files in runs.items():
         tree.taken.add(folder)
         try:
             run = run_of(folder, files)
-            by_place.setdefault(place_of(tree, asked, run), []).append(run)
+            by_place.setdefault(place_of(tree, asked, run, methods[folder.parent]), []).append(run)
         except UserError as error:
             found.refused.append(Refused(tree.shown(folder), str(error), None, TITLE))
-    for place, runs in by_place.items():
-        take(found, tree, asked, place, runs, TITLE)
+    for place, several in by_place.items():
+        take(found, tree, asked, place, several, TITLE)
     return found
 
 
@@ -127,15 +131,28 @@ def settings_of(file: Path) -> dict[str, Any]:
     return settings
 
 
-def place_of(tree: Tree, asked: Asked, run: Run) -> Place:
+def methods_of(tree: Tree, runs: Iterable[Path]) -> dict[Path, str]:
+    """What the method of the runs in a folder is called: as the folder, or, where another is called so too, as all
+    that stands above it. A folder called as another is another method: runs of one configuration in two places."""
+    above = sorted({run.parent for run in runs})
+    names = Counter(folder.resolve().name for folder in above)
+
+    def called(folder: Path) -> str:
+        inside = folder == tree.root or tree.root in folder.parents
+        if names[name := folder.resolve().name] == 1 or not inside:
+            return tree.called if folder == tree.root else name
+        return "-".join(tree.parts(folder)) or tree.called
+
+    return {folder: called(folder) for folder in above}
+
+
+def place_of(tree: Tree, asked: Asked, run: Run, method: str) -> Place:
     """By the prompt and the seed of its settings; without them by its name. Raises UserError where neither says."""
     text, seed = run.said("system", "prompt_processor", "prompt"), run.said("seed")
-    parts = (tree.called, *tree.parts(run.folder))
     if not isinstance(text, str) or not text.strip():
-        return asked.place(tree, tree.parts(run.folder))
-    above = parts[-2] if len(parts) > 1 else run.said("name") or run.folder.absolute().parent.name
+        return asked.place(tree, tree.parts(run.folder))._replace(method=asked.method or method)
     prompt = known_or_own(asked.names.prompts, text)
-    return Place(asked.method or str(above), prompt, seed if type(seed) is int and seed >= 0 else 0)
+    return Place(asked.method or method, prompt, seed if type(seed) is int and seed >= 0 else 0)
 
 
 def source_of(run: Run, asked: Asked) -> Source:

@@ -28,6 +28,11 @@ class Published:
     unlike: Mapping[str, str] = field(default_factory=dict)
     protocol: str = ""
 
+    @property
+    def name(self) -> str:
+        """What the command line calls it."""
+        return f"table-{self.key}" if self.key.isdecimal() else self.key
+
     def read(self) -> pd.DataFrame:
         """Its rows, in the columns of our tables."""
         rows = pd.read_csv(FOLDER / self.file).rename(columns={"vram_gb": "memory_gb"})

@@ -23,13 +23,18 @@ def show(frames: Frames, table: pd.DataFrame, console: Console) -> None:
     """Print each block in as many parts as its columns need, the published rows apart, and what is not in the means."""
     for title, rows in blocks(table, TABLE_1.read()):
         shown = paper() if title == PUBLISHED_TITLE else columns_of(table)
-        for part in _fitting(rows, shown, console.width):
-            console.print(_table(title, rows, part, console.width), "")
-            title = ""
+        block(title, rows, shown, console)
     say(console, f"{NOTE}; arrows point to the better.", "dim", wrap=True)
     say(console, setting(frames), "dim", wrap=True)
     for line in [*remarks(frames, table), *troubles(frames)]:
         say(console, line, "yellow", wrap=True)
+
+
+def block(title: str, rows: pd.DataFrame, columns: Sequence[Column], console: Console) -> None:
+    """Print rows under a title, in as many parts as their columns need."""
+    for part in _fitting(rows, columns, console.width):
+        console.print(_table(title, rows, part, console.width), "")
+        title = ""
 
 
 def troubles(frames: Frames) -> list[str]:

@@ -130,6 +130,15 @@ def test_threestudio_is_cropped_and_its_newest_finished_run_counts(tmp_path):
     assert len(look(root / "sds").units) == len(look(newest).units) == 1
 
 
+def test_threestudio_runs_of_one_name_in_two_places_are_two_methods(tmp_path):
+    for place in ("baseline", "k2"):
+        run(tmp_path / "outputs" / place, "multi-view-sdi", BERRY.text)
+    run(tmp_path / "outputs", "sds", BERRY.text)
+    methods = [u.place.method for u in look(tmp_path / "outputs").units]
+    assert sorted(methods) == ["baseline-multi-view-sdi", "k2-multi-view-sdi", "sds"]
+    assert [u.place.method for u in look(tmp_path / "outputs" / "k2").units] == ["multi-view-sdi"]
+
+
 def test_t3bench_takes_meshes_and_the_prompt_from_the_folders_name(tmp_path):
     pytest.importorskip("embreex")
     root = tmp_path / "outputs_mesh_t3"

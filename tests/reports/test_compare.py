@@ -338,9 +338,9 @@ def test_open_results_are_marked_and_held_against_no_row_of_the_papers(run):
     from reports.published import TABLE_1
 
     frames = load(run)
-    frames.jobs.loc[frames.jobs["method"] == "sds", "open"] = "predicts v"
+    frames.jobs.loc[frames.jobs["method"] == "sds", "open"] = "the prior predicts v"
     table = tables.make(frames, ORDER)
-    assert set(table.loc[table["method"] == "sds", "open"]) == {"predicts v"}
+    assert set(table.loc[table["method"] == "sds", "open"]) == {"the prior predicts v"}
     assert set(table.loc[table["method"] != "sds", "open"]) == {"no"}
     said = tables.remarks(frames, table)
     assert "sds: open results, for the prior predicts v; not to be compared with Table 1." in said
