@@ -21,6 +21,7 @@ from priors import folder as folders
 
 BATCH = 50  # images encoded together
 CONFIG, STEM = "config.json", "model"
+PICTURES = ("preprocessor_config.json", "processor_config.json")  # older and newer name of the same settings
 HALVED = ("cuda",)  # kinds of device on which encoders compute in half precision
 
 
@@ -90,6 +91,9 @@ def load_clip(folder: str | Path, device: torch.device | str = "cpu") -> Encoder
         raise UserError(f"The folder {folder} is no CLIP: its {CONFIG} says {kind}.")
     variant, files = folders.weights(folder, STEM)
     folders.refuse_quantised(files)
+    folders.refuse_lost_words(folder)
+    if not any((folder / name).is_file() for name in PICTURES):
+        raise UserError(f"The CLIP in {folder} does not say how it sees pictures: {PICTURES[0]} is missing; fetch it.")
     try:
         with folders.without_marks(folder) as read:
             model, info = CLIPModel.from_pretrained(
@@ -106,6 +110,7 @@ def load_clip(folder: str | Path, device: torch.device | str = "cpu") -> Encoder
     if said := folders.amiss(info):  # what is missing would be random
         raise UserError(f"The CLIP in {folder} cannot be read: its weights are of another model, they {said}.")
     folders.refuse_unsound(folder, model)
+    folders.refuse_other_words(folder, processor.tokenizer, model.config.text_config.vocab_size)
     encoder = Encoder(model.eval().requires_grad_(False).to(device), processor, checksum(folder))
     _refuse_blind(encoder, folder)
     return encoder

@@ -9,6 +9,7 @@ The files follow diffusers' and transformers' rule of names, in which a *variant
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -110,6 +111,8 @@ def _kinds(file: Path) -> dict[str, str]:
     try:
         with safe_open(file, "pt") as tensors:
             return {name: tensors.get_slice(name).get_dtype() for name in tensors.keys()}  # noqa: SIM118
+    except OSError as error:  # a link into a cache that was cleared, most often
+        raise UserError(f"The weights in {file} cannot be read ({first_line(error)}): fetch the file again.") from error
     except SafetensorError as error:
         with file.open("rb") as stream:
             pointer = stream.read(len(POINTER)) == POINTER
@@ -212,3 +215,19 @@ def refuse_lost_words(folder: Path) -> None:
         return
     if missing := [name for name in ("vocab.json", "merges.txt") if not (folder / name).is_file()]:
         raise UserError(f"The tokenizer in {folder} has no words: it lacks {' and '.join(missing)}; fetch it again.")
+
+
+def refuse_other_words(folder: Path, tokenizer: Any, size: int) -> None:
+    """Raise UserError where a tokenizer of CLIP's kind takes unlike letters for the same, has not as many words as its
+    text encoder, or cannot put its own words together."""
+    letters = list(string.ascii_lowercase)
+    if len({tuple(ids) for ids in tokenizer(letters).input_ids}) < len(letters):
+        raise UserError(f"The tokenizer in {folder} takes unlike texts for the same: fetch the folder again.")
+    if len(tokenizer) != size:
+        raise UserError(
+            f"The tokenizer in {folder} is another model's: it has {len(tokenizer)} words, the text encoder {size}."
+        )
+    words = [w.removesuffix("</w>") for w in tokenizer.get_vocab() if w.endswith("</w>")]
+    word = max((w for w in words if w.isascii() and w.isalpha()), key=len, default="")
+    if len(tokenizer(word, add_special_tokens=False).input_ids) > 1:
+        raise UserError(f"The tokenizer in {folder} does not know its word {word!r}: its merges are not its words'.")

@@ -10,7 +10,6 @@ diffusers and transformers are imported where models are built: the command line
 from __future__ import annotations
 
 import hashlib
-import string
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -266,17 +265,7 @@ def _tokenizer(folder: Path, encoder: Any) -> Callable[[list[str]], Tensor]:
         batch = tokenizer(prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
         return batch.input_ids
 
-    if len(tokenize(list(string.ascii_lowercase)).unique(dim=0)) < len(string.ascii_lowercase):
-        raise UserError(f"The tokenizer in {folder} takes unlike texts for the same: fetch the folder again.")
-    if len(tokenizer) != encoder.vocab_size:
-        raise UserError(
-            f"The tokenizer in {folder} is another model's: it has {len(tokenizer)} words, "
-            f"the text encoder {encoder.vocab_size}."
-        )
-    words = [w.removesuffix("</w>") for w in tokenizer.get_vocab() if w.endswith("</w>")]
-    word = max((w for w in words if w.isascii() and w.isalpha()), key=len, default="")
-    if len(tokenizer(word, add_special_tokens=False).input_ids) > 1:
-        raise UserError(f"The tokenizer in {folder} does not know its word {word!r}: its merges are not its words'.")
+    folders.refuse_other_words(folder, tokenizer, encoder.vocab_size)
     if length < SHORTEST:
         raise UserError(f"The prior reads {length} tokens of a text, start and end among them: no prompt fits in.")
     return tokenize

@@ -108,11 +108,72 @@ def test_damaged_weights(folder):
     refused(folder, "There are no weights in .*safetensors files are needed")
 
 
-def test_a_clip_that_cannot_judge_is_refused_before_any_job(folder, tmp_path, capsys):
+def words(folder, change):
+    file = folder / "tokenizer.json"
+    content = json.loads(file.read_text())
+    change(content["model"])
+    file.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda model: model["vocab"].update({"more</w>": len(model["vocab"])}), "is another model's"),
+        (lambda model: model.update(merges=[]), "its merges are not its words'"),
+        (
+            lambda model: model["vocab"].update({f"~{k}": model["vocab"].pop(f"{k}</w>") for k in "qz"}),
+            "takes unlike texts for the same",
+        ),
+    ],
+)
+def test_another_models_words(folder, change, reason):
+    words(folder, change)
+    refused(folder, reason)
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        (["tokenizer.json"], "has no words: it lacks vocab.json and merges.txt"),
+        (["processor_config.json"], "how it sees pictures: preprocessor_config.json is missing"),
+    ],
+)
+def test_settings_that_are_missing(folder, files, reason):
+    for name in files:
+        (folder / name).unlink()
+    refused(folder, reason)
+
+
+def test_settings_of_pictures_may_have_their_older_name(folder):
+    expected, file = features(folder), folder / "processor_config.json"
+    settings = json.loads(file.read_text())["image_processor"]
+    file.unlink()
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+    assert torch.equal(features(folder), expected)
+
+
+def test_pictures_of_another_size(folder):
+    file = folder / "processor_config.json"
+    settings = json.loads(file.read_text())
+    settings["image_processor"] |= {"crop_size": {"height": 16, "width": 16}, "size": {"shortest_edge": 16}}
+    file.write_text(json.dumps(settings))
+    refused(folder, "cannot read pictures: .*16")
+
+
+def test_a_link_into_a_cache_that_was_cleared(folder):
+    (folder / WEIGHTS).unlink()
+    (folder / WEIGHTS).symlink_to("blobs-of-no-one")
+    refused(folder, f"{WEIGHTS} cannot be read .*No such file")
+
+
+@pytest.mark.parametrize("option", ["--clip", "--clip2"])
+def test_a_clip_that_cannot_judge_is_refused_before_any_job(folder, tmp_path, capsys, option):
     found = tensors(folder)
     found.pop("visual_projection.weight")
     save(found, folder / WEIGHTS)
     out = tmp_path / "run"
-    assert main(["--clip", str(folder), "--steps", "1", "--limit", "1", "--out", str(out)]) == 2
-    assert "they lack visual_projection.weight" in capsys.readouterr().err
+    assert main([option, str(folder), "--steps", "1", "--limit", "1", "--out", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert "they lack visual_projection.weight" in error
+    assert error.count("\n") == 1
     assert not out.exists()
