@@ -17,7 +17,8 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     command, rest = "run", arguments
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # the bars here are of jobs, not of files
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # what is wrong with a model is said here, in a sentence
+    for library in ("DIFFUSERS", "TRANSFORMERS"):  # what is wrong with a model is said here, in one sentence
+        os.environ.setdefault(f"{library}_VERBOSITY", "error")
     say.prepare()
     try:
         if arguments and not arguments[0].startswith("-"):

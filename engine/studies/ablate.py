@@ -26,6 +26,7 @@ from engine.recipes.tables import recipe
 from engine.request import Request
 from engine.store import Store
 from engine.studies import canvas, kappa
+from engine.studies.held import held
 from engine.training import Training
 from eval.score import score_run
 from files import read_json, write_json
@@ -73,9 +74,11 @@ def kappas(ground: Ground) -> Variants:
 
 
 def canvases(ground: Ground) -> Variants:
-    """DDIM and SDI with cached kappa, then every rule."""
+    """DDIM and SDI with cached kappa, then every rule; SDI's two by the official 2D setting in the paper's track."""
     made = {name: canvas.on_canvas(ground.recipe(name), ground.prior) for name in RECIPES}
     sampled = replace(made["sdi"], steps=canvas.DDIM_STEPS)
+    if ground.suite.track == "paper":
+        made = {name: held(flat) for name, flat in made.items()}
     return {label: replace(sampled, name=name) for name, label in canvas.SAMPLES.items()} | made
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from errors import UserError
 from priors import stable_diffusion, tried
+from priors.schedule import Schedule
 from tests.priors.folders import SCHEDULER, edit
 from world.models import TINY_SD
 
@@ -44,3 +45,10 @@ def test_a_network_of_eps_under_either_label(shipped):
     tried.refuse_unsound(of_eps(shipped, "epsilon"), "It")
     with pytest.raises(UserError, match=r"It cannot be right: its U-Net predicts epsilon, where .* is v_prediction"):
         tried.refuse_unsound(of_eps(shipped, "v_prediction"), "It")
+
+
+def test_a_schedule_that_ends_early_tells_nothing(shipped):
+    """Half of the world's timesteps: much of a picture is left at the last."""
+    made = of_eps(shipped, "v_prediction")
+    made.schedule = Schedule(shipped.schedule.abar[:500])
+    tried.refuse_unsound(made, "It")
