@@ -19,6 +19,7 @@ COMMANDS = {
     "score": "score a run's views again",
     "evaluate": "score renders, turntables and meshes made elsewhere",
     "table": "the tables of a scored run again",
+    "report": "a page of runs, to look at and to publish",
     "compare": "runs, packs and published tables side by side",
     "pack": "a run as one archive",
     "check": "the gate",

@@ -28,6 +28,7 @@ EPILOG = """examples
   run_benchmark.py evaluate PATH                               score renders, turntables and meshes made elsewhere
   run_benchmark.py table RUN                                   print and write the tables of a scored run
   run_benchmark.py table RUN --compare published               beside published tables
+  run_benchmark.py report RUN                                  a page of it, to look at and to publish
   run_benchmark.py compare RUN theirs.zip table-1              runs, packs and published tables side by side
   run_benchmark.py pack RUN                                    a run as one archive, to hand around
   run_benchmark.py bench --quick                               what the kernels are worth here, and where time goes

@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 class Column:
     """What a table shows. `better` is "up", "down" or "one" (nearest to 1), None where no direction is. `margin` is by
     how much the gate lets a mean move, in the column's unit. `bounds` are those of a value; of what is in per cent, 0
-    and 100 unless said."""
+    and 100 unless said. `about` says to a reader what it is."""
 
     key: str
     title: str
@@ -37,6 +37,7 @@ class Column:
     better: Literal["up", "down", "one"] | None
     decimals: int
     margin: float = 0.0
+    about: str = field(default="", kw_only=True)
     bounds: tuple[float, float] | None = field(default=None, kw_only=True)
 
     @property

@@ -25,7 +25,7 @@ from records import RECORD, read_record
 ORBIT = "orbit.json"  # beside the views: from where they are seen, and SUM, their checksum
 SUM = "pictures"
 KINDS = (".png", ".jpg", ".jpeg")
-VIEW = re.compile(r"(rgb|opacity)_(\d+)", re.ASCII)
+VIEW = re.compile(r"(rgb|opacity|normal)_(\d+)", re.ASCII)
 
 
 class Pictures(NamedTuple):
@@ -127,6 +127,12 @@ def _folder(job: Path) -> Path:
 
 def _is_picture(file: Path) -> bool:
     return file.suffix.lower() in KINDS
+
+
+def numbered(job: Path, kind: str) -> list[Path]:
+    """A job's pictures of a kind, "rgb", "opacity" or "normal", in the order of their numbers; [] where there are
+    none."""
+    return [file for _, file in _numbered(_folder(job), kind)]
 
 
 def _numbered(folder: Path, kind: str) -> list[tuple[int, Path]]:

@@ -1,0 +1,174 @@
+"""A page of one or several runs: a folder that opens from the disk, and can be published as it is.
+
+    index.html page.css page.js     tables, charts and turntables; no other address is ever asked
+    turntables/*.webp meshes/*.glb  a job's views in one picture; what `export` made
+    table.csv jobs.csv              the same numbers for programs
+
+Numbers are `reports.tables` and `eval.statistics`; the script draws, sorts and filters.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from os import cpu_count
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.progress import track
+
+from errors import UserError
+from eval.truth import Truth, over
+from files import sha256, write_text
+from reports.page import sheets
+from reports.page.content import all_published, content
+from reports.page.divisions import Division, divide
+from reports.tables import make
+from say import Console, say
+from scene.background import GREY
+
+HERE = Path(__file__).parent
+FILES = ("page.css", "page.js")  # as they are
+MESH = "mesh.glb"  # in a job's folder
+
+
+def write(
+    runs: Sequence[Path],
+    out: Path,
+    order: Sequence[str],
+    truth_of: Callable[[Path], Truth | None],
+    console: Console,
+    pictures: str = "first",
+    common: bool = True,
+) -> Path:
+    """Write the page of runs into OUT; returns its index.html. Methods come in `order`. `truth_of` gives a run's true
+    views; `pictures`: "first" seed, "all" or "none". Rows are over the prompts and seeds that all methods of a division
+    have, where `common`.
+
+    Raises UserError for a run without jobs, for damaged scores, and where OUT holds something else."""
+    runs = list({run.resolve(): run for run in runs}.values())
+    _mine(out)
+    divisions = divide(runs)
+    tables = [make(division.frames, order, common) for division in divisions]
+    told = [content(*both, order) for both in zip(divisions, tables, strict=True)]
+    for folder in ("turntables", "meshes"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    for division, said in zip(divisions, told, strict=True):
+        truth = truth_of(next(iter(division.frames.jobs["folder"])).parents[2]) if pictures != "none" else None
+        said["pictures"] = _pictures(division, said, pictures, out, truth, console)
+    _tidy(out, told)
+    _csv(out / "table.csv", [t.assign(division=d.title) for d, t in zip(divisions, tables, strict=True)])
+    _csv(out / "jobs.csv", [pd.DataFrame(said["jobs"]).assign(division=said["title"]) for said in told])
+    for name in FILES:
+        shutil.copyfile(HERE / name, out / name)
+    return write_text(out / "index.html", rendered(told))
+
+
+def rendered(told: Sequence[dict[str, Any]]) -> str:
+    """The page's HTML. Whatever a prompt, a cause or a folder is called, it is text."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    room = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    room.policies["json.dumps_kwargs"] = {"sort_keys": False}  # columns in the order of their declaration
+    return room.get_template("page.html").render(divisions=told, published=all_published())
+
+
+def _mine(out: Path) -> None:
+    """Raises UserError where OUT is a folder of something else."""
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / "turntables").is_dir())):
+        raise UserError(f"{out} is no page of before, and would be written over: give --out another folder.")
+
+
+def _pictures(
+    division: Division, said: dict[str, Any], which: str, out: Path, truth: Truth | None, console: Console
+) -> dict[str, Any]:
+    """`jobs`: a dict a job of what there is to see of it, in the order of `said["jobs"]`; `truth` the same a prompt;
+    `kinds` what there is at all. A job whose pictures cannot be read says so, and the page is made."""
+    facts = said["jobs"]
+    folders = division.frames.jobs.set_index(["method", "prompt_id", "seed"])["folder"]
+    keys = list(zip(facts["method"], facts["prompt_id"], facts["seed"], strict=True))
+    wanted = {"first": said["seeds"][:1], "all": said["seeds"], "none": []}[which]
+
+    def seen(key: tuple[str, str, str]) -> dict[str, Any]:
+        return _seen(folders[key], out) if key[2] in wanted else {}
+
+    with ThreadPoolExecutor(cpu_count()) as pool:
+        bar = track(pool.map(seen, keys), "Turntables", len(keys), console=console, transient=True)
+        jobs = list(bar)
+    for job in jobs:
+        if "damaged" in job:
+            say(console, job["damaged"], "yellow")
+            job["damaged"] = True  # a page to publish names no path of this machine
+    true = list(_truths(division, said, truth, out, console)) if truth else []
+    kinds = [kind for kind in sheets.KINDS if any(kind in job for job in jobs)]
+    return {"jobs": jobs, "truth": true, "kinds": kinds}
+
+
+def _seen(job: Path, out: Path) -> dict[str, Any]:
+    """The sheets of a job, by kind, and its mesh."""
+    try:
+        found: dict[str, Any] = {kind: sheets.of_job(job, kind, out / "turntables") for kind in sheets.KINDS}
+    except UserError as error:
+        return {"damaged": str(error)}
+    if (job / MESH).is_file():
+        name = f"meshes/{sha256(job / MESH)[:20]}.glb"
+        shutil.copyfile(job / MESH, out / name)
+        found["mesh"] = name
+    return {kind: sheet for kind, sheet in found.items() if sheet}
+
+
+def _truths(
+    division: Division, said: dict[str, Any], truth: Truth, out: Path, console: Console
+) -> Iterator[dict[str, Any]]:
+    """The true views of each prompt; {} for a prompt that is of no known object. None at all where jobs are seen from
+    several orbits."""
+    orbits = division.frames.jobs["orbit"].dropna().unique()
+    if len(orbits) != 1:
+        return
+    count = json.loads(orbits[0])["views"]
+    for prompt in track(said["prompts"], "True views", console=console, transient=True):
+        text = prompt["text"]
+
+        @cache
+        def views(text: str = text) -> Any:
+            rgb, opacity = truth(text)
+            return over(rgb[0], opacity[0], GREY), opacity[0]
+
+        try:
+            stamp = truth.fingerprint(text)
+            yield {
+                kind: sheets.of_truth(stamp, kind, out / "turntables", count, partial(_one, views, k))
+                for k, kind in enumerate(("rgb", "opacity"))
+            }
+        except UserError:
+            yield {}
+
+
+def _one(views: Callable[[], Any], k: int) -> Any:
+    return views()[k]
+
+
+def _tidy(out: Path, told: Sequence[dict[str, Any]]) -> None:
+    """Remove what no job of the page shows any more."""
+    shown = set(_files(told))
+    for file in (*(out / "turntables").iterdir(), *(out / "meshes").iterdir()):
+        if f"{file.parent.name}/{file.name}" not in shown:
+            file.unlink()
+
+
+def _files(told: Sequence[dict[str, Any]]) -> Iterable[str]:
+    for said in told:
+        for seen in (*said["pictures"]["jobs"], *said["pictures"]["truth"]):
+            for found in seen.values():
+                if found is not True:
+                    yield found if isinstance(found, str) else found.file
+
+
+def _csv(path: Path, frames: Sequence[pd.DataFrame]) -> None:
+    write_text(path, pd.concat(frames, ignore_index=True).to_csv(index=False))
