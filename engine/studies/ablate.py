@@ -40,7 +40,8 @@ from suites.base import Suite
 
 Variants = dict[str, Recipe]  # by label
 STRAWBERRY, TULIP = "A ripe strawberry", "A blue tulip"
-WARM, TIMED = 8, 12  # steps before the clock starts, and while it runs
+WARM, TIMED = 8, 12  # steps before the clock starts, and while it runs; of a job at most a SHARE each
+SHARE = 1 / 5
 KAPPA_STEPS = 40  # of a canvas: SGD calls the network, forth and back, ten times a step
 
 # 1 / RMS(g) in the controlled track, measured as the recipes' are (engine.calibrate), of the steps between ISM and SDI
@@ -221,19 +222,21 @@ def score(folder: Path, suite: Suite, chosen: Judges, console: Console) -> None:
 def cost(
     folder: Path, recipes: list[Recipe], prompt: Prompt, prior: Prior, device: str, console: Console
 ) -> dict[str, float]:
-    """FOLDER/cost.json: seconds a job of each recipe takes by itself, from TIMED steps spread over its length. On a CPU
+    """FOLDER/cost.json: seconds a job of each recipe takes by itself, from steps spread over its length. On a CPU
     in CPU time, which what else runs there does not lengthen."""
     path, clock = folder / "cost.json", time.process_time if device == "cpu" else time.perf_counter
     found: dict[str, float] = read_json(path) if path.exists() else {}
     missing = [made for made in recipes if made.name not in found]
     for made in track(missing, "cost", console=console, disable=not missing, transient=True):
         training = Training(Job(made, prompt, 0), prior, device)
-        for _ in range(WARM):
+        most = max(int(SHARE * made.steps), 1)
+        warm, timed = min(WARM, most), min(TIMED, most)
+        for _ in range(warm):
             training.advance()
         begin = clock()
-        for k in range(TIMED):
-            training.step = made.steps * k // TIMED
+        for k in range(timed):
+            training.step = made.steps * k // timed
             training.advance()
-        found[made.name] = (clock() - begin) / TIMED * made.steps
+        found[made.name] = (clock() - begin) / timed * made.steps
         write_json(path, found)
     return found

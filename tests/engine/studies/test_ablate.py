@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 from PIL import Image
+from rich.console import Console
 
 import names
 import run_benchmark
@@ -165,3 +166,27 @@ def test_the_papers_ablation_in_small(capsys, monkeypatch, tmp_path):
     assert "psnr_mean" not in rows  # there is no truth
     with Image.open(tmp_path / "run" / "proposed.png") as figure:
         figure.load()
+
+
+@pytest.mark.parametrize(("steps", "taken"), [(2, 2), (20, 8), (300, 20), (10_000, 20)])
+def test_what_an_inversion_costs_is_measured_over_a_part_of_a_job(tmp_path, monkeypatch, steps, taken):
+    """So that a rehearsal, of 20 steps, is no longer than the jobs that it rehearses."""
+    seen, now = [], iter(range(100))
+
+    class Training:
+        step = 0
+
+        def __init__(self, job, prior, device): ...
+
+        def advance(self):
+            seen.append(self.step)
+
+    monkeypatch.setattr(ablate, "Training", Training)
+    monkeypatch.setattr(ablate.time, "process_time", lambda: next(now))
+    made = replace(recipe("world", "controlled", "sdi"), steps=steps)
+    found = ablate.cost(tmp_path, [made], jobs.PROMPT, jobs.prior(), "cpu", Console(quiet=True))
+    timed = seen[taken // 2 if steps < 100 else ablate.WARM :]
+    assert len(seen) == taken
+    assert found == {"sdi": pytest.approx(steps / len(timed))}  # one tick of the clock, for the timed steps
+    assert max(timed) < steps
+    assert len({*timed}) == len(timed)
