@@ -32,12 +32,15 @@ def _of(seen: Seen) -> dict[str, Float[Tensor, " V"]]:
 QUALITY = Metric(
     "iqa_quality", "IQA quality", "%", "up", 1, 5.0, needs=("iqa",), group="paper",
     function=lambda seen: seen.once(_of)["quality"],
+    about='CLIP-IQA: how much nearer a view is to "Good photo." than to "Bad photo.", as CLIP sees it.',
 )  # fmt: skip
 SHARPNESS = Metric(
     "iqa_sharpness", "IQA sharp", "%", "up", 1, 5.0, needs=("iqa",), group="paper",
     function=lambda seen: seen.once(_of)["sharpness"],
+    about='CLIP-IQA: how much nearer a view is to "Sharp photo." than to "Blurry photo.", as CLIP sees it.',
 )  # fmt: skip
 REAL = Metric(
     "iqa_real", "IQA real", "%", "up", 1, 5.0, needs=("iqa",), group="paper",
     function=lambda seen: seen.once(_of)["real"],
+    about='CLIP-IQA: how much nearer a view is to "Real photo." than to "Abstract photo.", as CLIP sees it.',
 )  # fmt: skip

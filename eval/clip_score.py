@@ -16,8 +16,10 @@ def clip_score(image: Float[Tensor, "V D"], text: Float[Tensor, " D"]) -> Float[
 CLIP_SCORE = Metric(
     "clip_score", "CLIP score", "", "up", 2, 1.0, needs=("clip",), group="paper", bounds=(0.0, 100.0),
     function=lambda seen: clip_score(seen.image("clip"), seen.text("clip")),
+    about="How well a view fits its prompt: 100 times the cosine of their CLIP features.",
 )  # fmt: skip
 CLIP_SCORE_2 = Metric(
     "clip_score_2", "CLIP score 2", "", "up", 2, 1.0, needs=("clip2", "asked"), bounds=(0.0, 100.0),
     function=lambda seen: clip_score(seen.image("clip2"), seen.text("clip2")),
+    about="The CLIP score by a second CLIP, which was asked for.",
 )  # fmt: skip

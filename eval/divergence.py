@@ -38,4 +38,4 @@ def coverage(seen: Seen) -> Float[Tensor, " V"]:
 
 
 OPACITY = Metric("opacity", "Opacity", "", None, 2, needs=("opacity",), function=coverage, group="hidden",
-                 bounds=(0.0, 1.0))  # fmt: skip
+                 bounds=(0.0, 1.0), about="Mean opacity of a view.")  # fmt: skip

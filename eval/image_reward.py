@@ -154,6 +154,7 @@ def head(widths: list[int], dropout: list[float]) -> nn.Sequential:
 
 IMAGE_REWARD = Metric(
     "image_reward", "ImageReward", "", "up", 2, 0.2, needs=("reward",), group="paper",
+    about="What people prefer for the prompt, as a model learnt it: 0 is the mean, 1 a standard deviation.",
     bounds=(-20.0, 20.0),  # in standard deviations of people's judgements: what lies beyond is damage
     function=lambda seen: seen.judges["reward"].score(seen.rgb, seen.prompt),
 )  # fmt: skip

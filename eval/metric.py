@@ -37,8 +37,8 @@ class Column:
     better: Literal["up", "down", "one"] | None
     decimals: int
     margin: float = 0.0
-    about: str = field(default="", kw_only=True)
     bounds: tuple[float, float] | None = field(default=None, kw_only=True)
+    about: str = field(default="", kw_only=True)
 
     @property
     def limits(self) -> tuple[float, float]:

@@ -24,8 +24,10 @@ def r_precision(image: Float[Tensor, "V D"], texts: Float[Tensor, "N D"], own: i
 R_PRECISION = Metric(
     "r_precision", "R-Precision", "%", "up", 1, 10.0, needs=("clip", "candidates"),
     function=lambda seen: r_precision(seen.image("clip"), seen.candidates("clip"), seen.number),
+    about="Views whose own prompt is the nearest, by CLIP, of all the suite's prompts.",
 )  # fmt: skip
 R_PRECISION_2 = Metric(
     "r_precision_2", "R-Precision 2", "%", "up", 1, 10.0, needs=("clip2", "candidates"),
     function=lambda seen: r_precision(seen.image("clip2"), seen.candidates("clip2"), seen.number),
+    about="R-Precision by a second CLIP: whether a rule has won by one encoder's quirks.",
 )  # fmt: skip

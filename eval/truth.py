@@ -147,18 +147,39 @@ def _of(seen: Seen) -> dict[str, Float[Tensor, " V"]]:
 
 KNOWN = ("opacity", "truth")
 DB, RATIO = (0.0, 100.0), (0.0, math.inf)
-IOU = Metric("iou", "IoU", "", "up", 2, 0.05, KNOWN, lambda seen: seen.once(_of)["iou"], bounds=(0.0, 1.0))
-PSNR = Metric("psnr_paired", "PSNR", "dB", "up", 1, 1.0, KNOWN, lambda seen: seen.once(_of)["psnr_paired"], bounds=DB)
-PSNR_NEAREST = Metric("psnr", "PSNR nearest", "dB", "up", 1, 1.0, KNOWN, lambda seen: seen.once(_of)["psnr"], bounds=DB)
+IOU = Metric(
+    "iou", "IoU", "", "up", 2, 0.05, KNOWN, lambda seen: seen.once(_of)["iou"], bounds=(0.0, 1.0),
+    about="Overlap of a view's silhouette with the true one's, the object turned as it fits best.",
+)  # fmt: skip
+PSNR = Metric(
+    "psnr_paired", "PSNR", "dB", "up", 1, 1.0, KNOWN, lambda seen: seen.once(_of)["psnr_paired"], bounds=DB,
+    about="Likeness to the true view from the same side.",
+)  # fmt: skip
+PSNR_NEAREST = Metric(
+    "psnr", "PSNR nearest", "dB", "up", 1, 1.0, KNOWN, lambda seen: seen.once(_of)["psnr"], bounds=DB,
+    about="Likeness to the nearest of all true views: a front on all sides can be perfect.",
+)  # fmt: skip
 SHARPNESS = Metric(
-    "sharpness", "Sharpness", "", "one", 2, 0.15, KNOWN, lambda seen: seen.once(_of)["sharpness"], bounds=RATIO
-)
-CHROMA = Metric("chroma", "Chroma", "", "one", 2, 0.15, KNOWN, lambda seen: seen.once(_of)["chroma"], bounds=RATIO)
-CLIPPED = Metric("clipped", "Clipped", "%", "down", 1, 5.0, KNOWN, lambda seen: seen.once(_of)["clipped"])
-FOG = Metric("fog", "Fog", "%", "down", 1, 2.0, KNOWN, lambda seen: seen.once(_of)["fog"])
+    "sharpness", "Sharpness", "", "one", 2, 0.15, KNOWN, lambda seen: seen.once(_of)["sharpness"], bounds=RATIO,
+    about="Fine detail, as a multiple of the truth's; artefacts raise it too: read it beside PSNR.",
+)  # fmt: skip
+CHROMA = Metric(
+    "chroma", "Chroma", "", "one", 2, 0.15, KNOWN, lambda seen: seen.once(_of)["chroma"], bounds=RATIO,
+    about="Strength of colours, as a multiple of the truth's.",
+)  # fmt: skip
+CLIPPED = Metric(
+    "clipped", "Clipped", "%", "down", 1, 5.0, KNOWN, lambda seen: seen.once(_of)["clipped"],
+    about="Pixels of the object with a channel at the end of its range.",
+)  # fmt: skip
+FOG = Metric(
+    "fog", "Fog", "%", "down", 1, 2.0, KNOWN, lambda seen: seen.once(_of)["fog"],
+    about="Opacity where neither the object nor the truth is solid: what should be clear air.",
+)  # fmt: skip
 AGREEMENT = Metric(
-    "agreement", "Agreement", "%", "up", 1, 10.0, (*KNOWN, "variants"), lambda seen: seen.once(_of)["agreement"]
-)
+    "agreement", "Agreement", "%", "up", 1, 10.0, (*KNOWN, "variants"), lambda seen: seen.once(_of)["agreement"],
+    about="Views that show the same variant of the object as most of its views.",
+)  # fmt: skip
 YAW = Metric(
-    "yaw", "Yaw", "°", None, 0, 0.0, KNOWN, lambda seen: seen.once(_of)["yaw"], group="hidden", bounds=(-180.0, 180.0)
-)
+    "yaw", "Yaw", "°", None, 0, 0.0, KNOWN, lambda seen: seen.once(_of)["yaw"], group="hidden", bounds=(-180.0, 180.0),
+    about="By how much the object stands turned from the truth.",
+)  # fmt: skip

@@ -34,5 +34,6 @@ def _of(seen: Seen) -> Float[Tensor, " V"]:
 
 
 VIEW_PREFERENCE = Metric(
-    "view_preference", "View preference", "%", "down", 1, 10.0, needs=("clip", "directions"), function=_of
-)
+    "view_preference", "View preference", "%", "down", 1, 10.0, needs=("clip", "directions"), function=_of,
+    about="Back views that are nearer to the words of the front than to those of the back: a share of Janus problems.",
+)  # fmt: skip

@@ -13,7 +13,6 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
 from os import cpu_count
 from pathlib import Path
 from typing import Any
@@ -135,23 +134,19 @@ def _truths(
     for prompt in track(said["prompts"], "True views", console=console, transient=True):
         text = prompt["text"]
 
-        @cache
-        def views(text: str = text) -> Any:
-            rgb, opacity = truth(text)
-            return over(rgb[0], opacity[0], GREY), opacity[0]
+        def rgb(text: str = text) -> Any:
+            colours, opacity = truth(text)
+            return over(colours[0], opacity[0], GREY)
+
+        def opacity(text: str = text) -> Any:
+            return truth(text)[1][0]
 
         try:
-            stamp = truth.fingerprint(text)
-            yield {
-                kind: sheets.of_truth(stamp, kind, out / "turntables", count, partial(_one, views, k))
-                for k, kind in enumerate(("rgb", "opacity"))
-            }
+            name, into = truth.fingerprint(text), out / "turntables"
+            made = {"rgb": rgb, "opacity": opacity}
+            yield {kind: sheets.of_truth(name, kind, into, count, views) for kind, views in made.items()}
         except UserError:
             yield {}
-
-
-def _one(views: Callable[[], Any], k: int) -> Any:
-    return views()[k]
 
 
 def _tidy(out: Path, told: Sequence[dict[str, Any]]) -> None:

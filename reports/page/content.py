@@ -6,7 +6,6 @@ left an object, NaN elsewhere.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from eval.divergence import DIVERGED
-from eval.statistics import paired_difference, reach
+from eval.statistics import paired_difference
 from reports import Frames
 from reports.columns import COST, Column, measured
 from reports.page.divisions import Division
@@ -54,7 +53,7 @@ def content(division: Division, table: pd.DataFrame, order: Sequence[str]) -> di
         "means": {m.key: by_prompt(cubes[m.key], cubes["prompt"], list(prompts)) for m in metrics},
         "table": {m.key: [interval(survivors.loc[method], m) for method in methods] for m in metrics},
         "cost": {c.key: [known(survivors.loc[method].get(c.key)) for method in methods] for c in COST},
-        "gaps": {m.key: gaps(cubes[m.key], cubes["prompt"]) for m in metrics},
+        "gaps": {m.key: gaps(cubes[m.key], cubes["prompt"], m.limits) for m in metrics},
         "statuses": {
             s: [int(((frames.jobs["method"] == m) & (frames.jobs["status"] == s)).sum()) for m in methods]
             for s in STATUSES
@@ -123,12 +122,8 @@ def _cell(row: pd.Series, column: Column, best: float | None, ends: tuple[float,
 
 def interval(row: pd.Series, column: Column) -> list[float | None]:
     """[mean, low, high] of a table's row, in the column's unit; None for what is not known."""
-    mean = known(row.get(f"{column.key}_mean", row.get(column.key)))
-    stderr = known(row.get(f"{column.key}_stderr"))
-    wide = reach(int(row["n_prompts"])) * stderr if stderr is not None else math.nan
-    if mean is None or math.isnan(wide):
-        return [mean, None, None]
-    return [mean, known(mean - wide), known(mean + wide)]
+    mean = row.get(f"{column.key}_mean", row.get(column.key))
+    return [known(x) for x in (mean, row.get(f"{column.key}_low"), row.get(f"{column.key}_high"))]
 
 
 def _best(rows: pd.DataFrame, column: Column) -> float | None:
@@ -171,13 +166,15 @@ def by_prompt(cube: Float[ndarray, "M K V"], prompt: ndarray, prompts: Sequence[
     return said
 
 
-def gaps(cube: Float[ndarray, "M K V"], prompt: ndarray) -> list[list[list[float | None] | None]]:
+def gaps(
+    cube: Float[ndarray, "M K V"], prompt: ndarray, bounds: tuple[float, float]
+) -> list[list[list[float | None] | None]]:
     """[mean, low, high] of method a less method b for each a > b, paired by prompt, seed and view; None where they have
-    nothing in common."""
+    nothing in common. `bounds` are those of a value."""
     cluster = np.repeat(pd.factorize(prompt)[0], cube.shape[2])
 
     def gap(a: int, b: int) -> list[float | None] | None:
-        d = paired_difference(cube[a].reshape(-1), cube[b].reshape(-1), cluster)
+        d = paired_difference(cube[a].reshape(-1), cube[b].reshape(-1), cluster, bounds=bounds)
         return [known(d.mean), known(d.low), known(d.high)] if d.n else None
 
     return [[gap(a, b) for b in range(a)] for a in range(len(cube))]

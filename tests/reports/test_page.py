@@ -12,10 +12,11 @@ from rich.console import Console
 
 import run_benchmark
 from errors import UserError
-from eval.statistics import paired_difference
+from eval.statistics import UNBOUNDED, paired_difference
 from eval.truth import Truth
 from prompts import Prompt
 from reports import load, page, tables
+from reports.columns import measured, shown
 from reports.page import sheets
 from reports.page.content import gaps
 from reports.page.divisions import divide, names_of
@@ -96,7 +97,9 @@ def test_numbers_are_those_of_the_tables(run, made):
     both = frames.wide[frames.wide["status"] == "ok"].set_index(["prompt_id", "seed", "view"])
     a, b = (both[both["method"] == method]["iou"] for method in ("sds", "sdi"))
     a, b = a.align(b, "inner")
-    d = paired_difference(a.to_numpy(), b.to_numpy(), a.index.get_level_values("prompt_id").to_numpy())
+    d = paired_difference(
+        a.to_numpy(), b.to_numpy(), a.index.get_level_values("prompt_id").to_numpy(), bounds=(0.0, 1.0)
+    )
     assert data["gaps"]["iou"][1][0] == pytest.approx([d.mean, d.low, d.high], rel=1e-5)
     html = (made / "index.html").read_text("utf-8")
     assert f">{table.loc['sdi', 'clip_score_mean']:.2f}<small>" in html
@@ -104,14 +107,18 @@ def test_numbers_are_those_of_the_tables(run, made):
     assert "the rule&#39;s gradient is not finite" in html
 
 
+def test_every_column_says_what_it_is():
+    assert all(column.about.endswith(".") for column in (*shown(), *measured("hidden")))
+
+
 def test_gaps_are_of_what_both_have():
     cube = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0)).double().numpy()
     cube[0, 1] = float("nan")
-    found = gaps(cube, np.array(["a", "b", "c"]))
+    found = gaps(cube, np.array(["a", "b", "c"]), UNBOUNDED)
     assert found[0] == []
     assert found[1][0][0] == pytest.approx((cube[1, [0, 2]] - cube[0, [0, 2]]).mean(), rel=1e-5)
     cube[1, [0, 2]] = float("nan")
-    assert gaps(cube, np.array(["a", "b", "c"]))[1][0] is None
+    assert gaps(cube, np.array(["a", "b", "c"]), UNBOUNDED)[1][0] is None
 
 
 def test_a_sheet_shows_the_views_in_their_order(run, tmp_path):
