@@ -6,7 +6,7 @@
 
 One generator, on the CPU, makes all random numbers of a job in one order: it is saved with every checkpoint, so that
 a job that was killed goes on as if it had not been. Results are equal bit by bit for equal thread counts and devices,
-but for scenes of voxels on a GPU (SJC's in its paper): CUDA adds up the gradient of `grid_sample` in any order.
+but for scenes of voxels (SJC's in its paper) and of Gaussians on a GPU: CUDA adds up their gradients in any order.
 """
 
 from __future__ import annotations

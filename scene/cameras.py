@@ -58,7 +58,7 @@ class Render:
     """What cameras see. `rgb` in [0, 1] over its background, C = 3 (of a latent scene: unbounded, its channels);
     `opacity` in [0, 1]; `depth` along the ray in scene units, weighted by opacity; `normal` unit vectors in camera
     space, weighted by opacity, or None where not asked for. `samples` are what the regularisers read; None where
-    gradients are off, and for a canvas."""
+    gradients are off, and for a canvas and Gaussians."""
 
     rgb: Float[Tensor, "B C H W"]
     opacity: Float[Tensor, "B 1 H W"]

@@ -7,10 +7,13 @@ from typing import Any
 
 from scene.base import SceneConfig
 from scene.canvas import CanvasConfig
+from scene.gaussians import GaussiansConfig
 from scene.nerf import NeRFConfig
 from scene.voxels import VoxelConfig
 
-SCENES: dict[str, type[SceneConfig]] = {made.kind: made for made in (NeRFConfig, VoxelConfig, CanvasConfig)}
+SCENES: dict[str, type[SceneConfig]] = {
+    made.kind: made for made in (NeRFConfig, VoxelConfig, CanvasConfig, GaussiansConfig)
+}
 
 
 def config_of(settings: dict[str, Any]) -> SceneConfig:
