@@ -41,6 +41,10 @@ ABLATIONS = {
     "ism-to-sdi": "ISM to SDI in four changes (fig. 14)",
     "diversity": "how far the seeds of a rule lie apart (appendix C)",
 }
+SCENES = {
+    "nerf": "a radiance field on a hash grid: the recipes' own",
+    "gaussians": "3D Gaussians, which multiply while they are optimised (the paper's Table 2)",
+}
 RANDOM, EXACT = "random:sd21", "exact"
 PRIORS = {
     "PATH": "any folder in Stable Diffusion's format (1.5, 2.1, the world's)",

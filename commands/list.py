@@ -14,6 +14,7 @@ def main(arguments: list[str]) -> int:
     tables = {
         "suites": {suite.name: suite.about for suite in SUITES.values()},
         "tracks": names.TRACKS,
+        "scenes": names.SCENES,
         "methods": names.RECIPES,
         "priors": names.PRIORS,
         "ablations": names.ABLATIONS,

@@ -18,6 +18,7 @@ from suites.base import Suite
 CLIP = "a CLIP folder to score with; default: the suite's, shipped or brought by fetch"
 CLIP_2 = "another CLIP for further columns: a folder, or open_clip:ARCHITECTURE=FILE.safetensors"
 DEVICE = "auto (default), cpu, cuda (all of them), or some as in cuda:0,cuda:3"
+SCENE = f"{' or '.join(names.SCENES)}; default: the recipe's own (docs/scenes.md)"
 PRIOR = "a Stable Diffusion folder or .safetensors file, random:sd21 or exact; default: the suite's"
 LORA = "an adapter in diffusers' or peft's format, a .safetensors file, merged into the prior"
 PHI = "whose U-Net vsd and esd train; default: the prior's, or fetch's sd21 beside its sd21-base"
@@ -90,6 +91,7 @@ def add_settings(parser: Parser) -> None:
     add("--views", type=positive, metavar="N", help=f"to score from; default: {VIEWS}")
     sizes = "{steps} steps, {resolution} x {resolution}, {views} views".format(**SIZES)
     add("--rehearse", action="store_true", help=f"in small: {sizes}, of the paper's prompts three")
+    add("--scene", metavar="NAME", help=SCENE)
     add("--prior", metavar="PATH", help=PRIOR)
     add("--lora", metavar="FILE", help=LORA)
     add("--phi", metavar="PATH", help=PHI)
@@ -119,7 +121,9 @@ def request_of(options: Namespace, prefix: str = "") -> Request:
         budgeted = {"steps"} if options.budget else set()
         sizes = {name: value or (None if name in budgeted else SIZES[name]) for name, value in sizes.items()}
     limit = options.limit or (suite.rehearsed if options.rehearse and not options.prompts else None)
-    named = {key: getattr(options, key) for key in ("budget", "prior", "lora", "phi")}
+    named = {key: getattr(options, key) for key in ("budget", "scene", "prior", "lora", "phi")}
+    if options.scene is not None:
+        names.known("scene", options.scene, names.SCENES)
     made = folder_name(suite, track, **sizes, **named, tuned=bool(options.tuned), rehearse=options.rehearse)
     return Request(
         suite,

@@ -13,6 +13,7 @@ from engine.machine import commit, device_of, devices_of, slots_of, version_of
 from engine.prior import forget, identity, parts_of, settings_of, variants, with_adapter
 from engine.recipes import budget
 from engine.recipes.base import Recipe
+from engine.recipes.scenes import on_scene
 from engine.recipes.variants import Variant, named, recipe_of
 from engine.request import Request
 from engine.store import FINAL, Store
@@ -20,6 +21,8 @@ from engine.weights import manifest as weights
 from errors import UserError
 from methods.base import phi_of
 from say import Console, say
+from scene.gaussians import GaussiansConfig
+from scene.splatting import installed
 from suites.base import Suite
 
 PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "numpy")
@@ -43,14 +46,20 @@ def plan(request: Request, console: Console, rows: list[Variant] | None = None) 
 
     Raises UserError for names nobody knows, priors that are not there, and folders of other settings."""
     suite, track, run = request.suite, request.track, request.out
-    rows = rows or named(request.methods, request.tuned, suite.name, track)
-    made = [recipe_of(row, suite.name, track) for row in rows]
+    rows = rows or named(request.methods, request.tuned, suite.name, track, request.scene)
+    made = [(on_scene(r, request.scene), unknown) for r, unknown in (recipe_of(row, suite.name, track) for row in rows)]
     prior, phi = sources(request, [r for r, _ in made])
     opened = opened_by(suite, prior, request.lora)
     prior = with_adapter(prior, request.lora)
     device = device_of(request.device)
     refuse_tuned_on(request)
     checksum = identity(prior)
+    if device != "cpu" and not installed() and any(isinstance(r.scene, GaussiansConfig) for r, _ in made):
+        say(
+            console,
+            "gsplat is not installed: Gaussians are drawn by plain torch, slowly (pip install gsplat)",
+            "yellow",
+        )
     recipes = [
         calibrate.measured(run, r, prior, weights_of(r, checksum), device, console) if unknown else r
         for r, unknown in made

@@ -19,8 +19,9 @@ class Request:
     """A run: `methods` and `tuned` (best.json files of sweeps) are its rows, each with all `prompts` and `seeds`.
 
     `steps`, `resolution` and `views` are those of the recipes where they are None. `budget` is a number of calls of the
-    network for each job, in place of steps. `prior`, `lora`, `phi`, `clip` and `clip2` are as the command line names
-    them, None for the suite's own. `jobs` is a number of processes or "auto", `together` the scenes of each."""
+    network for each job, in place of steps. `scene` is a kind of scene in place of the recipes' own. `prior`, `lora`,
+    `phi`, `clip` and `clip2` are as the command line names them, None for the suite's own. `jobs` is a number of
+    processes or "auto", `together` the scenes of each."""
 
     suite: Suite
     track: str
@@ -33,6 +34,7 @@ class Request:
     budget: int | None = None
     resolution: int | None = None
     views: int | None = None
+    scene: str | None = None
     prior: str | None = None
     lora: str | None = None
     phi: str | None = None
@@ -52,6 +54,7 @@ def folder_name(
     budget: int | None = None,
     tuned: bool = False,
     views: int | None = None,
+    scene: str | None = None,
     prior: str | None = None,
     lora: str | None = None,
     phi: str | None = None,
@@ -67,6 +70,7 @@ def folder_name(
     parts += [f"nfe{budget}"] if budget else []
     parts += ["tuned"] if tuned else []
     parts += said(views=views)
+    parts += [scene] if scene else []
     parts += [Path(prior).name.replace(":", "-")] if prior else []
     parts += [f"lora-{Path(lora).stem}"] if lora else []
     parts += [f"phi-{Path(phi).name}"] if phi else []

@@ -12,16 +12,19 @@ from typing import Any, ClassVar
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from engine import prior as priors
 from engine.executors import EXECUTORS
 from engine.recipes import tables
 from engine.recipes.base import Recipe
+from engine.recipes.scenes import AROUND
 from prompts import numbered
 from run_benchmark import main
 from scene.base import Scene, SceneConfig
 from scene.cameras import Render
+from scene.gaussians import GaussiansConfig
 from scene.scenes import SCENES, config_of
 from suites import SUITES
 from suites.base import Judges, Suite
@@ -103,6 +106,20 @@ def test_a_suite_a_prior_and_a_scene_reach_a_table(toy, tmp_path, capsys):
     assert "iou_mean" not in table  # nothing is known of these objects
     scenes = sorted((tmp_path / "run").glob("*/*/*/scene.safetensors"))
     assert [s.parent.parent.name for s in scenes] == ["01-a-red-ball", "02-a-red-ball-in-the-sun"]
+
+
+def test_gaussians_reach_a_table_and_are_rendered_again(toy, tmp_path, monkeypatch):
+    """By `--scene`, on whatever recipes build otherwise; their number has changed when `render` opens them."""
+    small = GaussiansConfig(number=40, split_above=1.0)
+    monkeypatch.setitem(AROUND["gaussians"], "walls", {"scene": small, "regularisers": ()})
+    words = ["--suite", "toy", "--prior", "gaussian", "--methods", "sds", "--steps", "4", "--views", "3"]
+    run = tmp_path / "run"
+    assert main([*words, "--resolution", "16", "--scene", "gaussians", "--limit", "1", "--out", str(run)]) == 0
+    assert pd.read_csv(run / "table.csv")["clip_score_mean"].notna().all()
+    (job,) = run.glob("sds/*/0")
+    assert len(load_file(job / "scene.safetensors")["mean"]) > 40
+    assert main(["render", str(run), "--views", "5"]) == 0
+    assert len(list((job / "views").glob("rgb_*.png"))) == 5
 
 
 def test_a_scene_that_changes_its_shape_goes_on_from_its_checkpoint():

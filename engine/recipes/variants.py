@@ -26,10 +26,12 @@ class Variant:
     guidance_weight: float | None = None
 
 
-def named(methods: Sequence[str], tuned: Sequence[str], suite: str, track: str) -> list[Variant]:
+def named(
+    methods: Sequence[str], tuned: Sequence[str], suite: str, track: str, scene: str | None = None
+) -> list[Variant]:
     """Those of `--methods`, then those of `--tuned`. Raises UserError for rules that would share a row."""
     chosen = [Variant(name_of(method), method) for method in methods]
-    chosen += [read_best(Path(path), suite, track) for path in tuned]
+    chosen += [read_best(Path(path), suite, track, scene) for path in tuned]
     rows: dict[str, str] = {name.lower(): name for name in names.RECIPES}
     for variant in dict.fromkeys(chosen):
         other = rows.setdefault(variant.name.lower(), variant.method)  # a folder's name may not know case
@@ -85,8 +87,9 @@ def source_of(rule: Method) -> str | None:
     return rule.source if isinstance(rule, outside.Outside) else None
 
 
-def read_best(path: Path, suite: str, track: str) -> Variant:
-    """What a sweep found best, from its best.json. Raises UserError where it was of another suite, track or source."""
+def read_best(path: Path, suite: str, track: str, scene: str | None = None) -> Variant:
+    """What a sweep found best, from its best.json. Raises UserError where it was of another suite, track, scene or
+    source."""
     if not path.is_file():
         raise UserError(f"There is no {path}: --tuned takes the best.json of a sweep.")
     found = read_json(path)
@@ -99,6 +102,9 @@ def read_best(path: Path, suite: str, track: str) -> Variant:
         raise UserError(f"{path} is no best.json of a sweep: it lacks {error}.") from error
     if made != (suite, track):
         raise UserError(f"{path} was found in the {made[0]} suite's {made[1]} track, not in this run's.")
+    if found.get("scene") != scene:
+        here, there = (s or "the recipe's own scene" for s in (scene, found.get("scene")))
+        raise UserError(f"{path} was found on {there}, and this run is on {here}: give the sweep the same --scene.")
     if found.get("source") != source_of(recipe_of(Variant(variant.name, variant.method), suite, track)[0].method):
         raise UserError(f"{variant.method} was edited after the sweep of {path}: sweep it again.")
     return variant

@@ -41,6 +41,7 @@ def facts(todo: Plan, request: Request) -> dict[str, Any]:
         "source": source_of(made.method),
         "suite": request.suite.name,
         "track": made.track,
+        "scene": request.scene,
         "steps": todo.jobs[0].recipe.steps,
         "prior": todo.checksum,
         "prompts": list(dict.fromkeys(job.prompt.text for job in todo.jobs)),
