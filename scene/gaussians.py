@@ -41,7 +41,7 @@ class GaussiansConfig(SceneConfig):
     kind: ClassVar[str] = "gaussians"
 
     number: int = 1000  # at first
-    most: int = 4000  # and never more
+    most: int = 3000  # and never more
     radius: float = 0.4  # of the ball in which they start, evenly
     opacity: float = 0.1  # at first
     coloured: float = 0.0  # odds that a training view lies on one random colour instead of greys
@@ -69,7 +69,7 @@ class GaussiansConfig(SceneConfig):
     @classmethod
     def paper(cls) -> GaussiansConfig:
         """For steps of 5,000 as fractions, with a learning rate of .005. Its scene is 3.5 units wide, in which .003
-        divides cloned from split and .1 is too large. It starts from Point-E's points, in place of which is a ball."""
+        divides cloned from split and .1 is too large. What it has beside is in docs/scenes.md."""
         return cls(
             number=100_000, most=1_000_000, radius=0.5, coloured=0.5,
             mean_lr=3.5 * 0.00016 / 0.005, rotation_lr=0.2, opacity_lr=10.0, colour_lr=1.0,
