@@ -18,6 +18,7 @@ from eval.metric import Metric, Seen
 
 EMPTY = 0.01
 DIVERGED = ("empty", "non-finite", "out-of-memory")
+STATUSES = ("finished", "non-finite", "out-of-memory", "crashed")  # that a record can have
 
 
 def classify(record: dict[str, Any], opacity: Float[Tensor, "V 1 H W"] | None) -> str:
@@ -37,5 +38,5 @@ def coverage(seen: Seen) -> Float[Tensor, " V"]:
     return seen.opacity.mean((1, 2, 3))
 
 
-OPACITY = Metric("opacity", "Opacity", "", None, 2, needs=("opacity",), function=coverage, group="hidden",
+OPACITY = Metric("opacity", "Opacity", "", None, 2, 0.05, needs=("opacity",), function=coverage, group="hidden",
                  bounds=(0.0, 1.0), about="Mean opacity of a view.")  # fmt: skip

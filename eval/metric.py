@@ -27,9 +27,9 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Column:
-    """What a table shows. `better` is "up", "down" or "one" (nearest to 1), None where no direction is. `margin` is by
-    how much the gate lets a mean move, in the column's unit. `bounds` are those of a value; of what is in per cent, 0
-    and 100 unless said. `about` says to a reader what it is."""
+    """What a table shows. `better` is "up", "down" or "one" (nearest to 1), None where no direction is. `margin` is a
+    change that nobody would overlook, in the column's unit: the gate looks at a quarter of it. `bounds` are those of a
+    value; of what is in per cent, 0 and 100 unless said. `about` says to a reader what it is."""
 
     key: str
     title: str

@@ -79,6 +79,11 @@ def has_pictures(job: Path) -> bool:
     return bool(_numbered(_folder(job), "rgb"))
 
 
+def numbers(job: Path, kind: str) -> list[int]:
+    """The numbers of a job's pictures of a kind, rgb or opacity, in order."""
+    return [number for number, _ in _numbered(_folder(job), kind)]
+
+
 def checksum(job: Path) -> str:
     """Of a job's pictures, 16 hex digits: other pictures, other scores."""
     return digest(file for kind in ("rgb", "opacity") for _, file in _numbered(_folder(job), kind))[:16]

@@ -20,6 +20,7 @@ from eval.views import job_json, jobs, orbit_of
 from files import read_json
 from prompts import paper43
 from records import NewerError
+from reports import whole
 from reports.columns import cost, measured
 
 TEXTS = {prompt.id: prompt.text for prompt in paper43()}  # for folders made elsewhere
@@ -45,15 +46,17 @@ class Frames(NamedTuple):
 
 def load(run: str | Path) -> Frames:
     """The frames of a run's jobs; one whose record or settings are damaged has failed. Raises UserError for a run
-    without jobs and for damaged scores."""
+    without jobs, and for jobs that are not whole (`reports.whole`)."""
     run = Path(run)
-    views, rows = [], []
+    views, rows, faults = [], [], {}
     for folder in jobs(run):
         scores, about = read_scores(folder / SCORES), about_scores(folder)
         row = _job(folder, scores) | {"candidates": about.pop("candidates", None), "judges": about}
+        faults[folder] = whole.faults(folder, {"status": row.pop("said")}, scores, row.pop("wanted"))
         rows.append(row)
         if scores is not None:
             views.append(scores.assign(**{key: row[key] for key in (*KEYS, "status")}))
+    whole.refuse(faults)
     wide = pd.concat(views, ignore_index=True) if views else pd.DataFrame(columns=[*KEYS, "status", "view", "azimuth"])
     metrics = [m.key for m in measured("paper", "more", "hidden") if m.key in wide]
     facts = [*KEYS, "status", "view", "azimuth"]
@@ -105,6 +108,10 @@ def _job(folder: Path, scores: pd.DataFrame | None) -> dict[str, Any]:
     if status == "ok" and scores is not None and "opacity" in scores and scores["opacity"].mean() < EMPTY:
         status = "empty"
     return {
+        "said": "crashed"
+        if status == "failed" and record.get("status") == "damaged"
+        else record.get("status", "finished"),
+        "wanted": orbit.get("views"),
         "method": folder.parent.parent.name,
         "prompt_id": folder.parent.name,
         "prompt": config.get("prompt") or TEXTS.get(folder.parent.name, folder.parent.name),

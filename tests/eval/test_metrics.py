@@ -53,10 +53,10 @@ def test_a_metric_of_ones_own_is_in_every_table(run, scorer, tmp_path):
     assert f"{table.loc['sdi', 'redness_mean']:.3f} ± " in (run / "table.md").read_text()
     assert r"Redness $\downarrow$ (\%)" in (run / "table.tex").read_text()
     assert measures.measures(run, load(run)).exists()
-    gate.save_reference(run, tmp_path / "reference.json")
+    gate.save(run, tmp_path / "reference.json")
     cell = json.loads((tmp_path / "reference.json").read_text())["methods"]["sdi"]["redness"]
-    assert (cell["margin"], cell["higher_is_better"]) == (0.5, False)
-    assert gate.check(run, tmp_path / "reference.json")[1]
+    assert (cell["least"], cell["better"]) == (0.125, "down")  # a quarter of its margin
+    assert gate.check(run, tmp_path / "reference.json").passed
     assert "redness" in selectable({"clip"})
     settings = {"sdi": {"cfg": 1.0, "lr": 0.1}, "sds": {"cfg": 2.0, "lr": 0.1}}
     found = sweep.table(load(run), settings, "redness").set_index("setting")
@@ -67,11 +67,11 @@ def test_a_reference_without_a_metric_does_not_look_at_it(run, scorer, tmp_path,
     with monkeypatch.context() as before:
         before.setattr(metrics, "METRICS", metrics.METRICS[:-1])
         score_run(run, scorer)
-        gate.save_reference(run, tmp_path / "reference.json")
+        gate.save(run, tmp_path / "reference.json")
     assert len(score_run(run, scorer).fresh) == 6
-    rows, passed = gate.check(run, tmp_path / "reference.json")
-    assert passed
-    assert "redness" not in set(rows["metric"])
+    found = gate.check(run, tmp_path / "reference.json")
+    assert found.passed
+    assert "redness" not in set(found.rows["metric"])
 
 
 def test_the_code_of_a_metric_is_that_of_its_file_and_of_what_it_uses(tmp_path, monkeypatch):

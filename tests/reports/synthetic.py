@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from eval.metrics import METRICS
 from eval.score import Scores, write
 from prompts import Prompt, paper43
 from scene.background import GREY
@@ -89,4 +90,6 @@ def random_scores(rng: torch.Generator, level: float = 0.0, views: int = 8, opac
         name: mean + spread.get(name, 1.0) * (level + job + torch.randn(views, generator=rng))
         for name, mean in means.items()
     }
+    limits = {m.key: m.limits for m in METRICS}
+    scores = {name: values.clamp(*limits[name]) for name, values in scores.items()}
     return scores | {"opacity": torch.full((views,), opacity)}

@@ -241,7 +241,7 @@ def test_a_diverged_job_is_an_outcome_and_a_missing_one_is_not(tmp_path):
 
 
 def test_own_rules_alone_are_beside_nothing(tmp_path):
-    write_job(tmp_path, "mine", PROMPTS[0], scores=exact(30.0))
+    write_job(tmp_path, "mine", PROMPTS[0], scores=exact(30.0, views=8))
     frames = load(tmp_path)
     assert "No rule of this run" in compare.notes(frames, compare.make(frames))[0]
 

@@ -1,9 +1,10 @@
-"""The gate: passes what it was made from, fails what moved, refuses what was measured otherwise."""
+"""The gate: passes what it was made from, fails what fell, calls better what is, refuses what it cannot judge."""
 
 import dataclasses
 import io
 import json
 import shutil
+from xml.etree import ElementTree as ET
 
 import pandas as pd
 import pytest
@@ -13,24 +14,47 @@ from rich.console import Console
 from errors import UserError
 from eval import metrics
 from reports import gate
+from reports.gate import reference as references
+from reports.gate import tell
+from run_benchmark import main
 from tests.reports.synthetic import WORLD, ball, random_scores, write_job
 
 METHODS = ("sds", "sdi")
+SEEDS = (0, 1, 2)
 
 
-@pytest.fixture
-def run(tmp_path):
-    rng = torch.Generator().manual_seed(0)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Three prompts, three seeds, and a reference of them."""
+    folder, rng = tmp_path_factory.mktemp("gate"), torch.Generator().manual_seed(0)
     for method in METHODS:
-        for prompt in WORLD[:3]:
-            write_job(tmp_path / "run", method, prompt, 0, ball(8), scores=random_scores(rng))
-    return tmp_path / "run"
+        for p, prompt in enumerate(WORLD[:3]):
+            centre = random_scores(rng)
+            for seed in SEEDS:
+                noise = torch.randn((), generator=rng)
+                scores = centre | {
+                    "clip_score": centre["clip_score"] + noise,
+                    "iou": 0.5 + 0.1 * p + 0.004 * noise.expand(8),
+                }
+                job = write_job(folder / "run", method, prompt, seed, ball(8), scores=scores)
+                (job / "contact.png").write_bytes(b"picture")
+    gate.save(folder / "run", folder / "reference.json")
+    return folder
 
 
 @pytest.fixture
-def reference(run, tmp_path):
-    gate.save_reference(run, tmp_path / "reference.json")
-    return tmp_path / "reference.json"
+def folder(made, tmp_path):
+    return shutil.copytree(made, tmp_path / "copy")
+
+
+@pytest.fixture
+def run(folder):
+    return folder / "run"
+
+
+@pytest.fixture
+def reference(folder):
+    return folder / "reference.json"
 
 
 def edit(path, change):
@@ -39,160 +63,242 @@ def edit(path, change):
     path.write_text(json.dumps(content))
 
 
-def shift(run, method, metric, by):
-    for path in run.glob(f"{method}/*/0/scores.csv"):
+def shift(run, method, metric, by, seed="*"):
+    for path in run.glob(f"{method}/*/{seed}/scores.csv"):
         scores = pd.read_csv(path)
         scores[metric] += by
         scores.to_csv(path, index=False)
 
 
-def verdicts(run, reference):
-    table, passed = gate.check(run, reference)
-    return {(r["method"], r["metric"]): r["verdict"] for _, r in table.iterrows() if r["verdict"] != "ok"}, passed
+def failed(found):
+    return {(r["method"], r["metric"]): r["verdict"] for _, r in found.rows.iterrows() if r["verdict"] != "ok"}
 
 
-def test_a_run_passes_its_own_gate(run, reference):
-    table, passed = gate.check(run, reference)
-    assert passed
-    assert len(table) == 2 * 13
+def told(found):
     out = io.StringIO()
-    gate.show(table, passed, Console(file=out, width=100))
-    assert "The gate is passed" in out.getvalue()
+    tell.show(found, Console(file=out, width=160))
+    return out.getvalue()
 
 
-def test_a_reference_states_its_margins_and_directions(reference):
-    cell = json.loads(reference.read_text())["methods"]["sdi"]["clip_score"]
-    assert set(cell) == {"mean", "stderr", "margin", "higher_is_better"}
-    assert cell["margin"] == 1.0
-    assert cell["higher_is_better"] is True
-    methods = json.loads(reference.read_text())["methods"]
-    assert methods["sdi"]["fog"]["higher_is_better"] is False
-    assert methods["sdi"]["chroma"]["higher_is_better"] is None
+def test_a_run_passes_its_own_gate_and_is_reproduced(run, reference):
+    found = gate.check(run, reference)
+    assert found.passed
+    assert found.reproduced
+    assert not found.differing
+    assert len(found.rows) == 2 * 14
+    assert "all 18 jobs are equal, bit by bit" in told(found)
+
+
+def test_a_reference_says_what_chance_does_and_of_what_it_is(run, reference):
+    content = json.loads(reference.read_text())
+    cell = content["methods"]["sdi"]["clip_score"]
+    assert set(cell) == set(references.CELL)
+    means = pd.concat([pd.read_csv(p).assign(p=p.parts[-3], s=p.parts[-2]) for p in run.glob("sdi/*/*/scores.csv")])
+    spread = means.groupby(["p", "s"])["clip_score"].mean().groupby("p").var().mean() ** 0.5
+    assert cell["spread"] == pytest.approx(spread, rel=1e-4)
+    assert cell["freedom"] == 6
+    assert content["provenance"]["made"]
+    assert content["recipes"]["sdi"]["steps"] == 300
+    assert reference.with_suffix(".csv.xz").stat().st_size < 20_000
 
 
 @pytest.mark.parametrize(
     ("metric", "by", "verdict"),
     [
-        ("clip_score", 0.9, None),
-        ("clip_score", -1.1, "worse"),
-        ("clip_score", 1.1, "better: renew the reference"),
+        ("clip_score", -6.0, "worse"),
+        ("clip_score", 6.0, "better"),
+        ("clip_score", -0.1, None),
         ("fog", 2.5, "worse"),
-        ("chroma", 0.2, "moved"),
+        ("chroma", 0.2, "worse"),  # further from 1
+        ("chroma", -0.2, "better"),
+        ("opacity", 0.1, "moved"),
     ],
 )
-def test_a_mean_outside_of_its_margin_fails(run, reference, metric, by, verdict):
+def test_what_fell_fails_and_what_is_better_is_news(run, reference, metric, by, verdict):
     shift(run, "sdi", metric, by)
-    assert verdicts(run, reference) == (({("sdi", metric): verdict}, False) if verdict else ({}, True))
+    found = gate.check(run, reference)
+    assert failed(found) == ({("sdi", metric): verdict} if verdict else {})
+    assert found.passed == (verdict in (None, "better"))
 
 
-def test_margins_can_be_stated(run, tmp_path):
-    gate.save_reference(run, tmp_path / "tight.json", {"clip_score": 0.1})
-    shift(run, "sdi", "clip_score", 0.2)
-    assert not gate.check(run, tmp_path / "tight.json")[1]
+def test_a_change_within_chance_is_seen_though_it_passes(run, reference):
+    shift(run, "sdi", "clip_score", -0.1, seed=1)
+    found = gate.check(run, reference)
+    assert found.passed
+    assert not found.reproduced
+    assert next(iter(found.drifted)) == f"sdi/{WORLD[0].id}/1"
+    assert "3 of 18 jobs drifted beyond rounding; the first is" in told(found)
+    assert main(["check", str(run), "--baseline", str(reference)]) == 0
+    assert main(["check", str(run), "--baseline", str(reference), "--strict"]) == 1
 
 
-def test_one_call_of_the_network_more_fails(run, reference):
-    for path in run.glob("sdi/*/0/record.json"):
+def test_rounding_that_was_measured_is_no_drift(folder, run, reference):
+    other = shutil.copytree(run, folder / "other")
+    shift(other, "sdi", "clip_score", 0.03)
+    gate.save(run, reference, drift=other)
+    for job in run.glob("*/*/*/views/rgb_000.png"):
+        job.write_bytes(job.read_bytes() + b"0")
+    shift(run, "sdi", "clip_score", -0.02)
+    found = gate.check(run, reference)
+    assert found.reproduced
+    assert len(found.differing) == 18
+    assert "no more than this platform's rounding" in told(found)
+
+
+def test_other_seeds_are_held_against_what_chance_does(folder, run, reference):
+    others = folder / "others"
+    for job in run.glob("*/*/2"):
+        shutil.copytree(job, others / job.relative_to(run).parent / "7")
+    found = gate.check(others, reference)
+    assert found.passed
+    assert not found.reproduced
+    assert "other seeds" in told(found)
+    shift(others, "sds", "clip_score", -9)
+    assert failed(gate.check(others, reference)) == {("sds", "clip_score"): "worse"}
+
+
+def test_the_worst_prompts_are_named_with_their_pictures(run, reference):
+    path = run / "sdi" / WORLD[2].id / "0" / "scores.csv"
+    for each in run.glob("sdi/*/*/scores.csv"):
+        scores = pd.read_csv(each)
+        scores["iou"] -= 0.2 if each == path else 0.05
+        scores.to_csv(each, index=False)
+    text = told(gate.check(run, reference))
+    assert "sdi: IoU worse by" in text
+    assert f"-0.2 in {WORLD[2].id}/0: {path.parent / 'contact.png'}" in text
+
+
+def test_a_call_of_the_network_and_a_setting_may_not_move(run, reference):
+    for path in run.glob("sdi/*/*/record.json"):
         edit(path, lambda record: record.update(nfe=record["nfe"] + 1))
-    assert verdicts(run, reference) == ({("sdi", "nfe"): "worse"}, False)
+    assert failed(gate.check(run, reference)) == {("sdi", "nfe"): "worse"}
+    for path in run.glob("sds/*/*/config.json"):
+        edit(path, lambda config: config["recipe"].update(lr=0.5))
+    found = gate.check(run, reference)
+    assert failed(found)[("sds", "settings")] == "moved"
+    assert "lr null -> 0.5" in told(found)
 
 
 def test_divergence_fails(run, reference):
-    edit(next(run.glob("sds/*/0/record.json")), lambda record: record.update(status="non-finite"))
-    failed, passed = verdicts(run, reference)
-    assert failed[("sds", "diverged_pct")] == "worse"
-    assert not passed
+    job = run / "sds" / WORLD[0].id / "0"
+    edit(job / "record.json", lambda record: record.update(status="non-finite"))
+    found = gate.check(run, reference)
+    assert failed(found)[("sds", "diverged_pct")] == "worse"
+    assert "it ended as non-finite" in found.drifted[f"sds/{WORLD[0].id}/0"]
 
 
-def test_what_is_missing_fails(run, reference):
-    shutil.rmtree(run / "sdi" / WORLD[1].id)
-    failed, passed = verdicts(run, reference)
-    assert failed[("sdi", "jobs")] == f"missing: {WORLD[1].id[:2]}/0"
-    assert not passed
-    shutil.rmtree(run / "sdi")
-    failed, passed = verdicts(run, reference)
-    assert failed[("sdi", "clip_score")] == "missing"
-    assert not passed
-
-
-def test_a_metric_that_is_missing_fails(run, reference):
-    for path in run.glob("sdi/*/0/scores.csv"):
+def test_what_is_missing_cannot_be_judged(run, reference):
+    shutil.rmtree(run / "sdi" / WORLD[1].id / "1")
+    with pytest.raises(UserError, match=f"it lacks sdi {WORLD[1].id[:2]}/1"):
+        gate.check(run, reference)
+    for path in run.glob("sds/*/*/scores.csv"):
         pd.read_csv(path).drop(columns="iou").to_csv(path, index=False)
-    assert verdicts(run, reference) == ({("sdi", "iou"): "missing"}, False)
+    shutil.rmtree(run / "sdi")
+    with pytest.raises(UserError, match="it lacks sdi"):
+        gate.check(run, reference)
 
 
-def test_jobs_that_are_not_scored_fail(run, reference):
-    for path in run.glob(f"*/{WORLD[0].id}/0/scores.csv"):
-        path.unlink()
-    failed, passed = verdicts(run, reference)
-    assert {key for key in failed if key[1] == "jobs"} == {("sdi", "jobs"), ("sds", "jobs")}
-    assert not passed
-
-
-def test_what_the_run_has_besides_is_not_looked_at(run, reference):
-    rng = torch.Generator().manual_seed(1)
-    write_job(run, "sdi", WORLD[7], 0, ball(8), scores=random_scores(rng, -9))
-    write_job(run, "sdi", WORLD[0], 1, ball(8), scores=random_scores(rng, -9))
-    write_job(run, "vsd", WORLD[0], 0, ball(8), scores=random_scores(rng, -9), steps=7, prior="q" * 64)
-    assert verdicts(run, reference) == ({}, True)
+def test_a_metric_that_is_missing_or_of_another_version_cannot_be_judged(run, reference, monkeypatch):
+    newer = tuple(dataclasses.replace(m, version=2) if m.key == "fog" else m for m in metrics.METRICS)
+    with monkeypatch.context() as later:
+        later.setattr(metrics, "METRICS", newer)
+        with pytest.raises(UserError, match="fog is of version 2, the reference's of 1"):
+            gate.check(run, reference)
+    for path in run.glob("sds/*/*/scores.csv"):
+        pd.read_csv(path).drop(columns="iou").to_csv(path, index=False)
+    with pytest.raises(UserError, match="iou of sds is missing"):
+        gate.check(run, reference)
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda p: p["steps"].update(sdi=500), "the steps of sdi is 300, the reference's 500"),
-        (lambda p: p.update(prior="q" * 64), "the prior's checksum"),
-        (lambda p: p.update(encoder="f" * 16), "the encoder's checksum"),
-        (lambda p: p.update(reward="f" * 16), "the reward's checksum is None"),
-        (lambda p: p.update(encoder_2="f" * 16), "the second encoder's checksum is None"),
-        (lambda p: p.update(views=50), "the number of views is 8"),
-        (lambda p: p.update(candidates="07"), "the prompts that R-Precision ranks"),
-        (lambda p: p.update(prompts=["99-moon"]), "none of its prompts"),
+        (lambda c: c["protocol"]["steps"].update(sdi=500), "the steps of sdi is 300, the reference's 500"),
+        (lambda c: c["protocol"].update(prior="q" * 64), "the prior's checksum"),
+        (lambda c: c["protocol"].update(encoder="f" * 16), "the encoder's checksum"),
+        (lambda c: c["protocol"].update(reward="f" * 16), "the reward's checksum is None"),
+        (lambda c: c["protocol"].update(views=50), "the number of views is 8"),
+        (lambda c: c["protocol"].update(candidates="07"), "the prompts that R-Precision ranks"),
+        (lambda c: c["protocol"]["orbit"].update(elevation=3.0), "the orbit"),
+        (lambda c: c["protocol"].update(prompts=["99-moon"]), "none of its methods and prompts"),
+        (lambda c: c.update(methods={}), "has no methods, so that nothing would be compared"),
+        (lambda c: c["methods"].update(sdi={}), "has no means of sdi"),
+        (lambda c: c["methods"]["sdi"]["iou"].update(mean=float("nan")), "The mean of iou of sdi .* is nan"),
+        (lambda c: c["methods"]["sdi"]["iou"].update(least=float("inf")), "The least of iou of sdi .* is inf"),
+        (lambda c: c["methods"]["sdi"]["iou"].update(drift=-1.0), "below 0"),
+        (lambda c: c["methods"]["sdi"]["iou"].update(mean="high"), "no finite number"),
+        (lambda c: c["methods"]["sdi"]["iou"].pop("spread"), "iou of sdi .* lacks spread"),
+        (lambda c: c["protocol"].pop("seeds"), "lacks the protocol's seeds"),
+        (lambda c: c.pop("views"), "lacks views"),
+        (lambda c: c.update(format=1), "of format 1"),
+        (lambda c: c["views"].update(sha256="0"), "are not those that"),
     ],
 )
-def test_another_protocol_is_refused_with_the_reason(run, reference, change, reason):
-    edit(reference, lambda content: change(content["protocol"]))
+def test_what_cannot_be_judged_is_refused_with_the_reason(run, reference, change, reason, capsys):
+    edit(reference, change)
     with pytest.raises(UserError, match=reason):
         gate.check(run, reference)
+    assert main(["check", str(run), "--baseline", str(reference)]) == 2
 
 
-def test_a_run_that_disagrees_with_itself_is_no_reference(run, tmp_path):
-    rng = torch.Generator().manual_seed(1)
-    write_job(run, "sdi", WORLD[7], 0, ball(8), scores=random_scores(rng), prior="q" * 64)
-    with pytest.raises(UserError, match="mixes priors"):
-        gate.save_reference(run, tmp_path / "mixed.json")
-
-
-def test_a_reference_that_cannot_be_read_is_said(run, tmp_path):
-    path = tmp_path / "reference.json"
+def test_a_reference_that_is_not_there_or_cannot_be_read_or_written_is_said(run, folder):
+    path = folder / "nothing.json"
     with pytest.raises(UserError, match="There is no reference"):
         gate.check(run, path)
-    for content, says in (("{", "cannot be read"), ("{}", "is no reference")):
+    for content, says in (("{", "cannot be read"), ("{}", "lacks format"), ("[]", "is no JSON object")):
         path.write_text(content)
         with pytest.raises(UserError, match=says):
             gate.check(run, path)
+    with pytest.raises(UserError, match="make the folder"):
+        gate.save(run, folder / "no" / "reference.json")
 
 
-def test_failures_are_printed(run, reference):
-    shift(run, "sdi", "clip_score", -5)
-    table, passed = gate.check(run, reference)
-    out = io.StringIO()
-    gate.show(table, passed, Console(file=out, width=100))
-    assert "The gate is not passed: 1 of 26 rows fail." in out.getvalue()
-    assert "worse" in out.getvalue()
+def test_a_reference_lowered_by_hand_fails_its_own_run(run, reference):
+    """The views' scores are what is compared, and they are sealed."""
+    beside = reference.with_suffix(".csv.xz")
+    table = pd.read_csv(beside)
+    table["clip_score"] += 9
+    table.to_csv(beside, index=False)
+    with pytest.raises(UserError, match="are not those that"):
+        gate.check(run, reference)
 
 
-def test_a_renewed_reference_keeps_its_margins(run, tmp_path):
-    gate.save_reference(run, tmp_path / "reference.json", {"clip_score": 0.125})
-    gate.save_reference(run, tmp_path / "reference.json", gate.margins(tmp_path / "reference.json"))
-    assert gate.margins(tmp_path / "reference.json")["clip_score"] == 0.125
-    assert gate.margins(tmp_path / "nothing.json") == {}
+def test_a_run_that_is_not_whole_or_disagrees_with_itself_is_no_reference(run, folder):
+    shutil.rmtree(run / "sdi" / WORLD[1].id / "1")
+    with pytest.raises(UserError, match="cannot be a reference: it lacks sdi"):
+        gate.save(run, folder / "new.json")
+    rng = torch.Generator().manual_seed(1)
+    write_job(run, "sdi", WORLD[7], 0, ball(8), scores=random_scores(rng), prior="q" * 64)
+    with pytest.raises(UserError, match="mixes priors"):
+        gate.save(run, folder / "mixed.json")
 
 
-def test_means_of_another_version_of_a_metric_are_not_compared(run, reference, tmp_path, monkeypatch):
-    newer = tuple(dataclasses.replace(m, version=2) if m.key == "fog" else m for m in metrics.METRICS)
-    monkeypatch.setattr(metrics, "METRICS", newer)
-    said = "another version: renew the reference"
-    assert verdicts(run, reference) == ({(method, "fog"): said for method in METHODS}, False)
-    gate.save_reference(run, tmp_path / "renewed.json")
-    assert verdicts(run, tmp_path / "renewed.json") == ({}, True)
+def test_what_the_run_has_besides_is_not_looked_at(run, reference):
+    rng = torch.Generator().manual_seed(1)
+    write_job(run, "sdi", WORLD[7], 0, ball(8), scores=random_scores(rng, -9))
+    write_job(run, "sdi", WORLD[0], 9, ball(8), scores=random_scores(rng, -9))
+    write_job(run, "vsd", WORLD[0], 0, ball(8), scores=random_scores(rng, -9), steps=7, prior="q" * 64)
+    assert failed(gate.check(run, reference)) == {}
+
+
+def test_a_renewed_reference_keeps_its_least_changes(run, reference):
+    edit(reference, lambda c: c["methods"]["sdi"]["clip_score"].update(least=0.125))
+    edit(reference, lambda c: c["methods"]["sds"]["clip_score"].update(least=0.125))
+    assert gate.save(run, reference).methods["sdi"]["clip_score"]["least"] == 0.125
+
+
+def test_junit_and_the_page_of_a_job_say_the_same(run, reference, folder, monkeypatch):
+    page, xml = folder / "page.md", folder / "gate.xml"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(page))
+    shift(run, "sdi", "clip_score", -6.0)
+    assert main(["check", str(run), "--baseline", str(reference), "--junit", str(xml)]) == 1
+    suite = ET.parse(xml).getroot()
+    cases = {(c.get("classname"), c.get("name")): c for c in suite}
+    assert suite.get("failures") == "1"
+    assert "CLIP score worse by 6.00" in cases[("sdi", "clip_score")].find("failure").get("message")
+    assert cases[("gate", "reproduced")].find("skipped") is not None
+    assert "Regressed? Yes: 1 worse of 28" in page.read_text()
+    edit(reference, lambda c: c.update(methods={}))
+    assert main(["check", str(run), "--baseline", str(reference), "--junit", str(xml)]) == 2
+    assert ET.parse(xml).getroot().get("errors") == "1"
+    assert "Cannot judge" in page.read_text()

@@ -358,7 +358,7 @@ def test_jobs_that_are_seen_from_several_orbits_are_said_and_no_reference(tmp_pa
     (jobs[0] / "views" / "orbit.json").write_text('{"views": 8, "elevation": 60.0, "resolution": 32}')
     assert said in " ".join(tables.mixed(load(tmp_path).jobs))
     with pytest.raises(UserError, match="mixes orbits"):
-        gate.save_reference(tmp_path, tmp_path / "reference.json")
+        gate.save(tmp_path, tmp_path / "reference.json")
 
 
 def test_damaged_settings_are_a_failed_job(tmp_path):
