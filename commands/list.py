@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import names
 from commands.options import Parser
+from engine.external.reading import shipped
 from say import Console, say
 from suites import SUITES
 
@@ -16,6 +17,7 @@ def main(arguments: list[str]) -> int:
         "tracks": names.TRACKS,
         "scenes": names.SCENES,
         "methods": names.RECIPES,
+        "external engines": shipped(),
         "priors": names.PRIORS,
         "ablations": names.ABLATIONS,
     }

@@ -138,6 +138,7 @@ def request_of(options: Namespace, prefix: str = "") -> Request:
         **{key: getattr(options, key) for key in ("clip", "clip2", "device", "jobs")},
         together=options.together,
         overwrite=options.overwrite,
+        external=tuple(getattr(options, "external", ())),  # of `run` alone
     )
 
 

@@ -6,10 +6,14 @@ from pathlib import Path
 
 import reports
 from engine import judges
+from engine.external import jobs as external
+from engine.external import launch as programs
 from engine.judges import Judges
 from engine.machine import device_of
 from engine.plan import Plan
 from engine.queue import launch
+from engine.request import Request
+from engine.store import FINAL
 from engine.views import renew
 from eval import views
 from eval.score import Scored, score_run
@@ -29,6 +33,16 @@ def carried_out(todo: Plan, console: Console) -> bool:
     records = launch(todo.run, todo.missing, todo.configs, todo.setup, todo.slots, console)
     renew({todo.run / job.path: job.recipe.orbit for job in todo.jobs}, device_of(todo.setup.device), console)
     return any(record["status"] == "crashed" for record in records.values())
+
+
+def external_done(request: Request, jobs: list[external.ExternalJob], console: Console) -> bool:
+    """Do what is missing of the jobs of external engines; returns whether one came to no result."""
+    if not jobs:
+        return False
+    missing = external.left(request.out, jobs, request.overwrite)
+    say(console, f"{len(jobs)} jobs of external engines, {len(jobs) - len(missing)} of them done, in {request.out}")
+    records = programs.launch(request, missing, console)
+    return any(record["status"] not in FINAL for record in records.values())
 
 
 def score_and_report(run: Path, suite: Suite, chosen: Judges, device: str, console: Console) -> bool:

@@ -20,6 +20,8 @@ EPILOG = """examples
   run_benchmark.py --suite paper --rehearse                    the paper's suite in small, on whatever there is
   run_benchmark.py --suite paper                               the paper's suite, on a GPU
   run_benchmark.py --methods sds my_rule.py:MyRule             a rule of your own (docs/your-own-rule.md)
+  run_benchmark.py --suite paper --methods sdi --external threestudio-sdi=~/threestudio
+                                                               an engine of others, in the same table
   run_benchmark.py --budget nfe=2000                           equal calls of the U-Net for all methods
   run_benchmark.py sweep sds --cfg 5 7.5 20 --lr 0.005 0.01    tune a method, on prompts kept apart
   run_benchmark.py list                                        all methods, prompts, suites, tracks, priors
@@ -45,8 +47,11 @@ The same command again finishes only what is missing. Exit codes: 0 done, 1 a jo
 
 def parser() -> Parser:
     made = Parser("[run]", DESCRIPTION, EPILOG)
-    made.add_argument("--methods", nargs="+", default=["sdi", "sds"], metavar="NAME",
+    made.add_argument("--methods", nargs="+", metavar="NAME",
                       help="names, or FILE.py:CLASS for a rule of your own; default: sdi sds")  # fmt: skip
+    made.add_argument("--external", nargs="+", default=[], metavar="SPEC",
+                      help="engines that are programs of their own: NAME=FOLDER, of those that `list` names with the "
+                      "folder of their checkout, or FILE.toml (docs/external-engines.md)")  # fmt: skip
     made.add_argument("--tuned", nargs="+", default=[], metavar="JSON", help="a row for each best.json of a sweep")
     made.add_argument("--prompts", nargs="+", metavar="TEXT",
                       help="all, texts, ids, texts of your own, or a FILE of them (.txt, .json, .csv); default: the "
@@ -57,7 +62,10 @@ def parser() -> Parser:
 
 def requested(arguments: list[str]) -> Request:
     """Raises UserError for names nobody knows."""
-    request = request_of(parser().parse_args(arguments))
+    options = parser().parse_args(arguments)
+    if options.methods is None:
+        options.methods = [] if options.external else ["sdi", "sds"]
+    request = request_of(options)
     for method in request.methods:
         if not is_outside(method):
             known("method", method, RECIPES)
@@ -68,14 +76,18 @@ def main(arguments: list[str]) -> int:
     request, console = requested(arguments), Console()
     from commands import results
     from engine import judges, plan
+    from engine.external import jobs as external
 
     chosen = judges.judges_of(request.suite, request.clip, request.clip2)
     for line in judges.warnings(request.suite, chosen, request.prompts):
         say(console, line, "yellow")
-    todo = plan.plan(request, console)
-    crashed = results.carried_out(todo, console)
+    others = external.planned(request)
+    crashed = False
+    if request.methods or request.tuned:
+        crashed = results.carried_out(plan.plan(request, console), console)
+    crashed |= results.external_done(request, others, console)
     if chosen.clip is None:
         say(console, judges.UNSCORED)
         return int(crashed)
-    whole = results.score_and_report(todo.run, request.suite, chosen, request.device, console)
+    whole = results.score_and_report(request.out, request.suite, chosen, request.device, console)
     return int(crashed or not whole)

@@ -21,7 +21,8 @@ class Request:
     `steps`, `resolution` and `views` are those of the recipes where they are None. `budget` is a number of calls of the
     network for each job, in place of steps. `scene` is a kind of scene in place of the recipes' own. `prior`, `lora`,
     `phi`, `clip` and `clip2` are as the command line names them, None for the suite's own. `jobs` is a number of
-    processes or "auto", `together` the scenes of each."""
+    processes or "auto", `together` the scenes of each.
+    `external` names the specs of engines that are programs of their own, further rows."""
 
     suite: Suite
     track: str
@@ -44,6 +45,7 @@ class Request:
     jobs: str = "auto"
     together: int = 1
     overwrite: bool = False
+    external: tuple[str, ...] = ()
 
 
 def folder_name(

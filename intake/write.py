@@ -24,7 +24,7 @@ from PIL import Image
 from errors import UserError, first_line
 from eval.views import ORBIT, has_pictures
 from files import digest, read_json, write_json
-from intake.base import Frame, Place, Refused, Unit
+from intake.base import Frame, Place, Refused, Source, Unit
 from records import VERSION
 from sources import digest_of_module
 
@@ -42,7 +42,7 @@ def take(unit: Unit, run: Path, suite: str) -> bool:
         return False
     aside = Path(tempfile.mkdtemp(prefix=".taking-", dir=run))
     try:
-        views = _views(unit, aside / "views")
+        views = write_views(unit.source, aside / "views")
         write_json(aside / "config.json", _config(unit.place, suite) | {"key": key, "source": _source(unit) | views})
         write_json(aside / "record.json", {"version": VERSION, "status": "finished"})
         _placed(aside, folder)
@@ -108,11 +108,11 @@ def _source(unit: Unit) -> dict[str, Any]:
     return {"layout": unit.layout, "from": unit.where, "how": unit.source.how}
 
 
-def _views(unit: Unit, into: Path) -> dict[str, Any]:
+def write_views(source: Source, into: Path) -> dict[str, Any]:
     """Write the views; returns how many and of what size. Raises UserError where one is damaged."""
     into.mkdir()
-    size, shapes, n = None, 0, len(unit.source)
-    for k, frame in enumerate(_sized(unit.source.frames(), n)):
+    size, shapes, n = None, 0, len(source)
+    for k, frame in enumerate(_sized(source.frames(), n)):
         if frame.rgb.shape[:2] != (size := size or frame.rgb.shape[:2]):
             raise UserError(f"view {k} is of another size than the first")
         Image.fromarray(frame.rgb).save(into / f"rgb_{k:03d}.png")
@@ -122,8 +122,8 @@ def _views(unit: Unit, into: Path) -> dict[str, Any]:
     if shapes not in (0, n):
         for file in into.glob("opacity_*"):
             file.unlink()
-    if unit.source.orbit:
-        write_json(into / ORBIT, unit.source.orbit)
+    if source.orbit:
+        write_json(into / ORBIT, source.orbit)
     height, width = size or (0, 0)
     return {"views": n, "width": width, "height": height, "opacity": shapes == n}
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = (  # from the top: a room may import what lies below it, and itself
     ("run_benchmark",),
     ("commands",),
-    ("engine.studies", "engine.bench"),
+    ("engine.studies", "engine.bench", "engine.external"),
     ("engine",),
     ("engine.recipes", "engine.weights"),
     ("suites",),
