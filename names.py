@@ -23,6 +23,7 @@ COMMANDS = {
     "compare": "runs, packs and published tables side by side",
     "pack": "a run as one archive",
     "check": "the gate",
+    "verify": "what a run may claim: closed results, or open ones",
     "ablate": "the paper's ablations",
     "fetch": "bring the published weights",
     "doctor": "what a suite lacks on this machine",

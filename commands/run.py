@@ -35,6 +35,7 @@ EPILOG = """examples
   run_benchmark.py pack RUN                                    a run as one archive, to hand around
   run_benchmark.py bench --quick                               what the kernels are worth here, and where time goes
   run_benchmark.py check RUN --baseline REF                    exit 1 where scores left the reference's margin
+  run_benchmark.py verify RUN                                  may it claim closed results, or only open ones
   run_benchmark.py ablate kappa                                one of the paper's ablations: see ablate --help
 
 results
