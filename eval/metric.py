@@ -29,8 +29,6 @@ Result = TypeVar("Result")
 class Column:
     """What a table shows. `better` is "up", "down" or "one" (nearest to 1), None where no direction is. `margin` is a
     change that nobody would overlook, in the column's unit: the gate looks at a quarter of it. `bounds` are those of a
-    """What a table shows. `better` is "up", "down" or "one" (nearest to 1), None where no direction is. `margin` is a
-    change that nobody would overlook, in the column's unit: the gate looks at a quarter of it. `bounds` are those of a
     value; of what is in per cent, 0 and 100 unless said. `about` says to a reader what it is."""
 
     key: str
