@@ -13,6 +13,7 @@ from engine.studies import ablate, canvas
 from engine.studies.held import Held, held
 from engine.training import Training
 from methods.sdi import SDI
+from methods.sdi_official import SDIOfficial
 from suites.paper import PAPER
 from tests.engine import jobs
 
@@ -26,7 +27,7 @@ def prior():
 
 def training(prior, **fields) -> Training:
     flat = canvas.on_canvas(recipe("paper", "paper", "sdi"), prior)
-    method = replace(held(flat).method, targets=TARGETS, **fields)
+    method = replace(held(flat).method, **({"targets": TARGETS} | fields))
     return Training(Job(replace(flat, steps=STEPS, method=method), jobs.PROMPT, 0), prior, "cpu")
 
 
@@ -67,3 +68,11 @@ def test_a_job_that_was_stopped_within_a_target_goes_on_bit_by_bit(prior):
         then.advance()
     assert torch.equal(then.scene.pixels, whole.scene.pixels)
     assert then.nfe == whole.nfe
+
+
+def test_how_long_a_target_is_held_is_in_the_key(prior):
+    def key(**fields) -> str:
+        return training(prior, **fields).job.key("weights")
+
+    assert key() == key()
+    assert len({key(), key(targets=5), key(of=SDIOfficial())}) == 3
