@@ -34,9 +34,9 @@ class Frames(NamedTuple):
     `long`: method, prompt_id, seed, status, view, azimuth, metric, value; a row a value.
     `wide`: method, prompt_id, seed, status, view, azimuth, and a column a metric; a row a view.
     `jobs`: method, prompt_id, prompt, seed, status, cause, scored, steps, views, resolution, view_resolution, orbit
-    (from where it is seen, as JSON), suite, track, settings (a checksum), prior (its checksum), prior_name, open (why
-    it is not to be compared with published figures, or ""), commit, device, memory, together, cost, candidates (numbers
-    of the prompts that R-Precision ranks) and judges (a dict of checksums); a row a job.
+    (from where it is seen, as JSON), suite, track, scene (its kind), settings (a checksum), prior (its checksum),
+    prior_name, open (why it is not to be compared with published figures, or ""), commit, device, memory, together,
+    cost, candidates (numbers of the prompts that R-Precision ranks) and judges (a dict of checksums); a row a job.
     """
 
     long: pd.DataFrame
@@ -126,6 +126,7 @@ def _job(folder: Path, scores: pd.DataFrame | None) -> dict[str, Any]:
         "orbit": json.dumps(orbit, sort_keys=True) if orbit else None,
         "suite": recipe.get("suite"),
         "track": recipe.get("track"),
+        "scene": recipe.get("scene", {}).get("kind"),
         "settings": _settings(recipe),
         "prior": config.get("prior", {}).get("checksum"),
         "open": _open(config),

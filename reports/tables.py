@@ -220,6 +220,7 @@ def setting(frames: Frames) -> str:
         "track": jobs["track"],
         "resolution": jobs["resolution"].astype("Int64"),
         "views": jobs["views"].astype("Int64"),
+        "scene": jobs["scene"],
         "prior": jobs["prior"].map(lambda s: s[:12], na_action="ignore"),
         **{name.replace("_", " "): sums.map(lambda s: s[:12], na_action="ignore") for name, sums in judges.items()},
         "device": jobs["device"],

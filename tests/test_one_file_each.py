@@ -116,6 +116,7 @@ def test_gaussians_reach_a_table_and_are_rendered_again(toy, tmp_path, monkeypat
     run = tmp_path / "run"
     assert main([*words, "--resolution", "16", "--scene", "gaussians", "--limit", "1", "--out", str(run)]) == 0
     assert pd.read_csv(run / "table.csv")["clip_score_mean"].notna().all()
+    assert "scene gaussians" in (run / "table.md").read_text()
     (job,) = run.glob("sds/*/0")
     assert len(load_file(job / "scene.safetensors")["mean"]) > 40
     assert main(["render", str(run), "--views", "5"]) == 0
