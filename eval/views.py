@@ -76,7 +76,8 @@ def strays(run: Path) -> list[Path]:
 
 
 def has_pictures(job: Path) -> bool:
-    return bool(_numbered(_folder(job), "rgb"))
+    return any(file.stem.startswith("rgb_") and _is_picture(file) and VIEW.fullmatch(file.stem)
+               for file in _folder(job).iterdir())  # fmt: skip
 
 
 def numbers(job: Path, kind: str) -> list[int]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import pandas as pd
 
 from eval.divergence import DIVERGED
@@ -76,8 +77,9 @@ def _ended(jobs: pd.DataFrame) -> pd.Series:
 
 
 def _among(frame: pd.DataFrame, pairs: set[tuple[str, str]]) -> pd.Series:
-    found = [pair in pairs for pair in zip(frame["prompt_id"], frame["seed"], strict=True)]
-    return pd.Series(found, frame.index, bool)
+    (prompt, prompts), (seed, seeds) = (pd.factorize(frame[key]) for key in ("prompt_id", "seed"))
+    inside = np.array([[(p, s) in pairs for s in seeds] for p in prompts], bool).reshape(len(prompts), len(seeds))
+    return pd.Series(inside[prompt, seed], frame.index, bool)
 
 
 def row_of(frames: Frames, method: str, block: str, statuses: tuple[str, ...]) -> dict[str, object]:
@@ -96,12 +98,13 @@ def row_of(frames: Frames, method: str, block: str, statuses: tuple[str, ...]) -
         "n_views": len(views),
         "diverged_pct": 100 * ended["status"].isin(DIVERGED).mean() if len(ended) else float("nan"),
     }
+    prompts, seeds = (pd.factorize(views[key], sort=True)[0] for key in ("prompt_id", "seed"))  # quicker than texts
     for column in measured():
         if column.key in views:
-            summary = summarise(views[column.key].to_numpy(float), views["prompt_id"].to_numpy(), column.limits)
+            summary = summarise(views[column.key].to_numpy(float), prompts, column.limits)
             row |= {f"{column.key}_{name}": getattr(summary, name) for name in ("mean", "std", "stderr", "low", "high")}
-            if views["seed"].nunique() > 1:
-                of = levels(*(views[name].to_numpy() for name in (column.key, "prompt_id", "seed")))
+            if len(np.unique(seeds)) > 1:
+                of = levels(views[column.key].to_numpy(float), prompts, seeds)
                 row |= {f"{column.key}_seed_sd": of.seed, f"{column.key}_seed_stderr": of.seed_stderr}
     return row | {column.key: counted[column.key].mean() for column in COST}
 

@@ -37,7 +37,7 @@ def differences(frames: Frames, baseline: str, order: Sequence[str] = ()) -> pd.
     rows = []
     for method in (m for m in methods if m != baseline):
         pairs = survived[survived["method"] == method].join(base, how="inner")
-        prompts = pairs.index.get_level_values("prompt_id").to_numpy()
+        prompts = pd.factorize(pairs.index.get_level_values("prompt_id"), sort=True)[0]
         for metric in (m for m in measured() if m.key in survived and len(pairs)):
             own, other = (pairs[name].to_numpy(float) for name in (metric.key, f"{metric.key}_base"))
             d = paired_difference(own, other, prompts, bounds=metric.limits)
