@@ -22,6 +22,7 @@ COMMANDS = {
     "report": "a page of runs, to look at and to publish",
     "compare": "runs, packs and published tables side by side",
     "pack": "a run as one archive",
+    "serve": "the pages of a folder of runs, to this machine's browser",
     "check": "the gate",
     "verify": "what a run may claim: closed results, or open ones",
     "ablate": "the paper's ablations",
