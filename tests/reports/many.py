@@ -17,6 +17,7 @@ import torch
 from eval.score import Scores, write
 from names import RECIPES
 from prompts import Prompt, paper43
+from reports.columns import column
 from tests.reports.synthetic import JUDGED, ball, save
 
 MEANS = {  # metric: (mean, spread between methods, between prompts, between views)
@@ -93,7 +94,9 @@ def _scores(
 ) -> dict[str, list[float]]:
     own = rng.normal(size=len(MEANS)) * 0.4
     scores = {
-        key: (mean + by_method * level[k] + by_prompt * (hard[k] + own[k]) + by_view * rng.normal(size=views)).tolist()
+        key: (mean + by_method * level[k] + by_prompt * (hard[k] + own[k]) + by_view * rng.normal(size=views))
+        .clip(*column(key).limits)
+        .tolist()
         for k, (key, (mean, by_method, by_prompt, by_view)) in enumerate(MEANS.items())
     }
     return scores | {"opacity": [opacity] * views}
