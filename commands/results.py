@@ -14,7 +14,7 @@ from engine.plan import Plan
 from engine.queue import launch
 from engine.request import Request
 from engine.store import FINAL
-from engine.views import renew
+from engine.views import depths_of, renew
 from eval import views
 from eval.score import Scored, score_run
 from eval.truth import Truth
@@ -66,7 +66,7 @@ def score_missing(run: Path, suite: Suite, chosen: Judges, device: str, console:
                 figures.contact_sheet(job)
                 figures.turntable(job)
 
-        scored = score_run(run, scorer, told, judges.truths_of(suite))
+        scored = score_run(run, scorer, told, judges.truths_of(suite), depths_of)
     for reason in scored.bad.values():
         say(console, reason, "red")
     return scored

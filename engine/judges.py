@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from eval.image_reward import ImageReward
 from eval.open_clip import PREFIX, load_open_clip, parts_of
 from eval.rn50 import load_rn50
 from eval.score import Scorer
-from eval.truth import Truth
+from eval.truth import Shape, Truth, depths
 from prompts import Prompt, is_own
 from suites import SUITES, suite_named
 from suites.base import Suite
@@ -172,16 +172,20 @@ def truth_from(source: Known, orbit: Orbit, variants: int = 1) -> Truth:
     cameras = orbit.cameras()
 
     @cache
-    def views_of(text: str) -> tuple[Tensor, Tensor]:
+    def renders_of(text: str) -> tuple[Tensor, Tensor, Tensor]:
         renders = [source.views(text, cameras, orbit.resolution, k) for k in range(variants)]
-        return torch.stack([r.rgb for r in renders]), torch.stack([r.opacity for r in renders])
+        rgb, opacity, depth = (torch.stack([getattr(r, name) for r in renders]) for name in ("rgb", "opacity", "depth"))
+        return rgb, opacity, depths(depth, opacity)
 
     @cache
     def fingerprint(text: str) -> str:
         facts = [[source.fingerprint(text, k) for k in range(variants)], dataclasses.asdict(orbit)]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
-    return Truth(views_of, fingerprint, variants)
+    def shape(text: str) -> Shape:
+        return Shape(cameras, renders_of(text)[2], partial(source.distance, text))
+
+    return Truth(lambda text: renders_of(text)[:2], fingerprint, variants, shape, source.has_front)
 
 
 def truth_of_run(run: Path) -> Truth | None:
@@ -193,7 +197,7 @@ def truth_of_run(run: Path) -> Truth | None:
 def needs_of(suite: Suite, judges: Judges) -> set[str]:
     """What of a metric's needs is there, in a suite's own runs."""
     served = {name for name, folder in _served(judges).items() if folder}
-    return {*served, "candidates", "opacity"} | _asked(suite, judges) | ({"truth"} if suite.truth else set())
+    return {*served, "candidates", "opacity"} | _asked(suite, judges) | ({"truth", "depth"} if suite.truth else set())
 
 
 def scorer_of(suite: Suite, judges: Judges, device: str = "cpu") -> Scorer:

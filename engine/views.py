@@ -19,7 +19,9 @@ from engine.prior import identity, open_prior
 from engine.recipes.base import Orbit
 from engine.store import SCENE, damaged, read_tensors, write_tensors
 from errors import UserError, first_line, is_out_of_memory
-from eval.views import ORBIT, SUM, are_whole, checksum, job_json, orbit_of
+from eval.score import Depths
+from eval.truth import depths
+from eval.views import ORBIT, SUM, are_whole, checksum, has_pictures, job_json, orbit_of
 from files import read_json, sha256, write_json
 from locks import held
 from priors.base import Prior
@@ -28,6 +30,7 @@ from say import Console
 from scene.base import Scene
 from scene.cameras import Cameras, Render
 from scene.scenes import config_of
+from sources import digest_of_module
 
 if TYPE_CHECKING:
     from engine.training import Training
@@ -164,6 +167,31 @@ def _decoder(job: Path, settings: dict[str, Any], device: str) -> Prior | None:
 def has_scene(job: Path) -> bool:
     """Whether a job ended with a scene that can be looked at."""
     return (job / SCENE).is_file() and job_json(job / RECORD).get("status") == "finished"
+
+
+def depths_of(job: Path) -> Depths | None:
+    """What gives the depth of a job's views, rendered from its scene; None where there is no scene, and of a flat one.
+
+    On a CPU, whatever made the scene, so that scores do not depend on where they are computed."""
+    if not (has_scene(job) and has_pictures(job)):
+        return None
+    config = job_json(job / "config.json")
+    try:
+        if config_of(config["recipe"]["scene"]).flat:
+            return None
+    except (KeyError, TypeError):
+        return None  # of a kind that is known no more
+    drawn = digest_of_module("scene.scenes", ("scene",))[:16]
+    return Depths(f"{sha256(job / 'scene.safetensors')[:16]} {drawn}", lambda: _depth(job))
+
+
+@torch.no_grad()
+def _depth(job: Path) -> Float[Tensor, "V 1 H W"]:
+    """Of a job's views; a scene of latents is as sharp as its pictures."""
+    (scene, _), orbit = reopened(job, "cpu"), turned(job)
+    cameras = orbit.cameras()
+    chunks = [_rendered(scene, cameras[k : k + CHUNK], orbit.resolution) for k in range(0, len(cameras), CHUNK)]
+    return torch.cat([depths(r.depth, r.opacity) for r in chunks])
 
 
 def turned(job: Path, **asked: Any) -> Orbit:

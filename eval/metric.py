@@ -58,15 +58,14 @@ class Column:
 class Seen:
     """A job's views as metrics see them. What several metrics share is computed once.
 
-    `number` is the prompt's among the suite's; `truth`, where it is known, the true views of K variants: rgb
-    (K,V,3,H,W), premultiplied, on black, and opacity (K,V,1,H,W).
+    `number` is the prompt's among the suite's; `truth`, where it is known, an `eval.truth.Truth`.
     """
 
     def __init__(
         self, pictures: Pictures, prompts: tuple[str, ...], number: int, judges: Mapping[str, Any], truth: Any = None,
         read: dict[Any, Tensor] | None = None,
     ):  # fmt: skip
-        self.rgb, self.opacity = pictures.rgb, pictures.opacity
+        self.rgb, self.opacity, self.depth = pictures
         self.prompts, self.prompt, self.number = prompts, prompts[number], number
         self.judges, self._truth = judges, truth
         self._read = {} if read is None else read  # features of texts, which jobs share
@@ -101,7 +100,17 @@ class Seen:
         return self.candidates(judge)[self.number]
 
     def truth(self) -> tuple[Float[Tensor, "K V 3 H W"], Float[Tensor, "K V 1 H W"]]:
+        """The true views of K variants: rgb, premultiplied, on black, and opacity."""
         return self._truth(self.prompt)
+
+    @property
+    def has_front(self) -> bool:
+        """Whether the true object's front can be told from its back."""
+        return self._truth.has_front(self.prompt)
+
+    def shape(self) -> Any:
+        """The true object in space, an `eval.truth.Shape`."""
+        return self._truth.shape(self.prompt)
 
 
 @dataclass(frozen=True)
@@ -114,6 +123,7 @@ class Metric(Column):
     directions                 objects whose fronts and backs are words alone: none is known
     opacity                    of the views
     truth, variants            true views; those of several variants
+    depth                      of the views, and the true object in space
 
     Raise `version` where numbers change for a reason that code and judges do not show. `group`: a column of the paper's
     Table 1, one that it lacks ("more"), or one for scores.csv alone ("hidden").

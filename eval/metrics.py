@@ -5,7 +5,7 @@ A new one is a file that declares it, and a line here.
 
 from __future__ import annotations
 
-from eval import clip_iqa, clip_score, divergence, image_reward, r_precision, truth, view_preference
+from eval import clip_iqa, clip_score, divergence, image_reward, r_precision, sides, solid, truth, view_preference
 from eval.metric import Metric
 
 METRICS: tuple[Metric, ...] = (
@@ -19,7 +19,14 @@ METRICS: tuple[Metric, ...] = (
     clip_score.CLIP_SCORE_2,
     view_preference.VIEW_PREFERENCE,
     truth.IOU,
+    solid.VOLUME_IOU,
+    solid.F_SCORE,
+    solid.DEPTH_ERROR,
+    truth.SCALE_ERROR,
+    sides.CHIRALITY,
+    sides.JANUS,
     truth.PSNR,
+    truth.SSIM,
     truth.PSNR_NEAREST,
     truth.SHARPNESS,
     truth.CHROMA,
@@ -28,4 +35,5 @@ METRICS: tuple[Metric, ...] = (
     truth.AGREEMENT,
     divergence.OPACITY,
     truth.YAW,
+    truth.SCALE,
 )

@@ -41,6 +41,14 @@ JUDGES = {"clip": "encoder", "iqa": "encoder_iqa", "clip2": "encoder_2", "reward
 Stamp = dict[str, Any]
 
 
+class Depths(NamedTuple):
+    """What can give the depth of a job's views (`eval.views.Pictures`), and a text that changes when they do. `views`
+    raises UserError where it cannot."""
+
+    fingerprint: str
+    views: Callable[[], Tensor]
+
+
 class Scored(NamedTuple):
     """Folders that were scored now, and those that could not be, each with the reason in a sentence."""
 
@@ -106,9 +114,10 @@ class Scorer:
         judged = {JUDGES.get(name, name): judge.checksum[:16] for name, judge in self.judges.items()}
         return judged | {"candidates": " ".join(p.number for p in self.prompts)}
 
-    def stamps(self, prompt_id: str, pictures: str, opacity: bool) -> dict[str, Stamp]:
+    def stamps(self, prompt_id: str, pictures: str, opacity: bool, depth: str = "") -> dict[str, Stamp]:
         """The stamp of each metric that can be measured: all that its numbers depend on. `pictures` is a checksum, or
-        says what stands for them. Raises UserError for a prompt that is not the suite's."""
+        says what stands for them; so is `depth`, "" where there is none. Raises UserError for a prompt that is not the
+        suite's."""
         text = self._texts[self.number(prompt_id)]
         facts = {name: _judge(judge) for name, judge in self.judges.items()} | dict.fromkeys(self.asked, "yes")
         facts["candidates"] = sha256("\n".join(self._texts).encode()).hexdigest()[:16]
@@ -117,6 +126,7 @@ class Scorer:
         if self.truth:
             facts["truth"] = self.truth.fingerprint(text)
             facts |= {"variants": str(self.truth.variants)} if self.truth.variants > 1 else {}
+            facts |= {"depth": depth} if depth and self.truth.shape else {}
         return {
             m.key: {"version": m.version, "code": m.code, "prompt": text, "pictures": pictures}
             | {need: facts[need] for need in m.needs}
@@ -145,16 +155,17 @@ def score_run(
     scorer: Scorer,
     each: Callable[[Path, bool], None] | None = None,
     truth: Callable[[Path], Truth | None] | None = None,
+    depths: Callable[[Path], Depths | None] = lambda folder: None,
 ) -> Scored:
     """Score every job of a run as far as it has not been scored so. One that cannot be scored loses what scores it had,
     and the others go on.
 
     `each` is told of every folder and whether it was scored now. `truth` gives each folder's true views, in place of
-    the scorer's, which are of all. Raises UserError where no job can be scored."""
+    the scorer's, which are of all; `depths` gives those of its own. Raises UserError where no job can be scored."""
     folders, fresh, bad = views.jobs(run), [], {}
     for folder in _held_by_turns(folders):  # its views stay as they are meanwhile
         try:
-            new = score_job(folder, scorer.knowing(truth(folder)) if truth else scorer)
+            new = score_job(folder, scorer.knowing(truth(folder)) if truth else scorer, depths(folder))
         except NewerError:
             raise
         except UserError as error:
@@ -183,7 +194,7 @@ def _held_by_turns(folders: list[Path]) -> Iterator[Path]:
                     later.append(folder)
 
 
-def score_job(folder: Path, scorer: Scorer) -> bool:
+def score_job(folder: Path, scorer: Scorer, depths: Depths | None = None) -> bool:
     """Write those of the job's scores that are not there with the same stamp; returns whether any were written.
 
     A failed job has no scores. A prompt of one's own is read from the job's settings. Raises UserError for damaged
@@ -200,15 +211,22 @@ def score_job(folder: Path, scorer: Scorer) -> bool:
     elif not views.has_pictures(folder) and record:
         raise UserError(f"The views of {folder} are missing: {views.mend(folder)}.")
     pictures = views.checksum(folder) if blank is None else f"none, {' x '.join(map(str, blank.rgb.shape))}"
-    stamps = scorer.stamps(prompt_id, pictures, blank is not None or views.knows_opacity(folder))
+    depth = "none" if blank is not None else depths.fingerprint if depths else ""
+    stamps = scorer.stamps(prompt_id, pictures, blank is not None or views.knows_opacity(folder), depth)
     before = scores_of(folder)
     stale = [m for m in metrics.METRICS if m.key in stamps and before.stamps.get(m.key) != stamps[m.key]]
     if not stale and before.stamps.keys() == stamps.keys() and before.about == scorer.about:
         return False
-    new = scorer(blank or views.read(folder), prompt_id, stale) if stale else {}
+    new = scorer(blank or _read(folder, depths, stale), prompt_id, stale) if stale else {}
     columns = {key: new[key].tolist() if key in new else before.columns[key] for key in stamps}
     write(folder, Scores(columns, stamps, scorer.about))
     return True
+
+
+def _read(folder: Path, depths: Depths | None, wanted: list[Metric]) -> views.Pictures:
+    """The job's pictures, with depth where a metric reads it."""
+    seen, deep = views.read(folder), any("depth" in m.needs for m in wanted)
+    return seen._replace(depth=depths.views()) if depths and deep else seen
 
 
 def write(folder: Path, scores: Scores) -> None:
@@ -257,7 +275,8 @@ def _judge(judge: Any) -> str:
 
 def _blank(n: int, size: int) -> views.Pictures:
     """n views of nothing, for a job that left none."""
-    return views.Pictures(torch.full((n, 3, size, size), GREY), torch.zeros(n, 1, size, size))
+    nothing = torch.zeros(n, 1, size, size)
+    return views.Pictures(torch.full((n, 3, size, size), GREY), nothing, nothing + torch.inf)
 
 
 def _number(value: float) -> str:

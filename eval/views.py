@@ -29,10 +29,12 @@ VIEW = re.compile(r"(rgb|opacity|normal)_(\d+)", re.ASCII)
 
 
 class Pictures(NamedTuple):
-    """V views at azimuths 360 v / V. `opacity` is None where it is not known."""
+    """V views at azimuths 360 v / V. `opacity` is None where it is not known, and so is `depth`: how far along its ray
+    what a pixel shows lies, in scene units, infinite where it is not solid. No file has it: a scene is asked."""
 
     rgb: Float[Tensor, "V 3 H W"]
     opacity: Float[Tensor, "V 1 H W"] | None
+    depth: Float[Tensor, "V 1 H W"] | None = None
 
 
 def jobs(run: Path) -> list[Path]:

@@ -15,10 +15,11 @@ from eval.encoders import load_clip
 from files import read_json, replaced, write_text
 from reports import Frames, tables
 from reports.ablation_figures import DRAW, PUBLISHED_CFG, finished, pictures
+from reports.columns import measured
 from say import plain
 
 # what one picture without a silhouette has no use for
-FLAT = ("iou", "psnr_paired", "sharpness", "chroma", "clipped", "fog")
+FLAT = {m.key for m in measured() if "truth" in m.needs} - {"psnr", "agreement"}
 SHOWN = {
     "n": ("n", "{:.0f}"),
     "time_min": ("min", "{:.2f}"),

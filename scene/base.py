@@ -63,6 +63,11 @@ class SceneConfig(ABC):
         """Whether it is made of latents, so that it needs no encoder."""
         return False
 
+    @property
+    def flat(self) -> bool:
+        """Whether it is a picture, without depth."""
+        return False
+
     @abstractmethod
     def build(self, rng: torch.Generator) -> Scene:
         """A scene as it stands before the first step."""

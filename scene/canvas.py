@@ -28,6 +28,10 @@ class CanvasConfig(SceneConfig):
     def latent(self) -> bool:
         return self.channels != 3
 
+    @property
+    def flat(self) -> bool:
+        return True
+
     def build(self, rng: torch.Generator) -> Canvas:
         return Canvas(self, rng)
 

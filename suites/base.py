@@ -14,6 +14,8 @@ from errors import UserError
 from prompts import Prompt, find
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from scene.cameras import Cameras, Render
 
 Source = Path | str  # a folder that is shipped, or the name of a weight that `fetch` brings
@@ -25,6 +27,12 @@ class Truth(Protocol):
     def views(self, text: str, cameras: Cameras, resolution: int, variant: int = 0) -> Render:
         """True pictures (B,3,resolution,resolution) of a variant of the prompt's object on black, premultiplied by
         opacity. Raises UserError where there is no such object."""
+
+    def distance(self, text: str, points: Tensor, variant: int = 0) -> Tensor:
+        """Signed distance of points (N,3) from the object's surface, in scene units, negative inside: (N,)."""
+
+    def has_front(self, text: str) -> bool:
+        """Whether a person could tell the object's front, which is at +x, from its back."""
 
     def fingerprint(self, text: str, variant: int = 0) -> str:
         """Changes when the object's shape or colours do, or what makes pictures of it; "" where there is none."""

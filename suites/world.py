@@ -10,6 +10,8 @@ from sources import digest_of_module
 from suites.base import Judges, Suite
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from scene.cameras import Cameras, Render
 
 MODELS = ROOT / "world" / "models"
@@ -23,12 +25,24 @@ class Toys:
 
         return world.truth_views(text, cameras, resolution, variant)
 
+    def distance(self, text: str, points: Tensor, variant: int = 0) -> Tensor:
+        from world.objects import OBJECTS
+        from world.sdf import distance
+
+        return distance(OBJECTS[text].parts(variant), points)
+
+    def has_front(self, text: str) -> bool:
+        from world.objects import OBJECTS
+
+        return OBJECTS[text].has_front
+
     def fingerprint(self, text: str, variant: int = 0) -> str:
         from world.dataset import fingerprint
         from world.objects import OBJECTS
 
         drawn = digest_of_module("world.trace", ("world", "scene"))
-        return f"{fingerprint(text, variant)} {drawn}" if text in OBJECTS else ""
+        told = "front" if text in OBJECTS and OBJECTS[text].has_front else "round"
+        return f"{fingerprint(text, variant)} {told} {drawn}" if text in OBJECTS else ""
 
 
 WORLD = Suite(

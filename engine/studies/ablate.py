@@ -28,6 +28,7 @@ from engine.store import Store
 from engine.studies import canvas, kappa
 from engine.studies.held import held
 from engine.training import Training
+from engine.views import depths_of
 from eval.score import score_run
 from files import read_json, write_json
 from methods.ism import ISM
@@ -214,7 +215,7 @@ def score(folder: Path, suite: Suite, chosen: Judges, console: Console) -> None:
         def told(job: Path, new: bool) -> None:
             status.update(plain(f"Scored {job.relative_to(folder)}"))
 
-        scored = score_run(folder, scorer, told, judges.truths_of(suite))
+        scored = score_run(folder, scorer, told, judges.truths_of(suite), depths_of)
     for reason in scored.bad.values():
         say(console, reason, "red")
 

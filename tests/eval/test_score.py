@@ -35,7 +35,7 @@ def true_ball(text):
     return (rgb - GREY * (1 - opacity))[None], opacity[None]
 
 
-KNOWN = Truth(true_ball, lambda text: "a ball")
+KNOWN = Truth(true_ball, lambda text: "a ball", has_front=lambda text: True)
 CAT = dataclasses.replace(WORLD[4], text="A cat")
 ONE = {"clip": encoder(), "iqa": encoder()}
 
