@@ -16,6 +16,7 @@ COMMANDS = {
     "sweep": "tune a method, on prompts kept apart",
     "list": "all names",
     "render": "render a run's scenes again, without training",
+    "status": "how far a run is, and who works at it",
     "score": "score a run's views again",
     "evaluate": "score renders, turntables and meshes made elsewhere",
     "table": "the tables of a scored run again",

@@ -2,7 +2,7 @@
 
     1   what was written before records said their version
     2   `key`, the job's; `scene`, the SHA-256 of scene.safetensors; `tries`, how often it was begun; `failures`, why
-        the tries before the last came to no end
+        the tries before the last came to no end; `opacity`, the mean over the views
 
 A record of before is read as one of now. One of a later version is refused: nobody here knows what it means.
 """
@@ -18,7 +18,8 @@ from files import read_json
 
 VERSION = 2
 RECORD = "record.json"
-NUMBERS = ("step", "steps", "nfe", "network_rows", "seconds", "peak_bytes", "together", "tries")
+NUMBERS = ("step", "steps", "nfe", "network_rows", "seconds", "peak_bytes", "together", "tries", "opacity")
+EMPTY = 0.01  # mean opacity over the views, below which nothing is on them
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
     1: lambda record: record | {"version": 2, "tries": 1, "failures": []},
 }
@@ -49,6 +50,16 @@ def read_record(path: Path, mend: str) -> dict[str, Any]:
     while version < VERSION:
         record, version = MIGRATIONS[version](record), version + 1
     return record
+
+
+def outcome(record: dict[str, Any]) -> tuple[str, str]:
+    """How a job ended, as ok, diverged or failed, and more exactly. Only what its rule did counts as diverged."""
+    status = record.get("status", "finished")
+    if status in ("non-finite", "out-of-memory"):
+        return "diverged", status
+    if status != "finished":
+        return "failed", status
+    return ("diverged", "empty") if record.get("opacity", 1.0) < EMPTY else ("ok", "ok")
 
 
 def _damaged(path: Path, name: str, value: Any, wanted: str, mend: str) -> UserError:

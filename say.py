@@ -48,14 +48,24 @@ def prepare() -> None:
             stream.reconfigure(errors="plainly")
 
 
+def one_line(text: object) -> str:
+    """A text without line ends and what else a terminal would obey: what others named may hold anything."""
+    return "".join(c if c.isprintable() else " " for c in str(text))
+
+
+def _obeyed(text: object) -> str:
+    """The same, but for line ends and tabs."""
+    return "".join(c if c.isprintable() or c in "\n\t" else " " for c in str(text))
+
+
 def say(console: Console, text: object, style: str | None = None, wrap: bool = False) -> None:
     """A text, never read as markup. A line is not broken, so that a path can be copied whole, unless it may `wrap`."""
-    console.print(str(text), style=style, highlight=False, markup=False, soft_wrap=not wrap)
+    console.print(_obeyed(text), style=style, highlight=False, markup=False, soft_wrap=not wrap)
 
 
 def plain(text: object) -> Text:
     """A text for a table, a bar or a status, which would read a string as markup."""
-    return Text(str(text))
+    return Text(_obeyed(text))
 
 
 def leave(code: int) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import names
-from engine.request import RUNS, SIZES, VIEWS, Request, folder_name
+from engine.request import RUNS, SIZES, VIEWS, Policy, Request, folder_name
 from errors import UserError
 from prompts import Prompt
 from suites import SUITES, suite_named
@@ -24,6 +24,7 @@ LORA = "an adapter in diffusers' or peft's format, a .safetensors file, merged i
 PHI = "whose U-Net vsd and esd train; default: the prior's, or fetch's sd21 beside its sd21-base"
 JOBS = "processes; default: one a core, one on a GPU"
 OVERWRITE = "replace results of other settings in --out"
+FAIL = "stop once X jobs have failed, or, below 1, that share of them; without X, at the first; default: go on"
 LARGEST_SEED = 2**63 - 1  # that torch's generators take
 
 
@@ -46,6 +47,18 @@ def positive(text: str) -> int:
     if not (text.isascii() and text.isdecimal()) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
+
+
+def whole(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def failures(text: str) -> float:
+    if (value := number(text)) <= 0 or (value > 1 and value != int(value)):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of jobs nor a share of them between 0 and 1")
+    return value
 
 
 def seed(text: str) -> int:
@@ -100,6 +113,9 @@ def add_settings(parser: Parser) -> None:
     add("--jobs", default="auto", metavar="N", help=JOBS)
     add("--together", type=positive, default=1, metavar="N", help="scenes a process; default: 1")
     add("--overwrite", action="store_true", help=OVERWRITE)
+    add("--retry-on-error", type=whole, default=0, metavar="N", help="tries more for a job that failed; default: 0")
+    add("--timeout", type=above_zero, metavar="SECONDS", help="a job that takes longer has failed; its steps are kept")
+    add("--fail-on-error", type=failures, nargs="?", const=1.0, metavar="X", help=FAIL)
 
 
 def add_judges(parser: Parser) -> None:
@@ -139,6 +155,7 @@ def request_of(options: Namespace, prefix: str = "") -> Request:
         together=options.together,
         overwrite=options.overwrite,
         external=tuple(getattr(options, "external", ())),  # of `run` alone
+        policy=Policy(options.retry_on_error, options.timeout, options.fail_on_error),
     )
 
 

@@ -30,7 +30,7 @@ def carried_out(todo: Plan, console: Console) -> bool:
     """Do what is missing; returns whether a job crashed."""
     done = len(todo.jobs) - len(todo.missing)
     say(console, f"{len(todo.jobs)} jobs, {done} of them done, in {todo.run}")
-    records = launch(todo.run, todo.missing, todo.configs, todo.setup, todo.slots, console)
+    records = launch(todo.run, todo.missing, todo.configs, todo.setup, todo.slots, console, todo.policy)
     renew({todo.run / job.path: job.recipe.orbit for job in todo.jobs}, device_of(todo.setup.device), console)
     return any(record["status"] == "crashed" for record in records.values())
 

@@ -28,6 +28,7 @@ EPILOG = """examples
   run_benchmark.py render RUN --views 120                      render a run's scenes again, without training
   run_benchmark.py score RUN                                   score a run's views again
   run_benchmark.py evaluate PATH                               score renders, turntables and meshes made elsewhere
+  run_benchmark.py status RUN --watch                          how far a run is, and who works at it
   run_benchmark.py table RUN                                   print and write the tables of a scored run
   run_benchmark.py table RUN --compare published               beside published tables
   run_benchmark.py report RUN                                  a page of it, to look at and to publish

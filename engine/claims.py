@@ -18,6 +18,7 @@ import socket
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from locks import taken
 
 BEAT = 5.0  # seconds between two signs of life
 SILENT = 60.0  # seconds without one, after which an owner on another machine is taken for dead
-LOCK, CLAIM = "lock", "claim.json"
+LOCK, CLAIM, ROSTER = "lock", "claim.json", "commands"
 TRIES = 10  # to open a folder that another removes at the same time
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _watched: dict[Path, tuple[Any, float]] = {}  # what a claim said, and since when
@@ -89,6 +90,44 @@ def _lives(work: Path, blind: bool) -> bool:
         since = time.monotonic()
         _watched[work] = said, since
     return time.monotonic() - since < SILENT
+
+
+@contextlib.contextmanager
+def roster(run: Path, steps: dict[str, int]) -> Iterator[None]:
+    """RUN/.unfinished/commands/<token>.json, while a command does jobs: who it is, and each job's `steps` by its path.
+    What a command leaves that was killed, the next one removes."""
+    folder = run / ".unfinished" / ROSTER
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.glob("*.json"):
+        if not is_written(path):
+            path.unlink(missing_ok=True)
+    path = write_json(folder / f"{uuid.uuid4().hex}.json", _me() | {"at": time.time(), "steps": steps})
+    descriptor = os.open(path, os.O_RDONLY)
+    taken(descriptor)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+        path.unlink(missing_ok=True)
+        for place in (folder, folder.parent):
+            with contextlib.suppress(OSError):  # others are there
+                place.rmdir()
+
+
+def is_written(path: Path) -> bool:
+    """Whether the command of a roster may live: on another machine, nobody knows."""
+    try:
+        said, descriptor = json.loads(path.read_text("utf-8")), os.open(path, os.O_RDONLY)
+    except (OSError, ValueError):
+        return False
+    try:
+        return said.get("machine") != machine() or taken(descriptor, shared=True) is not True
+    finally:
+        os.close(descriptor)
+
+
+def _me() -> dict[str, Any]:
+    return {"host": socket.gethostname(), "machine": machine(), "pid": os.getpid()}
 
 
 class Claim:
@@ -152,8 +191,7 @@ class Claim:
             aside.unlink(missing_ok=True)
 
     def _said(self) -> dict[str, Any]:
-        facts = {"host": socket.gethostname(), "machine": machine(), "pid": os.getpid()}
-        return facts | {"token": self.token, "step": self.step, "at": time.time()}
+        return _me() | {"token": self.token, "step": self.step, "at": time.time()}
 
     def _live(self) -> None:
         while not self._end.wait(BEAT):

@@ -3,7 +3,6 @@ all jobs of a run share."""
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
@@ -29,17 +28,15 @@ class Job:
     @property
     def settings(self) -> dict[str, Any]:
         """What the job is, but for the prior's weights, as JSON has it."""
-        recipe = dataclasses.asdict(self.recipe) | {"rule": type(self.recipe.method).__name__}
-        recipe["scene"]["kind"] = self.recipe.scene.kind
-        return json.loads(json.dumps({"recipe": recipe, "prompt": self.prompt.text, "seed": self.seed}))
+        return {"recipe": self.recipe.settings, "prompt": self.prompt.text, "seed": self.seed}
 
     def key(self, prior: str) -> str:
         """Twelve hex digits of all that decides the scene: the settings, what the rule's code says, and `prior`, the
         checksum of the weights, with what else `engine.plan.decided` knows. Equal keys, equal scenes. From where they
         are seen, the orbit, is not in it."""
-        settings = self.settings
-        del settings["recipe"]["orbit"]
-        text = json.dumps([settings, source_of(self.recipe.method), prior], sort_keys=True)
+        prompt, rest = json.dumps(self.prompt.text), json.dumps([source_of(self.recipe.method), prior])
+        job = f'{{"prompt": {prompt}, "recipe": {self.recipe.decides}, "seed": {self.seed}}}'
+        text = f"[{job}, {rest[1:]}"
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -7,6 +7,7 @@ import platform
 import subprocess
 import threading
 from collections.abc import Iterable
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
@@ -133,6 +134,7 @@ def gigabytes(folders: Iterable[str | None]) -> float:
     return sum(file.stat().st_size * (2 if weights.HALF in file.name else 1) for file in files) / 2**30
 
 
+@cache
 def commit() -> str | None:
     """The commit of the checkout, with a + where files differ from it; None outside of git."""
     try:
@@ -147,6 +149,7 @@ def commit() -> str | None:
     return result.stdout.strip() or None
 
 
+@cache
 def version_of(package: str) -> str | None:
     try:
         return version(package)

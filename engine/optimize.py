@@ -71,6 +71,8 @@ def run(
         "threads": torch.get_num_threads(),
         "together": setup.together,
     }
+    if views is not None:
+        record["opacity"] = views.opacity.mean().item()
     if lost:
         record["checkpoint"] = lost
     return store.finish(record, lambda folder: write_result(folder, training.scene, views, job.recipe.orbit))

@@ -15,7 +15,7 @@ from engine.recipes import budget
 from engine.recipes.base import Recipe
 from engine.recipes.scenes import on_scene
 from engine.recipes.variants import Variant, named, recipe_of
-from engine.request import Request
+from engine.request import Policy, Request
 from engine.store import FINAL, Store
 from engine.weights import manifest as weights
 from errors import UserError
@@ -39,6 +39,7 @@ class Plan:
     setup: Setup
     slots: int
     checksum: str  # of the prior
+    policy: Policy
 
 
 def plan(request: Request, console: Console, rows: list[Variant] | None = None) -> Plan:
@@ -74,7 +75,7 @@ def plan(request: Request, console: Console, rows: list[Variant] | None = None) 
     missing = [job for job in jobs if not is_done(run, job, decided(job.recipe, checksum, setup), request.overwrite)]
     configs = {job.path: config(job, prior, checksum, setup, opened) for job in missing}
     slots = slots_of(request.jobs, setup.device, -(-len(missing) // request.together), (parts_of(prior)[0], phi))
-    return Plan(run, jobs, missing, configs, setup, slots, checksum)
+    return Plan(run, jobs, missing, configs, setup, slots, checksum, request.policy)
 
 
 def sources(request: Request, recipes: list[Recipe]) -> tuple[str, str | None]:

@@ -119,4 +119,7 @@ def identity(name: str) -> str:
 def variants(name: str) -> int:
     """How many variants of each object a folder's prior was trained on; 1 where it does not say."""
     views = Path(parts_of(name)[0]) / "views.json"
-    return read_json(views).get("variants", 1) if views.is_file() else 1
+    found = read_json(views).get("variants", 1) if views.is_file() else 1
+    if isinstance(found, bool) or not isinstance(found, int) or found < 1:
+        raise UserError(f"The file {views} says {found!r:.40} for its variants: a whole number above 0 is expected.")
+    return found

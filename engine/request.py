@@ -15,6 +15,22 @@ VIEWS = 50
 
 
 @dataclass(frozen=True)
+class Policy:
+    """What becomes of jobs that fail: each is tried `retries` times more; one that takes longer than `timeout` seconds
+    at a time has failed; and all is over when `failures` of them have, or, below 1, that share."""
+
+    retries: int = 0
+    timeout: float | None = None
+    failures: float | None = None
+
+    def is_over(self, failed: int, jobs: int) -> bool:
+        """Whether so many failures of so many jobs are too many."""
+        if self.failures is None or not failed:
+            return False
+        return failed >= (self.failures if self.failures >= 1 else self.failures * jobs)
+
+
+@dataclass(frozen=True)
 class Request:
     """A run: `methods` and `tuned` (best.json files of sweeps) are its rows, each with all `prompts` and `seeds`.
 
@@ -46,6 +62,7 @@ class Request:
     together: int = 1
     overwrite: bool = False
     external: tuple[str, ...] = ()
+    policy: Policy = Policy()
 
 
 def folder_name(

@@ -126,6 +126,14 @@ class Store:
         path = self.work / "checkpoint.safetensors"
         return read_tensors(path) if path.exists() else None
 
+    def kept_step(self) -> int:
+        """The step of the last checkpoint; 0 where there is none that can be read."""
+        try:
+            with safe_open(self.work / "checkpoint.safetensors", "pt") as file:
+                return json.loads(json.loads(file.metadata()["kept"])["facts"])["step"]
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+            return 0
+
     def drop_checkpoint(self) -> None:
         (self.work / "checkpoint.safetensors").unlink(missing_ok=True)
 
@@ -152,6 +160,9 @@ class Store:
         if fill:
             fill(aside)
         kept = {"version": VERSION, "tries": 1, "failures": [], **record, **_identity(aside)}
+        if (before := self.found(kept.get("key", ""))) and before["status"] not in FINAL:
+            kept["tries"] = before.get("tries", 1) + 1
+            kept["failures"] = [*before.get("failures", []), before.get("cause")]
         write_json(aside / RECORD, kept)
         self.discard()
         aside.rename(self.final)

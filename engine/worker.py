@@ -92,7 +92,7 @@ def _work(line: Line, run: Path, setup: Setup) -> None:
             if isinstance(error, UserError) or (error is not None and is_full(error)):
                 fatal, line.cut = error, True  # the others write their checkpoints first
             elif error is not None:  # it did not even begin
-                record = Store(run, job).give_up(config, record_of(error))
+                record = Store(run, job).give_up(config, unbegun(error))
             if record is not None:
                 line.send(Ended(scene.name, record))
             if not line.cut:
@@ -111,7 +111,7 @@ def do(work: Work, run: Path, setup: Setup, line: optimize.Watcher, scene: Scene
     except Exception as error:
         if isinstance(error, UserError) or is_full(error):
             raise
-        return store.give_up(config, record_of(error))
+        return store.give_up(config, unbegun(error))
     try:
         with store.opened(config) as found:
             if found is not None:
@@ -141,6 +141,14 @@ def record_of(error: BaseException) -> dict[str, Any]:
         return {"status": "out-of-memory", "cause": first_line(error)}
     said = str(error) if isinstance(error, RuleError) else cause(error)
     return {"status": "crashed", "cause": said, "traceback": "".join(traceback.format_exception(error))}
+
+
+def unbegun(error: BaseException) -> dict[str, Any]:
+    """Of a job that did not come to its first step: too little memory for that is not its rule's divergence."""
+    record = record_of(error)
+    if record["status"] == "out-of-memory":
+        record |= {"status": "crashed", "cause": f"too little memory to begin: {record['cause']}"}
+    return record
 
 
 def is_full(error: BaseException) -> bool:

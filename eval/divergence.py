@@ -15,8 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from eval.metric import Metric, Seen
+from records import EMPTY
 
-EMPTY = 0.01
 DIVERGED = ("empty", "non-finite", "out-of-memory")
 STATUSES = ("finished", "non-finite", "out-of-memory", "crashed")  # that a record can have
 

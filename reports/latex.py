@@ -8,6 +8,7 @@ import pandas as pd
 
 from reports.columns import Column
 from reports.tables import NOTE, blocks, cell, columns_of, count, label
+from say import one_line
 
 SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -19,7 +20,7 @@ SPECIAL = {
 
 def escape(text: str) -> str:
     """Text that LaTeX prints as it is."""
-    return "".join(SPECIAL.get(character, character) for character in text)
+    return "".join(SPECIAL.get(character, character) for character in one_line(text))
 
 
 def latex(table: pd.DataFrame, published: pd.DataFrame, about: str, remarks: Sequence[str] = ()) -> str:
@@ -61,7 +62,9 @@ def in_math(cell: str, mark: str = "") -> str:
 
 
 def _row(row: pd.Series, columns: list[Column]) -> list[str]:
-    return [escape(label(row)), escape(row["steps"]), count(row), *(in_math(cell(row, c)) for c in columns)]
+    name = escape(label(row))
+    opened = "{}" if name[:1] in ("[", "*") else ""  # else they belong to the line end before
+    return [opened + name, escape(row["steps"]), count(row), *(in_math(cell(row, c)) for c in columns)]
 
 
 def header(column: Column) -> str:

@@ -20,6 +20,7 @@ from eval.divergence import DIVERGED
 from eval.statistics import levels, summarise
 from reports import Frames, judges_of
 from reports.columns import COST, PROCESS, Column, measured, paper, shown
+from say import one_line
 
 BLOCKS = {
     "survivors": "Jobs that left an object",
@@ -112,7 +113,7 @@ def row_of(frames: Frames, method: str, block: str, statuses: tuple[str, ...]) -
 def label(row: pd.Series) -> str:
     """The method, with a word where its results are open."""
     closed = pd.isna(row.get("open")) or row["open"] == CLOSED
-    return row["method"] if closed else f"{row['method']} (open)"
+    return one_line(row["method"] if closed else f"{row['method']} (open)")
 
 
 def columns_of(table: pd.DataFrame) -> list[Column]:

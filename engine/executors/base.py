@@ -61,7 +61,6 @@ class Lost:
 
     place: int
     cause: str
-    status: str = "crashed"
 
 
 @dataclass(frozen=True)
@@ -86,6 +85,9 @@ class Executor(Protocol):
 
     def events(self) -> Iterable[Event]:
         """Wait until there is news, a second at most, and tell it."""
+
+    def end(self, place: int) -> None:
+        """End a place at once, with all jobs that sit there: none of them is told of any more."""
 
     def stop(self) -> bool:
         """End all places, each job with a checkpoint; returns whether all came to write theirs. May be called again."""

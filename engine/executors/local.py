@@ -68,6 +68,10 @@ class Processes:
         by_pipe = {it.pipe: place for place, it in self.places.items()}
         return [self._news(by_pipe[pipe]) for pipe in wait(list(by_pipe), LONGEST)]  # type: ignore[index]
 
+    def end(self, place: int) -> None:
+        self.places[place].process.kill()
+        self.places.pop(place).end()
+
     def stop(self) -> bool:
         """All are told before any is waited for; Ctrl-C while they are waited for ends them at once."""
         places, self.places = list(self.places.values()), {}
@@ -103,7 +107,7 @@ class Processes:
         it.end()
         code = it.process.exitcode
         if code == worker.TOO_LITTLE_MEMORY:
-            return Lost(place, "its process had too little memory: try fewer --jobs", "out-of-memory")
+            return Lost(place, "its process had too little memory to begin: try fewer --jobs")
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
         hint = "; the system may have been out of memory: try fewer --jobs" if code == -signal.SIGKILL else ""
         return Lost(place, f"its process was {how}{hint}")

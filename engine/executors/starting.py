@@ -32,6 +32,9 @@ LIBRARIES = [  # what a prior's folder is read with, the kernels and the bars; a
 ]
 
 
+HANG_UP = (signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()  # a closed terminal's, to all: the first one answers
+
+
 def started(target: Callable[..., object], arguments: tuple[Any, ...], threads: int) -> BaseProcess:
     """A process that calls `target(*arguments)`, with this one's variables and `environment`'s. Ctrl-C is for this one
     to answer. Raises UserError where there is too little memory for it."""
@@ -41,14 +44,14 @@ def started(target: Callable[..., object], arguments: tuple[Any, ...], threads: 
         process = context.Process(target=_begin, args=(dict(os.environ), target, arguments))
         if forks:
             context.set_forkserver_preload(LIBRARIES)
-            with _ignored(signal.SIGINT, signal.SIGTERM):  # it ends when this process and its forks have
+            with _ignored(*HANG_UP, signal.SIGINT, signal.SIGTERM):  # it ends when this process and its forks have
                 forkserver.ensure_running()
             try:
                 process.start()  # the first waits for the imports
             except EOFError:
                 raise UserError("No process could be started: there is too little memory.") from None
         else:
-            with _ignored(signal.SIGINT):
+            with _ignored(*HANG_UP, signal.SIGINT):
                 process.start()
     return process
 

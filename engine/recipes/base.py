@@ -8,8 +8,11 @@ that rules are compared and not their balance with the regularisers.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -104,6 +107,18 @@ class Recipe:
     orbit: Orbit = field(default_factory=Orbit)
     shading: Shading = field(default_factory=Shading)
     regularisers: tuple[tuple[str, Weight], ...] = ()
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """All of it, as JSON has it: made once, for a run's thousands of jobs share few recipes."""
+        settings = asdict(self) | {"rule": type(self.method).__name__}
+        settings["scene"]["kind"] = self.scene.kind
+        return json.loads(json.dumps(settings))
+
+    @cached_property
+    def decides(self) -> str:
+        """What of it decides a scene, in JSON: all but the orbit, from where the scene is seen."""
+        return json.dumps({name: value for name, value in self.settings.items() if name != "orbit"}, sort_keys=True)
 
     def resolution_at(self, progress: float) -> int:
         """Of training renders, in pixels along an edge."""

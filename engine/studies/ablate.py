@@ -188,7 +188,7 @@ def run(name: str, request: Request, chosen: Judges, console: Console) -> tuple[
         kappa.measure_missing(folder, prior, checksum, sdi.method, prompts, seeds, console)
     optimised = [job for job in missing if job not in sampled]
     slots = machine.slots_of(request.jobs, device, len(optimised))
-    records = launch(folder, optimised, configs, setup, slots, console)
+    records = launch(folder, optimised, configs, setup, slots, console, request.policy)
     score(folder, suite, chosen, console)
     if name == "inversion-steps":
         cost(folder, list(variants.values()), prompts[0], prior, device, console)

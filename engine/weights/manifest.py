@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from errors import UserError
-from files import read_text, sha256
+from files import read_json, read_text, sha256
 
 MANIFEST = Path(__file__).with_name("weights.json")
 PLACE = "SCORE_DISTILLATION_WEIGHTS"  # the environment variable of the folder of all weights
@@ -170,12 +170,12 @@ def changed(file: Path) -> str:
 
 def read_lock(home: Path) -> dict[str, dict[str, Any]]:
     """By file: sha256, bytes, modified (ns), source, and `of`, the checksum of what it was converted from."""
-    try:
-        return json.loads(read_text(home / LOCK))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise UserError(f"{home / LOCK} cannot be read: delete it to pin the files beside it anew.") from error
+    path, mend = home / LOCK, "delete it to pin the files beside it anew"
+    lock = read_json(path, mend) if path.exists() else {}
+    for name, entry in lock.items():
+        if not isinstance(entry, dict) or not isinstance(entry.get("sha256"), str):
+            raise UserError(f"The file {path} does not say what {name} is: {mend}.")
+    return lock
 
 
 def pin(home: Path, name: str, digest: str, source: str, of: str | None = None) -> None:

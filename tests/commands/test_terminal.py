@@ -1,6 +1,8 @@
 """What people call their folders, what their editors put into files, what their terminals can show."""
 
+import errno
 import io
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import pytest
 import torch
 
 from files import read_json
+from reports import load
 from run_benchmark import main
 from tests.reports.synthetic import WORLD, ball, random_scores, write_job
 
@@ -75,3 +78,89 @@ def test_a_byte_order_mark_is_no_content(tmp_path, capsys):
     from engine.recipes.outside import load
 
     assert load(f"{rule}:MyRule").name == "MyRule"
+
+
+SIGNALLED = """
+import os, signal, sys
+sys.path.insert(0, {root!r})
+import run_benchmark
+from types import SimpleNamespace
+
+def main(arguments):
+    try:
+        os.kill(os.getpid(), getattr(signal, {name!r}))
+        signal.pause()
+    finally:
+        os.kill(os.getpid(), getattr(signal, {name!r}))  # told twice: the steps that are being saved are saved
+        print("saved", flush=True)
+
+run_benchmark.import_module = lambda name: SimpleNamespace(main=main)
+sys.exit(run_benchmark.main(["list"]))
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
+def test_what_tells_a_program_to_end_is_answered_like_ctrl_c(name, code):
+    script = SIGNALLED.format(root=str(ROOT), name=name)
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert ended.returncode == code
+    assert ended.stdout == "saved\n"
+    assert ended.stderr == f"\nTold to stop by {name}. Stopped. Nothing is lost: the same command goes on from here.\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_output_that_cannot_be_written_is_one_sentence_and_a_reader_that_leaves_is_none():
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "run_benchmark.py", "list"]
+        ended = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("run_benchmark.py: Output cannot be written: No space left on device. Nothing")
+    assert ended.stderr.count("\n") == 1
+    read, write = os.pipe()
+    os.close(read)
+    ended = subprocess.run(command, cwd=ROOT, stdout=write, stderr=subprocess.PIPE, text=True, timeout=120)
+    os.close(write)
+    assert (ended.returncode, ended.stderr) == (1, "")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_tables_that_cannot_be_written_are_a_sentence_and_leave_the_old_ones(tmp_path, monkeypatch, capsys, number):
+    run = made(tmp_path)
+    assert main(["table", str(run)]) == 0
+    before = {f.name: f.read_bytes() for f in run.iterdir() if f.is_file()}
+
+    def refuse(path, content):
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    assert main(["table", str(run)]) == 2
+    said = capsys.readouterr().err
+    assert f"cannot be written: {os.strerror(number)}. Nothing finished is lost" in said
+    assert said.count("\n") == 1
+    assert {f.name: f.read_bytes() for f in run.iterdir() if f.is_file()} == before
+
+
+HOSTILE = "[1ex] <script>alert(1)</script>\n\x1b[31m & * done".replace("/", "")
+
+
+def test_names_that_would_be_obeyed_are_text_in_every_table(tmp_path, capsys):
+    run = made(tmp_path, HOSTILE)
+    assert main(["table", str(run)]) == 0
+    tex, md, said = (run / "table.tex").read_text(), (run / "table.md").read_text(), capsys.readouterr().out
+    row = next(line for line in tex.splitlines() if "1ex" in line)
+    assert row.startswith("{}[1ex] ")
+    assert row.endswith("\\\\")
+    assert not any(line.startswith("[") for line in tex.splitlines())
+    assert "<script>" not in md
+    assert sum("1ex" in line for line in md.splitlines() if line.startswith("|")) >= 1
+    assert [name for name, text in {"tex": tex, "md": md, "said": said}.items() if "\x1b" in text] == []
+
+
+def test_a_record_of_other_types_costs_its_job_alone(tmp_path):
+    run = made(tmp_path)
+    first, _ = sorted(run.glob("*/*/*/record.json"))
+    first.write_text(json.dumps(read_json(first) | {"seconds": "two minutes"}))
+    assert main(["table", str(run)]) == 0
+    found = load(run).jobs
+    assert sorted(found["status"]) == ["failed", "ok"]
+    assert "its seconds is 'two minutes' and not a number" in found[found["status"] == "failed"]["cause"].iloc[0]

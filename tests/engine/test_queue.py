@@ -20,17 +20,21 @@ from engine.executors import EXECUTORS, executor_of
 from engine.executors.base import Busy, Ended, Fatal, Lost, Said, Started, Step
 from engine.optimize import Stopped
 from engine.queue import launch
+from engine.request import Policy
 from engine.store import Store, read_tensors, write_tensors
 from errors import RuleError, UserError, is_out_of_memory
+from eval.divergence import DIVERGED
 from methods.base import Method
 from tests.engine import jobs
 from tests.engine.executors.here import Here
 
 
-def start(run, which, executor, slots=1, together=1):
+def start(run, which, executor, slots=1, together=1, policy=None):
     configs = {job.path: {"key": job.key("none")} for job in which}
     console = Console(file=StringIO(), width=200)
-    records = launch(run, which, configs, replace(jobs.SETUP, together=together), slots, console, executor)
+    records = launch(
+        run, which, configs, replace(jobs.SETUP, together=together), slots, console, policy or Policy(), executor
+    )
     return records, console.file.getvalue()
 
 
@@ -60,6 +64,9 @@ class Told:
             if isinstance(event, BaseException):
                 raise event
             yield event
+
+    def end(self, place):
+        self.given.append((place, "ended"))
 
     def stop(self):
         self.stops += 1
@@ -379,8 +386,8 @@ def test_too_little_memory_to_open_the_prior_is_the_jobs(tmp_path, monkeypatch, 
     (job,) = seeds(1)
     monkeypatch.setattr("engine.prior.open_prior", full)
     records, _ = start(tmp_path, [job], here)
-    assert records[job.path]["status"] == "out-of-memory"
-    assert records[job.path]["cause"] == "CUDA out of memory"
+    assert records[job.path]["status"] == "crashed"  # and not diverged: its rule had not begun
+    assert records[job.path]["cause"] == "too little memory to begin: CUDA out of memory"
 
 
 def test_folders_and_files_of_a_result_have_the_modes_that_the_umask_gives(tmp_path, here):
@@ -395,3 +402,69 @@ def test_folders_and_files_of_a_result_have_the_modes_that_the_umask_gives(tmp_p
     assert {
         p.name: p.stat().st_mode & 0o777 for p in paths if p.stat().st_mode & 0o777 != (0o750 if p.is_dir() else 0o640)
     } == {}
+
+
+def test_a_job_that_failed_is_tried_again_as_often_as_is_said_and_what_it_took_is_counted(tmp_path):
+    a, b = seeds(2)
+
+    class Failing(Told):
+        def events(self):
+            _, (seed,) = next(given for given in reversed(self.given) if given[1])
+            job = (a, b)[seed]
+            record = {"status": "crashed", "cause": f"try {len(self.given)}"}
+            return [Ended(job.path, Store(tmp_path, job).give_up({"key": job.key("none")}, record))]
+
+    told = Failing()
+    records, said = start(tmp_path, [a, b], told, policy=Policy(retries=2))
+    assert [seeds for _, seeds in told.given if seeds] == [[0], [1], [0], [1], [0], [1]]
+    assert [records[job.path]["tries"] for job in (a, b)] == [3, 3]
+    assert len(records[a.path]["failures"]) == 2
+    assert said.count("and is tried again") == 4
+    assert said.count("[crashed: try") == 2
+    assert records[a.path]["status"] not in DIVERGED
+
+
+def test_what_diverged_is_not_tried_again(tmp_path):
+    (a,) = seeds(1)
+    told = Told([Ended(a.path, {"status": "non-finite", "cause": "step 3"})])
+    records, _ = start(tmp_path, [a], told, policy=Policy(retries=5))
+    assert records[a.path]["status"] == "non-finite"
+
+
+def test_a_job_that_takes_too_long_has_failed_and_what_sat_beside_it_goes_on(tmp_path):
+    a, b, c = seeds(3)
+    told = Told([Started(a.path)], [], [ended(b)], [ended(c)])
+    slow = told.events
+    told.events = lambda: time.sleep(0.06) or slow()
+    records, _ = start(tmp_path, [a, b, c], told, together=2, policy=Policy(retries=3, timeout=0.05))
+    assert (0, "ended") in told.given
+    assert records[a.path]["cause"] == "it took longer than 0.05 s"
+    assert Store(tmp_path, a).record()["status"] == "crashed"
+    assert {records[job.path]["status"] for job in (b, c)} == {"finished"}
+
+
+@pytest.mark.parametrize(("failures", "begun"), [(1.0, 1), (2.0, 2), (0.6, 3), (None, 4)])
+def test_a_run_ends_where_too_many_jobs_failed(tmp_path, failures, begun):
+    which = seeds(4)
+    told = Told(*[[Ended(job.path, {"status": "crashed", "cause": "x"})] for job in which])
+    records, said = start(tmp_path, which, told, policy=Policy(failures=failures))
+    assert len(records) == begun
+    assert told.stops
+    assert ("which --fail-on-error takes for too many" in said) == (failures is not None)
+
+
+def test_after_too_little_memory_a_place_is_made_anew(tmp_path):
+    """Where it is shared, when what sits beside has ended, too."""
+    a, b, c, d = seeds(4)
+    crowded = Ended(a.path, {"status": "out-of-memory", "cause": "x"})
+    told = Told([crowded], [ended(b)], [ended(c)], [ended(d)])
+    start(tmp_path, [a, b, c, d], told, together=2)
+    assert told.given == [(0, [0, 1]), (0, []), (0, []), (0, [2, 3]), (0, []), (0, [])]
+
+
+def test_what_is_lost_by_an_end_at_once_is_said(tmp_path):
+    (a,) = seeds(1)
+    with Store(tmp_path, a).opened({"key": a.key("none")}):
+        Store(tmp_path, a).save_checkpoint({"x": torch.zeros(1)}, {"step": 3})
+    with pytest.raises(KeyboardInterrupt, match=r"Lost: 4 steps of sds · 01-a-red-ball · seed 0\."):
+        start(tmp_path, [a], Told([Step(a.path, 7)], [KeyboardInterrupt()], whole=False))

@@ -71,7 +71,7 @@ def test_a_finished_job_replaces_one_that_crashed(store):
     with store.opened({"key": "k"}):
         assert store.load_checkpoint()[1] == {"step": 3}  # the next try goes on from there
         store.finish({"status": "finished"}, lambda folder: (folder / "scene").write_text("s"))
-    assert store.record() == ENDED | {"status": "finished"}
+    assert store.record() == ENDED | {"status": "finished", "tries": 2, "failures": [None]}
     assert store.key() == "k"
     assert (store.final / "scene").exists()
     assert not store.work.exists()
@@ -284,7 +284,7 @@ def test_a_job_that_crashed_or_is_damaged_is_done_again(store, status):
     with store.opened({"key": "k"}) as found:
         assert found is None
         store.finish({"status": "finished"})
-    assert store.record() == ENDED | {"status": "finished"}
+    assert store.record()["tries"] == (2 if status else 1)  # of a damaged record nobody knows
 
 
 @pytest.mark.parametrize("line", [b"\xff\xfe", b"5", b"[1]", b'{"step": null}', b'{"step": "x"}', b"", b'{"step"'])

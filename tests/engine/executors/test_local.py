@@ -229,19 +229,19 @@ def test_processes_get_their_variables_and_the_caller_keeps_its_own(begun, monke
 
 
 @pytest.mark.parametrize(
-    ("code", "status", "cause"),
+    ("code", "cause"),
     [
-        (-9, "crashed", "its process was killed by SIGKILL; the system may have been out of memory: try fewer --jobs"),
-        (-11, "crashed", "its process was killed by SIGSEGV"),
-        (1, "crashed", "its process was ended with code 1"),
-        (worker.TOO_LITTLE_MEMORY, "out-of-memory", "its process had too little memory: try fewer --jobs"),
+        (-9, "its process was killed by SIGKILL; the system may have been out of memory: try fewer --jobs"),
+        (-11, "its process was killed by SIGSEGV"),
+        (1, "its process was ended with code 1"),
+        (worker.TOO_LITTLE_MEMORY, "its process had too little memory to begin: try fewer --jobs"),
     ],
 )
-def test_how_a_process_ended_is_told(begun, code, status, cause):
+def test_how_a_process_ended_is_told(begun, code, cause):
     executor = begun("cpu", 1)
     it = executor.places[0]
     it.process.exitcode = code
-    assert executor.events() == [Lost(0, cause, status)]  # nobody has the other end of the pipe
+    assert executor.events() == [Lost(0, cause)]  # nobody has the other end of the pipe
     assert executor.stop()
 
 
@@ -265,7 +265,7 @@ def test_a_process_with_too_little_memory_to_begin_says_so_by_its_code(tmp_path,
     assert end.value.code == worker.TOO_LITTLE_MEMORY
 
 
-def test_a_scene_whose_thread_cannot_start_is_out_of_memory_and_the_next_job_runs(tmp_path, setup, monkeypatch):
+def test_a_scene_whose_thread_cannot_start_has_failed_and_the_next_job_runs(tmp_path, setup, monkeypatch):
     begin = threading.Thread.start
 
     def refuse(thread):
@@ -281,7 +281,7 @@ def test_a_scene_whose_thread_cannot_start_is_out_of_memory_and_the_next_job_run
         here.send(work)
     worker.main(there, tmp_path, setup)
     record = Store(tmp_path, first).record()
-    assert (record["status"], record["cause"]) == ("out-of-memory", "can't start new thread")
+    assert (record["status"], record["cause"]) == ("crashed", "too little memory to begin: can't start new thread")
     assert Store(tmp_path, second).record()["status"] == "finished"
 
 
