@@ -77,7 +77,7 @@ def main(arguments: list[str]) -> int:
     suite = suite_named(options.suite)
     prompts = listed(suite.prompts, options.prompts or ["all"], f"the {suite.name} suite")
     refuse(options)
-    from commands import results
+    from commands.shared import results
     from engine import judges
 
     chosen = judges.required(judges.judges_of(suite, options.clip, options.clip2))

@@ -77,7 +77,7 @@ def requested(arguments: list[str]) -> Request:
 
 def main(arguments: list[str]) -> int:
     request, console = requested(arguments), Console()
-    from commands import results
+    from commands.shared import results
     from engine import judges, plan
     from engine.external import jobs as external
 

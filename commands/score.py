@@ -18,7 +18,7 @@ def parser() -> Parser:
 
 def main(arguments: list[str]) -> int:
     options = parser().parse_args(arguments)
-    from commands import results
+    from commands.shared import results
     from engine import judges
 
     suite = judges.suite_of(options.run, options.suite)

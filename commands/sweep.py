@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
     options.methods, options.tuned = [options.method], []
     options.prompts = [prompt.text for prompt in suite_named(options.suite).tuned_on]
     request = request_of(options, prefix=f"sweep-{name}-")
-    from commands import results
+    from commands.shared import results
     from engine import judges, plan
     from engine.studies import sweep
     from reports import load, terminal

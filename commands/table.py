@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
 
         compare.report(options.run, list(RECIPES), Console())
         return 0
-    from commands import results
+    from commands.shared import results
     from engine import judges
 
     results.report(options.run, Console(), judges.truth_of_run(options.run), new=False, common=not options.all_jobs)

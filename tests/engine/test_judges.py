@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from safetensors.torch import save_file
 
-from commands import results
+from commands.shared import results
 from engine.judges import UNSCORED, Judges, judges_of, needs_of, remarks, scorer_of, truth_from, truths_of
 from engine.recipes.base import Orbit
 from engine.weights import manifest as weights
