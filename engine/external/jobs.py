@@ -148,8 +148,8 @@ def _refused(spec: Spec, request: Request) -> None:
     for name in ("steps", "prior", "phi"):
         if getattr(request, name) and not spec.asks_for(name):
             raise UserError(f"{where} takes no --{name}: nothing in its spec has {{{name}}}.")
-    if request.budget or request.lora:
-        raise UserError(f"{where} takes no {'--budget' if request.budget else '--lora'}: leave it out, or the engine.")
+    if others := [name for name in ("budget", "lora", "scene") if getattr(request, name)]:
+        raise UserError(f"{where} takes no --{others[0]}: leave it out, or the engine.")
     if len(request.seeds) > 1 and not spec.asks_for("seed"):
         raise UserError(f"{where} takes no seed: nothing in its spec has {{seed}}, and all seeds would be one.")
     if spec.asks_for("steps") and not (request.steps or spec.steps):
