@@ -5,6 +5,7 @@ from __future__ import annotations
 import names
 from commands.options import Parser
 from engine.external.reading import shipped
+from eval.outside import OUTSIDE
 from say import Console, say
 from suites import SUITES
 
@@ -19,6 +20,7 @@ def main(arguments: list[str]) -> int:
         "methods": names.RECIPES,
         "external engines": shipped(),
         "priors": names.PRIORS,
+        "judges of other packages": {name: judge.title for name, judge in OUTSIDE.items()},
         "ablations": names.ABLATIONS,
     }
     for title, table in tables.items():

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from commands.options import Parser, add_judges
-from say import Console
+from say import Console, say
 
 
 def parser() -> Parser:
@@ -13,6 +14,10 @@ def parser() -> Parser:
     made.add_argument("run", metavar="RUN", type=Path)
     made.add_argument("--suite", metavar="NAME", help="default: as the run says")
     add_judges(made)
+    made.add_argument("--judge", nargs="+", default=[], metavar="NAME",
+                      help="judges of other packages, each in an environment of its own that uv makes: pyiqa:musiq, "
+                      "image-reward, ... (docs/other-judges.md); NAME=FOLDER for other weights")  # fmt: skip
+    made.add_argument("--accept-licence", action="store_true", help="of the judges, without being asked")
     return made
 
 
@@ -20,7 +25,12 @@ def main(arguments: list[str]) -> int:
     options = parser().parse_args(arguments)
     from commands.shared import results
     from engine import judges
+    from engine.weights.manifest import place
+    from eval.outside import asked
 
     suite = judges.suite_of(options.run, options.suite)
-    chosen = judges.judges_of(suite, options.clip, options.clip2)
-    return int(not results.score_and_report(options.run, suite, chosen, options.device, Console()))
+    chosen = replace(judges.judges_of(suite, options.clip, options.clip2), outside=tuple(options.judge))
+    console = Console()
+    wanted = asked.asked(chosen.outside, {"clip": chosen.clip, "reward": chosen.reward}, "cpu").values()
+    asked.accept(wanted, place(), options.accept_licence, lambda line: say(console, line))
+    return int(not results.score_and_report(options.run, suite, chosen, options.device, console))

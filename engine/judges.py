@@ -23,6 +23,7 @@ from eval import views
 from eval.encoders import Encodes, load_clip
 from eval.image_reward import ImageReward
 from eval.open_clip import PREFIX, load_open_clip, parts_of
+from eval.outside.asked import asked
 from eval.rn50 import load_rn50
 from eval.score import Scorer
 from eval.truth import Shape, Truth, depths
@@ -46,6 +47,7 @@ class Judges:
     reward: Path | None = None
     second: Path | str | None = None
     asked: bool = False  # whether the second was asked for by name
+    outside: tuple[str, ...] = ()  # judges in environments of their own, by what --judge takes
 
 
 def judges_of(suite: Suite, clip: str | None = None, second: str | None = None) -> Judges:
@@ -211,6 +213,7 @@ def scorer_of(suite: Suite, judges: Judges, device: str = "cpu") -> Scorer:
         working["clip2"] = _second(judges.second, place)
     if judges.reward:
         working["reward"] = ImageReward.load(judges.reward, place)
+    working |= asked(judges.outside, {"clip": judges.clip, "reward": judges.reward}, place)
     return Scorer(working, suite.prompts, asked=_asked(suite, judges))
 
 

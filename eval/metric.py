@@ -122,6 +122,7 @@ class Metric(Column):
     candidates                 the suite's prompts, where it ranks them
     directions                 objects whose fronts and backs are words alone: none is known
     opacity                    of the views
+    pyiqa:musiq, ...           a judge in an environment of its own (eval.outside), asked for by name
     truth, variants            true views; those of several variants
     depth                      of the views, and the true object in space
 

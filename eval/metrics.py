@@ -5,7 +5,9 @@ A new one is a file that declares it, and a line here.
 
 from __future__ import annotations
 
-from eval import clip_iqa, clip_score, divergence, image_reward, r_precision, sides, solid, truth, view_preference
+from eval import (
+    clip_iqa, clip_score, divergence, image_reward, outside, r_precision, sides, solid, truth, view_preference,
+)
 from eval.metric import Metric
 
 METRICS: tuple[Metric, ...] = (
@@ -36,4 +38,5 @@ METRICS: tuple[Metric, ...] = (
     divergence.OPACITY,
     truth.YAW,
     truth.SCALE,
+    *outside.METRICS,
 )

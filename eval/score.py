@@ -29,6 +29,8 @@ from eval import metrics, views
 from eval.divergence import DIVERGED, classify
 from eval.encoders import HALVED
 from eval.metric import Metric, Seen, code_of
+from eval.outside import METRICS as OUTSIDE_METRICS
+from eval.outside import OUTSIDE
 from eval.truth import Truth
 from prompts import Prompt, is_own
 from records import NewerError
@@ -111,7 +113,8 @@ class Scorer:
     @property
     def about(self) -> dict[str, str]:
         """The judges' checksums, and the numbers of the candidates."""
-        judged = {JUDGES.get(name, name): judge.checksum[:16] for name, judge in self.judges.items()}
+        own = {name: judge for name, judge in self.judges.items() if name not in OUTSIDE}  # others: their stamps say it
+        judged = {JUDGES.get(name, name): judge.checksum[:16] for name, judge in own.items()}
         return judged | {"candidates": " ".join(p.number for p in self.prompts)}
 
     def stamps(self, prompt_id: str, pictures: str, opacity: bool, depth: str = "") -> dict[str, Stamp]:
@@ -214,6 +217,7 @@ def score_job(folder: Path, scorer: Scorer, depths: Depths | None = None) -> boo
     depth = "none" if blank is not None else depths.fingerprint if depths else ""
     stamps = scorer.stamps(prompt_id, pictures, blank is not None or views.knows_opacity(folder), depth)
     before = scores_of(folder)
+    stamps |= kept(before, stamps, pictures)
     stale = [m for m in metrics.METRICS if m.key in stamps and before.stamps.get(m.key) != stamps[m.key]]
     if not stale and before.stamps.keys() == stamps.keys() and before.about == scorer.about:
         return False
@@ -227,6 +231,18 @@ def _read(folder: Path, depths: Depths | None, wanted: list[Metric]) -> views.Pi
     """The job's pictures, with depth where a metric reads it."""
     seen, deep = views.read(folder), any("depth" in m.needs for m in wanted)
     return seen._replace(depth=depths.views()) if depths and deep else seen
+
+
+def kept(before: Scores, stamps: dict[str, Stamp], pictures: str) -> dict[str, Stamp]:
+    """The stamps of columns that judges of other environments left, who were not asked for now: they hold for the same
+    pictures and the same prompt."""
+    prompts = {stamp["prompt"] for stamp in stamps.values()}
+    return {
+        metric.key: stamp
+        for metric in OUTSIDE_METRICS
+        if metric.key not in stamps and (stamp := before.stamps.get(metric.key))
+        if stamp["pictures"] == pictures and prompts == {stamp["prompt"]}
+    }
 
 
 def write(folder: Path, scores: Scores) -> None:

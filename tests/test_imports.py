@@ -41,6 +41,7 @@ DOORS = {  # a library and the files that may import it
         "priors/student.py",
         "eval/encoders.py",
         "eval/image_reward.py",
+        "eval/outside/worker.py",  # of the environment of a judge, not of this one
         "world/",
     },
     "ray": {"engine/executors/ray.py"},

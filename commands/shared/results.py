@@ -15,7 +15,10 @@ from engine.queue import launch
 from engine.request import Request
 from engine.store import FINAL
 from engine.views import depths_of, renew
+from errors import UserError
 from eval import views
+from eval.outside import asked as outside
+from eval.outside.process import Lost, OutsideJudge
 from eval.score import Scored, score_run
 from eval.truth import Truth
 from locks import held
@@ -66,7 +69,17 @@ def score_missing(run: Path, suite: Suite, chosen: Judges, device: str, console:
                 figures.contact_sheet(job)
                 figures.turntable(job)
 
-        scored = score_run(run, scorer, told, judges.truths_of(suite), depths_of)
+        others = [judge for judge in scorer.judges.values() if isinstance(judge, OutsideJudge)]
+        try:
+            outside.open_needed(run, scorer, others)
+            scored = score_run(run, scorer, told, judges.truths_of(suite), depths_of)
+        except Lost as error:
+            raise UserError(f"A judge of --judge gave up: {error}; what was scored is kept.") from error
+        finally:
+            for judge in others:
+                judge.close()
+    for line in outside.beside_ours(run, scorer, others):
+        say(console, line)
     for reason in scored.bad.values():
         say(console, reason, "red")
     return scored
