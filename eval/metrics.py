@@ -6,7 +6,16 @@ A new one is a file that declares it, and a line here.
 from __future__ import annotations
 
 from eval import (
-    clip_iqa, clip_score, divergence, image_reward, outside, r_precision, sides, solid, truth, view_preference,
+    clip_iqa,
+    clip_score,
+    divergence,
+    image_reward,
+    outside,
+    r_precision,
+    sides,
+    solid,
+    truth,
+    view_preference,
 )
 from eval.metric import Metric
 
