@@ -1,7 +1,10 @@
 import pytest
 
 from engine.calibrate import weight
+from engine.prior import identity
+from engine.recipes.tables import MEASURED_ON
 from methods.sds import SDS
+from suites.world import WORLD
 from tests.engine import jobs
 from tests.engine.test_optimize import Constant
 
@@ -20,3 +23,7 @@ def test_weighted_gradients_have_unit_rms_over_the_first_steps():
     training = Training(replace(job, recipe=replace(job.recipe, guidance_weight=value)), jobs.prior(), "cpu")
     squares = [(value * training.advance()["g_rms"]) ** 2 for _ in range(6)]
     assert sum(squares) / 6 == pytest.approx(1, rel=0.02)
+
+
+def test_the_frozen_weights_are_of_the_shipped_prior():
+    assert identity(str(WORLD.prior)).startswith(MEASURED_ON)
