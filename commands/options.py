@@ -25,6 +25,7 @@ PHI = "whose U-Net vsd and esd train; default: the prior's, or fetch's sd21 besi
 JOBS = "processes; default: one a core, one on a GPU"
 OVERWRITE = "replace results of other settings in --out"
 FAIL = "stop once X jobs have failed, or, below 1, that share of them; without X, at the first; default: go on"
+FIRST = ("sdi", "sds")  # methods, where none is named
 LARGEST_SEED = 2**63 - 1  # that torch's generators take
 
 
@@ -132,6 +133,7 @@ def request_of(options: Namespace, prefix: str = "") -> Request:
     Raises UserError for names nobody knows."""
     suite = suite_named(options.suite)
     track = track_of(suite, options.track)
+    external = tuple(getattr(options, "external", ()))  # of `run` alone
     sizes = {name: getattr(options, name) for name in SIZES}
     if options.rehearse:
         budgeted = {"steps"} if options.budget else set()
@@ -146,7 +148,7 @@ def request_of(options: Namespace, prefix: str = "") -> Request:
         track,
         prompts_of(suite, options.prompts, apart=bool(options.tuned))[:limit],
         Path(options.out) if options.out else RUNS / f"{prefix}{made}",
-        methods=tuple(options.methods),
+        methods=tuple(options.methods if options.methods is not None else FIRST if not external else ()),
         tuned=tuple(options.tuned),
         seeds=tuple(dict.fromkeys(options.seeds)),
         **sizes,
@@ -154,7 +156,7 @@ def request_of(options: Namespace, prefix: str = "") -> Request:
         **{key: getattr(options, key) for key in ("clip", "clip2", "device", "jobs")},
         together=options.together,
         overwrite=options.overwrite,
-        external=tuple(getattr(options, "external", ())),  # of `run` alone
+        external=external,
         policy=Policy(options.retry_on_error, options.timeout, options.fail_on_error),
     )
 

@@ -66,8 +66,6 @@ def parser() -> Parser:
 def requested(arguments: list[str]) -> Request:
     """Raises UserError for names nobody knows."""
     options = parser().parse_args(arguments)
-    if options.methods is None:
-        options.methods = [] if options.external else ["sdi", "sds"]
     request = request_of(options)
     for method in request.methods:
         if not is_outside(method):

@@ -47,5 +47,5 @@ METRICS: tuple[Metric, ...] = (
     divergence.OPACITY,
     truth.YAW,
     truth.SCALE,
-    *outside.METRICS,
+    *(judge.metric for judge in outside.OUTSIDE.values()),
 )

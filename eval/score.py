@@ -29,7 +29,6 @@ from eval import metrics, views
 from eval.divergence import DIVERGED, classify
 from eval.encoders import HALVED
 from eval.metric import Metric, Seen, code_of
-from eval.outside import METRICS as OUTSIDE_METRICS
 from eval.outside import OUTSIDE
 from eval.truth import Truth
 from prompts import Prompt, is_own
@@ -239,7 +238,8 @@ def kept(before: Scores, stamps: dict[str, Stamp], pictures: str) -> dict[str, S
     prompts = {stamp["prompt"] for stamp in stamps.values()}
     return {
         metric.key: stamp
-        for metric in OUTSIDE_METRICS
+        for metric in metrics.METRICS
+        if OUTSIDE.keys() & set(metric.needs)
         if metric.key not in stamps and (stamp := before.stamps.get(metric.key))
         if stamp["pictures"] == pictures and prompts == {stamp["prompt"]}
     }

@@ -1,6 +1,6 @@
 """Judges in environments of their own: published packages that cannot live beside this program's libraries.
 
-Each is declared here, and becomes a metric like all others (`METRICS`), which is measured where it was asked for by
+Each is declared here, and becomes a metric like all others (`eval.metrics`), which is measured where it was asked for by
 name (`score RUN --judge NAME`). `uv` makes its environment of pinned versions, `process` holds the line to it, and
 `worker` runs in it.
 """
@@ -8,10 +8,12 @@ name (`score RUN --judge NAME`). `uv` makes its environment of pinned versions, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from eval.metric import Metric
 from names import known
+
+if TYPE_CHECKING:
+    from eval.metric import Metric
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,12 @@ class Outside:
 
     @property
     def metric(self) -> Metric:
+        from eval.metric import Metric  # which imports torch: `list` names judges without
+
         return Metric(
             f"outside_{self.key}", self.title, self.unit, self.better, self.decimals, needs=(self.name,),
             function=lambda seen: seen.judges[self.name].score(seen.rgb, seen.prompt),
+            about=f"By another package: {self.packages[0]}.",
         )  # fmt: skip
 
 
@@ -72,7 +77,6 @@ OUTSIDE: dict[str, Outside] = {
         ),
     )
 }  # fmt: skip
-METRICS: tuple[Metric, ...] = tuple(judge.metric for judge in OUTSIDE.values())
 
 
 def named(name: str) -> Outside:

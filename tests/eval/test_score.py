@@ -27,7 +27,19 @@ from tests.eval.reward import reward
 from tests.reports.synthetic import WORLD, ball, save, write_job
 
 CLIP = ["clip_score", "iqa_quality", "iqa_sharpness", "iqa_real", "r_precision"]
-TRUTH = ["iou", "psnr_paired", "psnr", "sharpness", "chroma", "clipped", "fog"]
+TRUTH = [
+    "iou",
+    "scale_error",
+    "chirality",
+    "janus",
+    "psnr_paired",
+    "ssim",
+    "psnr",
+    "sharpness",
+    "chroma",
+    "clipped",
+    "fog",
+]
 
 
 def true_ball(text):
@@ -78,7 +90,7 @@ def test_a_row_a_view_with_all_metrics(tmp_path, scorer):
     job = write_job(tmp_path, "sdi", WORLD[3], 0, ball(8))
     assert score_job(job, scorer)
     scores = scores_of(job)
-    assert [*scores] == ["view", "azimuth", *CLIP, *TRUTH, "opacity", "yaw"]
+    assert [*scores] == ["view", "azimuth", *CLIP, *TRUTH, "opacity", "yaw", "scale"]
     assert scores["azimuth"].tolist() == [45.0 * v for v in range(8)]
     assert (scores["iou"] > 0.999).all()
     assert scores["iqa_quality"].between(0, 100).all()
@@ -104,7 +116,7 @@ def test_scores_are_of_the_jobs_own_prompt(tmp_path, scorer):
 def test_scored_jobs_are_left_alone(tmp_path, scorer, computed):
     job = write_job(tmp_path, "sdi", WORLD[0], 0, ball(8))
     assert score_run(tmp_path, scorer).fresh == [job]
-    assert computed == [*CLIP, *TRUTH, "opacity", "yaw"]
+    assert computed == [*CLIP, *TRUTH, "opacity", "yaw", "scale"]
     before = {file: (job / file).stat().st_mtime_ns for file in ("scores.csv", "scores.json")}
     assert score_run(tmp_path, Scorer(ONE, WORLD, KNOWN)) == ([], {})
     assert {file: (job / file).stat().st_mtime_ns for file in before} == before
@@ -117,7 +129,7 @@ def test_scored_jobs_are_left_alone(tmp_path, scorer, computed):
         (lambda s: s.judges.update(iqa=turned("another")), ["iqa_quality", "iqa_sharpness", "iqa_real"]),
         (lambda s: s.judges.update(clip2=turned("another")), ["r_precision_2"]),
         (lambda s: s.judges.update(reward=reward()), ["image_reward"]),
-        (lambda s: setattr(s, "truth", Truth(true_ball, lambda text: "another")), [*TRUTH, "yaw"]),
+        (lambda s: setattr(s, "truth", Truth(true_ball, lambda text: "another")), [*TRUTH, "yaw", "scale"]),
         (lambda s: setattr(s, "truth", Truth(true_ball, lambda text: "a ball", 2)), ["agreement"]),
         (lambda s: setattr(s, "asked", frozenset({"directions"})), ["view_preference"]),
         (lambda s: s.__init__(s.judges, WORLD[:5], KNOWN), ["r_precision"]),
@@ -190,9 +202,9 @@ def test_a_second_clip_already_there_gets_its_score_when_it_is_asked_for(tmp_pat
 
 def test_every_need_of_a_metric_can_be_met():
     judges = dict.fromkeys(("clip", "iqa", "clip2", "reward"), encoder())
-    scorer = Scorer(judges, WORLD, Truth(true_ball, lambda text: "", 2), {"asked", "directions"})
-    assert list(scorer.stamps(WORLD[0].id, "pictures", True)) == [
-        m.key for m in metrics.METRICS if m not in outside.METRICS
+    scorer = Scorer(judges, WORLD, Truth(true_ball, lambda text: "", 2, lambda text: None), {"asked", "directions"})
+    assert list(scorer.stamps(WORLD[0].id, "pictures", True, "depth")) == [
+        m.key for m in metrics.METRICS if not outside.OUTSIDE.keys() & set(m.needs)
     ]
     assert len({m.key for m in metrics.METRICS}) == len(metrics.METRICS)
 
@@ -205,7 +217,7 @@ def test_a_second_encoder_and_a_reward_add_their_columns(tmp_path, scorer):
     assert score_job(job, full)
     assert not score_job(job, full)
     scores = scores_of(job)
-    columns = [*CLIP[:4], "image_reward", "r_precision", "r_precision_2", *TRUTH, "opacity", "yaw"]
+    columns = [*CLIP[:4], "image_reward", "r_precision", "r_precision_2", *TRUTH, "opacity", "yaw", "scale"]
     assert [*scores] == ["view", "azimuth", *columns]
     rgb = (ball(8)[0] * 255).round() / 255
     expected = reward().score(rgb, WORLD[2].text)

@@ -20,7 +20,7 @@ from pathlib import Path
 from errors import UserError
 from files import ROOT
 
-MODULES = {"pillow": "PIL"}  # of packages whose module has another name
+MODULES = {"pillow": "PIL", "pyyaml": "yaml"}  # of packages whose module has another name
 MINUTES = 8.0
 
 
@@ -60,7 +60,7 @@ def missing() -> list[str]:
     """The project's own dependencies that are not installed, as pyproject.toml names them."""
     text = (ROOT / "pyproject.toml").read_text("utf-8")
     listed = text[text.index("\ndependencies = [") : text.index("[project.optional-dependencies]")]
-    names = re.findall(r'^\s+"([\w-]+)', listed, flags=re.MULTILINE)
+    names = re.findall(r'^\s+"([\w-]+)[^";]*"', listed, flags=re.MULTILINE)  # without a marker: Python has the others
     return [name for name in names if find_spec(MODULES.get(name, name.replace("-", "_"))) is None]
 
 

@@ -232,7 +232,7 @@ def test_the_words_of_views_reach_the_prior(monkeypatch):
 def test_half_precision_is_asked_of_the_prior_on_a_gpu_alone(monkeypatch):
     from engine import prior
 
-    monkeypatch.setattr(stable_diffusion, "load", lambda name, device, dtype, lora: dtype)
+    monkeypatch.setattr(stable_diffusion, "load", lambda name, device, dtype, *_: dtype)
     opened = [prior.open_prior.__wrapped__("P", d, h) for d, h in (("cuda", True), ("cuda", False), ("cpu", True))]
     assert opened == [torch.float16, torch.float32, torch.float32]
     assert recipe("paper", "paper", "sds").half

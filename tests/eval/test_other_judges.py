@@ -175,6 +175,6 @@ def test_every_judge_is_declared_whole():
         assert judge.bounds[0] < judge.bounds[1]
         assert judge.licence
         assert any("==" in package for package in judge.packages)
-    assert len({m.key for m in outside.METRICS}) == len(outside.OUTSIDE)
+    assert len({judge.metric.key for judge in outside.OUTSIDE.values()}) == len(outside.OUTSIDE)
     assert not set(outside.OUTSIDE) & judges.needs_of(SUITES["world"], judges.judges_of(SUITES["world"]))
     assert asked.asked([], {}, "cpu") == {}
