@@ -15,36 +15,39 @@ import locks
 from errors import UserError
 from eval import metrics, outside
 from eval.divergence import classify
-from eval.score import Scorer, score_job, score_run
-from eval.truth import Truth
+from eval.score import Depths, Scorer, score_job, score_run
+from eval.truth import Shape, Truth
 from prompts import own
 from records import NewerError
 from reports import load
 from reports.columns import cost
 from scene.background import GREY
+from scene.cameras import orbit
 from tests.eval.clip import encoder
 from tests.eval.reward import reward
 from tests.reports.synthetic import WORLD, ball, save, write_job
 
 CLIP = ["clip_score", "iqa_quality", "iqa_sharpness", "iqa_real", "r_precision"]
-TRUTH = [
-    "iou",
-    "scale_error",
-    "chirality",
-    "janus",
-    "psnr_paired",
-    "ssim",
-    "psnr",
-    "sharpness",
-    "chroma",
-    "clipped",
-    "fog",
-]
+SIDES = ["scale_error", "chirality", "janus"]
+TRUTH = ["iou", *SIDES, "psnr_paired", "ssim", "psnr", "sharpness", "chroma", "clipped", "fog"]
+HIDDEN = ["yaw", "scale"]
 
 
 def true_ball(text):
     rgb, opacity = ball(8)
     return (rgb - GREY * (1 - opacity))[None], opacity[None]
+
+
+def in_space(text):
+    """A ball of radius .4 as eight cameras see it."""
+    return Shape(
+        orbit(8), at_once(torch.full((1, 8, 1, 32, 32), 1.6)), lambda points, variant: points.norm(dim=-1) - 0.4
+    )
+
+
+def at_once(depth):
+    """Where the ball's pictures are solid."""
+    return torch.where(ball(8)[1] > 0.5, depth, torch.inf)
 
 
 KNOWN = Truth(true_ball, lambda text: "a ball", has_front=lambda text: True)
@@ -90,7 +93,7 @@ def test_a_row_a_view_with_all_metrics(tmp_path, scorer):
     job = write_job(tmp_path, "sdi", WORLD[3], 0, ball(8))
     assert score_job(job, scorer)
     scores = scores_of(job)
-    assert [*scores] == ["view", "azimuth", *CLIP, *TRUTH, "opacity", "yaw", "scale"]
+    assert [*scores] == ["view", "azimuth", *CLIP, *TRUTH, "opacity", *HIDDEN]
     assert scores["azimuth"].tolist() == [45.0 * v for v in range(8)]
     assert (scores["iou"] > 0.999).all()
     assert scores["iqa_quality"].between(0, 100).all()
@@ -99,6 +102,30 @@ def test_a_row_a_view_with_all_metrics(tmp_path, scorer):
     assert not list(job.glob("*.aside"))
     judges = load(tmp_path).jobs["judges"].item()
     assert judges == {"encoder": encoder().checksum[:16], "encoder_iqa": encoder().checksum[:16]}
+
+
+def test_a_scene_adds_its_columns_in_space_and_one_that_is_gone_takes_them_along(tmp_path):
+    """Its views are asked for depth where a stamp has changed, and only then. A job that left none has no volume."""
+    space = ["volume_iou", "f_score", "depth_error"]
+    scorer = Scorer(ONE, WORLD, dataclasses.replace(KNOWN, shape=in_space))
+    job = write_job(tmp_path, "sdi", WORLD[3], 0, ball(8))
+    asked = []
+
+    def scene(name, depth=1.65):
+        return Depths(name, lambda: asked.append(name) or at_once(torch.full((8, 1, 32, 32), depth)))
+
+    assert score_job(job, scorer, scene("one"))
+    assert scores_of(job)["depth_error"].tolist() == pytest.approx([0.05] * 8, abs=1e-5)
+    assert not score_job(job, scorer, scene("one"))
+    assert score_job(job, scorer, scene("other", 1.7))
+    assert scores_of(job)["depth_error"].tolist() == pytest.approx([0.1] * 8, abs=1e-5)
+    assert asked == ["one", "other"]
+    assert score_job(job, scorer)
+    assert not {*space} & {*scores_of(job)}
+    lost = write_job(tmp_path, "sds", WORLD[3], 0, None, "non-finite")
+    assert score_job(lost, scorer)
+    assert scores_of(lost)[["volume_iou", "f_score"]].to_numpy().max() == 0
+    assert scores_of(lost)["depth_error"].isna().all()
 
 
 def test_scores_are_of_the_jobs_own_prompt(tmp_path, scorer):
@@ -116,7 +143,7 @@ def test_scores_are_of_the_jobs_own_prompt(tmp_path, scorer):
 def test_scored_jobs_are_left_alone(tmp_path, scorer, computed):
     job = write_job(tmp_path, "sdi", WORLD[0], 0, ball(8))
     assert score_run(tmp_path, scorer).fresh == [job]
-    assert computed == [*CLIP, *TRUTH, "opacity", "yaw", "scale"]
+    assert computed == [*CLIP, *TRUTH, "opacity", *HIDDEN]
     before = {file: (job / file).stat().st_mtime_ns for file in ("scores.csv", "scores.json")}
     assert score_run(tmp_path, Scorer(ONE, WORLD, KNOWN)) == ([], {})
     assert {file: (job / file).stat().st_mtime_ns for file in before} == before
@@ -129,7 +156,7 @@ def test_scored_jobs_are_left_alone(tmp_path, scorer, computed):
         (lambda s: s.judges.update(iqa=turned("another")), ["iqa_quality", "iqa_sharpness", "iqa_real"]),
         (lambda s: s.judges.update(clip2=turned("another")), ["r_precision_2"]),
         (lambda s: s.judges.update(reward=reward()), ["image_reward"]),
-        (lambda s: setattr(s, "truth", Truth(true_ball, lambda text: "another")), [*TRUTH, "yaw", "scale"]),
+        (lambda s: setattr(s, "truth", Truth(true_ball, lambda text: "another")), [*TRUTH, *HIDDEN]),
         (lambda s: setattr(s, "truth", Truth(true_ball, lambda text: "a ball", 2)), ["agreement"]),
         (lambda s: setattr(s, "asked", frozenset({"directions"})), ["view_preference"]),
         (lambda s: s.__init__(s.judges, WORLD[:5], KNOWN), ["r_precision"]),
@@ -202,8 +229,8 @@ def test_a_second_clip_already_there_gets_its_score_when_it_is_asked_for(tmp_pat
 
 def test_every_need_of_a_metric_can_be_met():
     judges = dict.fromkeys(("clip", "iqa", "clip2", "reward"), encoder())
-    scorer = Scorer(judges, WORLD, Truth(true_ball, lambda text: "", 2, lambda text: None), {"asked", "directions"})
-    assert list(scorer.stamps(WORLD[0].id, "pictures", True, "depth")) == [
+    scorer = Scorer(judges, WORLD, Truth(true_ball, lambda text: "", 2, in_space), {"asked", "directions"})
+    assert list(scorer.stamps(WORLD[0].id, "pictures", True, "a scene")) == [
         m.key for m in metrics.METRICS if not outside.OUTSIDE.keys() & set(m.needs)
     ]
     assert len({m.key for m in metrics.METRICS}) == len(metrics.METRICS)
@@ -217,7 +244,7 @@ def test_a_second_encoder_and_a_reward_add_their_columns(tmp_path, scorer):
     assert score_job(job, full)
     assert not score_job(job, full)
     scores = scores_of(job)
-    columns = [*CLIP[:4], "image_reward", "r_precision", "r_precision_2", *TRUTH, "opacity", "yaw", "scale"]
+    columns = [*CLIP[:4], "image_reward", "r_precision", "r_precision_2", *TRUTH, "opacity", *HIDDEN]
     assert [*scores] == ["view", "azimuth", *columns]
     rgb = (ball(8)[0] * 255).round() / 255
     expected = reward().score(rgb, WORLD[2].text)
