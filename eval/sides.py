@@ -14,26 +14,30 @@ from eval.truth import KNOWN, SOLID, alignment, along, mse_matrix, pictures
 
 BEHIND = 45.0  # degrees: views are back views within so many of the back
 SAME = 1e-4  # mean squared difference below which front and back are one
+FAINT = 1e-3  # and below which, in the mean, a mirror image can hardly be told
 
 
 def chirality(rgb: Float[Tensor, "V 3 H W"], true: Float[Tensor, "V 3 H W"]) -> Float[Tensor, " V"]:
-    """(m' - m) / (m' + m) of each view, in [-1, 1]: 1 for the truth, -1 for its mirror image, 0 where neither is
-    nearer, as for objects that are their own mirror images; 0 where both are met.
+    """Is it mirrored? (m' - m) / D, cut to [-1, 1], the same for every view: 1 for the truth, -1 for its mirror image,
+    about 0 where the two can hardly be told, as for a ball, or an object of two like sides that is seen as it is.
 
-    m is the error to the true view of one yaw, m' that to a mirrored true view of one yaw: either of the object
-    mirrored, which from azimuth v shows the truth's picture at -v, mirrored; or of pictures mirrored each by itself.
-    Each yaw is the one of least mean error, so that no hypothesis is favoured."""
+    m is the mean error to the true views T of one yaw, m' that to mirrored true views M of one yaw, D the mean squared
+    difference of T and M, at least FAINT. This is 1 - 2 <x - T, M - T> / |M - T|^2, to which errors that are not along
+    the way from T to M do not count. M is either of the object mirrored, which from azimuth v shows the truth's picture
+    at -v, mirrored, or of pictures mirrored each by itself, whichever fits. Each yaw is that of least error, so that
+    neither side is favoured."""
     plain, mirrored = mse_matrix(rgb, true), mse_matrix(rgb, true.flip(-1))
-    own = _least(plain, 1)[0]
-    other = min((_least(mirrored, turning) for turning in (-1, 1)), key=lambda found: found[1])[0]
-    return torch.where(own + other > 0, (other - own) / (other + own), 0.0)
+    own, mate = _least(plain, 1)
+    other, image = min((_least(mirrored, turning) for turning in (-1, 1)), key=lambda found: float(found[0].mean()))
+    apart = (true[mate] - true[image].flip(-1)).square().mean().clamp(min=FAINT)
+    return ((other.mean() - own.mean()) / apart).clamp(-1, 1).expand(len(rgb))
 
 
-def _least(errors: Float[Tensor, "V V"], turning: int) -> tuple[Float[Tensor, " V"], float]:
-    """The errors of the views at the shift of least mean error, and that mean."""
-    means = along(errors, turning)
+def _least(errors: Float[Tensor, "V V"], turning: int) -> tuple[Float[Tensor, " V"], Int[Tensor, " V"]]:
+    """The errors of the views at the shift of least mean error, and to which true views they are."""
     v = torch.arange(len(errors))
-    return errors[v, (turning * v + int(means.argmin())) % len(errors)], float(means.min())
+    mate = (turning * v + int(along(errors, turning).argmin())) % len(errors)
+    return errors[v, mate], mate
 
 
 def janus(
@@ -71,7 +75,7 @@ def _janus(seen: Seen) -> Float[Tensor, " V"]:
 
 
 CHIRALITY = Metric(
-    "chirality", "Chirality", "", "up", 2, 0.2, KNOWN, _chirality, bounds=(-1.0, 1.0),
+    "chirality", "Chirality", "", "up", 2, 0.2, KNOWN, _chirality, bounds=(-1.0, 1.0), version=2,
     about="1 where views are the truth's, -1 where they are its mirror image's.",
 )  # fmt: skip
 JANUS = Metric(
