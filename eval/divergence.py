@@ -18,7 +18,7 @@ from eval.metric import Metric, Seen
 from records import EMPTY
 
 DIVERGED = ("empty", "non-finite", "out-of-memory")
-STATUSES = ("finished", "non-finite", "out-of-memory", "crashed")  # that a record can have
+STATUSES = ("finished", "non-finite", "out-of-memory", "crashed", "missing")  # that a record can have
 
 
 def classify(record: dict[str, Any], opacity: Float[Tensor, "V 1 H W"] | None) -> str:

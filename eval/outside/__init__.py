@@ -1,6 +1,6 @@
 """Judges in environments of their own: published packages that cannot live beside this program's libraries.
 
-Each is declared here, and becomes a metric like all others (`eval.metrics`), which is measured where it was asked for by
+Each is declared here, and becomes a metric like all others (`eval.metrics`), measured where it was asked for by
 name (`score RUN --judge NAME`). `uv` makes its environment of pinned versions, `process` holds the line to it, and
 `worker` runs in it.
 """

@@ -67,7 +67,7 @@ def test_what_is_damaged_is_named_and_counted_and_the_rest_scored(capsys, tmp_pa
     (root / "a" / T / "0" / "rgb_001.png").unlink()
     views(root / "a" / "own hat" / "0")
     code, said = evaluate(capsys, clip, root, "--out", out)
-    assert code == 1
+    assert code == 1, said
     assert f"Not taken: in [v2]/b/{S}/0: rgb_002.png is damaged." in said
     assert f"Not taken: in [v2]/a/{T}/0: view 1 is missing" in said
     assert "Not taken: in [v2]/a/own hat/0: no folder or file name in it is a prompt" in said
