@@ -83,6 +83,7 @@ def test_a_byte_order_mark_is_no_content(tmp_path, capsys):
 SIGNALLED = """
 import os, signal, sys
 sys.path.insert(0, {root!r})
+signal.signal(getattr(signal, {name!r}), signal.SIG_DFL)  # under nohup it would be ignored, as nohup wants
 import run_benchmark
 from types import SimpleNamespace
 
