@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import pickle
 import random
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.recipes import shelter, started
+from engine.recipes import guard, shelter, started
 from engine.recipes.outside import load
 from engine.store import read_tensors, write_tensors
 from engine.training import Training
@@ -337,3 +338,13 @@ def test_whatever_a_rule_raises_ends_the_job_alone(tmp_path, prior, monkeypatch,
 def test_ctrl_c_while_a_rule_runs_here_is_the_users(tmp_path, prior):
     with pytest.raises(KeyboardInterrupt):
         train(rule(tmp_path, gradient="raise KeyboardInterrupt"), prior)
+
+
+def test_the_first_optimiser_of_a_kind_is_no_change_of_the_rule():
+    kind = torch.optim.ASGD
+    kind.step = inspect.unwrap(kind.step)
+    before = guard.code()
+    kind([torch.zeros(1, requires_grad=True)])
+    assert guard.changed_code(before) is None
+    kind.step = lambda self: None
+    assert guard.changed_code(before) == "torch.optim.asgd.ASGD.step"
