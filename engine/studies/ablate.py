@@ -46,7 +46,7 @@ SHARE = 1 / 5
 KAPPA_STEPS = 40  # of a canvas: SGD calls the network, forth and back, ten times a step
 
 # 1 / RMS(g) in the controlled track, measured as the recipes' are (engine.calibrate), of the steps between ISM and SDI
-BETWEEN_WEIGHTS = {"2-anneal": 2.97, "3-kappa": 0.262, "4-grid": 0.276}
+BETWEEN_WEIGHTS = {"2-anneal": 2.2, "3-kappa": 0.214, "4-grid": 0.223}
 
 
 @dataclass(frozen=True)
