@@ -11,14 +11,7 @@ from typing import Any
 from errors import UserError
 from files import ROOT, read_text
 
-COMMANDS = {
-    "run": "from prompts to a table",
-    "sweep": "tune a method, on prompts kept apart",
-    "list": "all names",
-    "render": "render a run's scenes again, without training",
-    "status": "how far a run is, and who works at it",
-    "score": "score a run's views again",
-    "evaluate": "score renders, turntables and meshes made elsewhere",
+COMMANDS_OF_RUNS = {  # what is done with runs that are there: commands/runs/
     "table": "the tables of a scored run again",
     "report": "a page of runs, to look at and to publish",
     "compare": "runs, packs and published tables side by side",
@@ -26,6 +19,16 @@ COMMANDS = {
     "serve": "the pages of a folder of runs, to this machine's browser",
     "check": "the gate",
     "verify": "what a run may claim: closed results, or open ones",
+    "status": "how far a run is, and who works at it",
+}
+COMMANDS = {
+    "run": "from prompts to a table",
+    "sweep": "tune a method, on prompts kept apart",
+    "list": "all names",
+    "render": "render a run's scenes again, without training",
+    "score": "score a run's views again",
+    "evaluate": "score renders, turntables and meshes made elsewhere",
+    **COMMANDS_OF_RUNS,
     "ablate": "the paper's ablations",
     "fetch": "bring the published weights",
     "doctor": "what a suite lacks on this machine",

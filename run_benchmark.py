@@ -12,7 +12,7 @@ from importlib import import_module
 
 import say
 from errors import UserError
-from names import COMMANDS, known
+from names import COMMANDS, COMMANDS_OF_RUNS, known
 
 REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if arguments and not arguments[0].startswith("-"):
             command, rest = known("command", arguments[0], COMMANDS), arguments[1:]
-        return import_module(f"commands.{command}").main(rest)
+        return import_module(module_of(command)).main(rest)
     except UserError as error:
         print(f"run_benchmark.py: {error}", file=sys.stderr)
         return 2
@@ -44,6 +44,11 @@ def main(arguments: list[str] | None = None) -> int:
         said = str(stop) or "Stopped. Nothing is lost: the same command goes on from here."
         print(f"\n{by}{said}", file=sys.stderr)
         return 128 + number
+
+
+def module_of(command: str) -> str:
+    """The module of a command's name, imported only if it is meant."""
+    return f"commands.runs.{command}" if command in COMMANDS_OF_RUNS else f"commands.{command}"
 
 
 def refused(error: OSError) -> int:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from eval.statistics import summarise
 from files import replaced
 from reports import Frames
 from reports.columns import Column, measured
 from reports.tables import in_order, shared
+from reports.uncertainty.statistics import summarise
 
 PANELS = 5  # side by side
 

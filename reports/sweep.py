@@ -17,12 +17,12 @@ from rich.table import Table
 
 from errors import UserError
 from eval.divergence import DIVERGED
-from eval.statistics import paired_difference
 from files import write_json, write_text
 from reports import KEYS, Frames
 from reports.columns import Column, column
 from reports.markdown import pipes
 from reports.tables import row_of
+from reports.uncertainty.statistics import paired_difference
 from say import plain, say
 
 NOTE = "Mean ± standard error clustered by prompt, a diverged job scored as its background; gap: to the best, paired."

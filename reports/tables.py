@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 
 from eval.divergence import DIVERGED
-from eval.statistics import levels, summarise
 from reports import Frames, judges_of
 from reports.columns import COST, PROCESS, Column, measured, paper, shown
+from reports.uncertainty.statistics import levels, summarise
 from say import one_line
 
 BLOCKS = {

@@ -19,9 +19,9 @@ from numpy import ndarray
 from numpy.random import Generator
 from rich.progress import track
 
-from eval.statistics import holm, interval, paired_difference, pulls, reach
 from files import write_text
 from reports.markdown import pipes
+from reports.uncertainty.statistics import holm, interval, paired_difference, pulls, reach
 from say import Console, say
 
 PROMPTS = (4, 12, 43)

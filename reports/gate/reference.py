@@ -25,12 +25,12 @@ import pandas as pd
 
 from errors import UserError
 from eval.divergence import DIVERGED
-from eval.statistics import summarise
 from eval.views import checksum, has_pictures, job_json
 from files import read_text, replaced, sha256, write_json
 from reports import KEYS, Frames, judges_of, load
 from reports.columns import DIVERGED as SHARE
 from reports.columns import Column, column, measured
+from reports.uncertainty.statistics import summarise
 
 FORMAT = 2
 PARTS = ("format", "protocol", "provenance", "recipes", "jobs", "methods", "views")

@@ -4,7 +4,7 @@
     turntables/*.webp meshes/*.glb  a job's views in one picture; what `export` made
     table.csv jobs.csv              the same numbers for programs
 
-Numbers are `reports.tables` and `eval.statistics`; the script draws, sorts and filters.
+Numbers are `reports.tables` and `reports.uncertainty.statistics`; the script draws, sorts and filters.
 """
 
 from __future__ import annotations

@@ -16,12 +16,12 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from eval.divergence import DIVERGED
-from eval.statistics import paired_difference
 from reports import Frames
 from reports.columns import COST, Column, measured
 from reports.page.divisions import Division
 from reports.published import TABLES, Published
 from reports.tables import BLOCKS, CLOSED, columns_of, count, in_order, remarks, setting
+from reports.uncertainty.statistics import paired_difference
 
 STATUSES = ("ok", *DIVERGED, "failed")
 DIGITS = 6  # that a number is told with

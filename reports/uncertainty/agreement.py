@@ -15,9 +15,9 @@ from rich.table import Table
 
 from errors import UserError
 from eval.metric import Metric
-from eval.statistics import FEWEST, summarise
 from reports import Frames
 from reports.columns import column, measured
+from reports.uncertainty.statistics import FEWEST, summarise
 from say import plain, say
 
 JUDGES = {"clip", "iqa", "clip2", "reward"}  # needs that a model serves

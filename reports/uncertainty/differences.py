@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from errors import UserError
-from eval.statistics import detectable, holm, paired_difference, prompts_needed
 from names import known
 from reports import Frames
 from reports.columns import column, measured
 from reports.tables import LEVEL, in_order
+from reports.uncertainty.statistics import detectable, holm, paired_difference, prompts_needed
 from say import plain, say
 
 FACTS = ["mean", "stderr", "low", "high", "p", "p_holm", "sd", "detectable", "n_views", "n_prompts"]

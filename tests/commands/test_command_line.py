@@ -10,7 +10,7 @@ import names
 from commands import run as run_command
 from engine import judges
 from engine.weights import manifest as weights
-from run_benchmark import main
+from run_benchmark import main, module_of
 from suites import SUITES
 from suites.world import WORLD
 from tests.reports.test_figures import tiles
@@ -128,7 +128,7 @@ def test_plain_flags_mean_run_and_no_words_the_first_look(monkeypatch):
 
 @pytest.mark.parametrize("name", names.COMMANDS)
 def test_every_command_is_a_file_whose_help_names_it(capsys, name):
-    assert (ROOT / "commands" / f"{name}.py").is_file()
+    assert (ROOT / f"{module_of(name).replace('.', '/')}.py").is_file()
     with pytest.raises(SystemExit) as end:
         main([name, "--help"])
     assert end.value.code == 0

@@ -75,7 +75,7 @@ def test_every_example_of_the_help_is_understood(monkeypatch, capsys):
     _, out = helped(["--help"], monkeypatch, capsys)
     heard: list[list[str]] = []
     for name in COMMANDS:
-        monkeypatch.setattr(import_module(f"commands.{name}"), "main", lambda rest: heard.append(rest) or 0)
+        monkeypatch.setattr(import_module(run_benchmark.module_of(name)), "main", lambda rest: heard.append(rest) or 0)
     lines = [line.split("  ")[1] for line in out.splitlines() if line.startswith("  run_benchmark.py")]
     assert len(lines) > 10
     for line in lines:

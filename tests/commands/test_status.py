@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from commands import status
+from commands.runs import status
 from engine import claims
 from engine.store import Store
 from run_benchmark import main

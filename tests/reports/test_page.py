@@ -12,7 +12,6 @@ from rich.console import Console
 
 import run_benchmark
 from errors import UserError
-from eval.statistics import UNBOUNDED, paired_difference
 from eval.truth import Truth
 from prompts import Prompt
 from reports import load, page, tables
@@ -20,6 +19,7 @@ from reports.columns import measured, shown
 from reports.page import sheets
 from reports.page.content import gaps
 from reports.page.divisions import divide, names_of
+from reports.uncertainty.statistics import UNBOUNDED, paired_difference
 from tests.reports.synthetic import WORLD, ball, random_scores, save, write_job
 
 EVIL = Prompt("90-script", "<script>alert(1)</script>")

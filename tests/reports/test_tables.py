@@ -12,13 +12,13 @@ import torch
 from rich.console import Console
 
 from errors import UserError
-from eval.statistics import clustered_stderr
 from prompts import Prompt
 from reports import gate, load, tables, terminal, write
 from reports.columns import column
 from reports.latex import escape, latex
 from reports.published import TABLE_1
 from reports.uncertainty import differences
+from reports.uncertainty.statistics import clustered_stderr
 from tests.reports.synthetic import WORLD, ball, random_scores, write_job
 
 ORDER = ["sds", "sdi"]

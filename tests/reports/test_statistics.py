@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from engine.studies import coverage
-from eval.statistics import (
+from reports.uncertainty.statistics import (
     clustered_stderr,
     detectable,
     holm,

@@ -1,0 +1,1 @@
+"""Commands that read runs: their tables, pages and archives, the gate; no job is done."""
