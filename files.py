@@ -57,6 +57,14 @@ def replaced(path: Path, write: Callable[[Path], Any]) -> Path:
     return path
 
 
+def is_older(made: Path, of: Path) -> bool:
+    """Whether a file is not there, or was written before what it is made of: a kill came between the two."""
+    try:
+        return made.stat().st_mtime_ns < of.stat().st_mtime_ns
+    except FileNotFoundError:
+        return not made.exists()
+
+
 def sha256(path: Path) -> str:
     """SHA-256 of a file's content, as hex."""
     return _hashed([path], b"", lambda file: b"")

@@ -25,7 +25,7 @@ from typing import Any
 import psutil
 
 from files import write_json
-from locks import taken
+from locks import held, taken
 
 BEAT = 5.0  # seconds between two signs of life
 SILENT = 60.0  # seconds without one, after which an owner on another machine is taken for dead
@@ -96,22 +96,53 @@ def _lives(work: Path, blind: bool) -> bool:
 def roster(run: Path, steps: dict[str, int]) -> Iterator[None]:
     """RUN/.unfinished/commands/<token>.json, while a command does jobs: who it is, and each job's `steps` by its path.
     What a command leaves that was killed, the next one removes."""
-    folder = run / ".unfinished" / ROSTER
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.glob("*.json"):
-        if not is_written(path):
-            path.unlink(missing_ok=True)
-    path = write_json(folder / f"{uuid.uuid4().hex}.json", _me() | {"at": time.time(), "steps": steps})
-    descriptor = os.open(path, os.O_RDONLY)
-    taken(descriptor)
+    path, descriptor = _entered(run, steps)
     try:
         yield
     finally:
         os.close(descriptor)
         path.unlink(missing_ok=True)
-        for place in (folder, folder.parent):
-            with contextlib.suppress(OSError):  # others are there
-                place.rmdir()
+        remove_empty(path.parent, 2)
+
+
+def _entered(run: Path, steps: dict[str, int]) -> tuple[Path, int]:
+    """A new entry of the roster, locked. The folder is held meanwhile, so that nobody takes an entry that is not locked
+    yet for one that is over; a command that ends may still remove the folder, and then it is made again."""
+    folder, name = run / ".unfinished" / ROSTER, f"{uuid.uuid4().hex}.json"
+    for left in reversed(range(TRIES)):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with held(folder):
+                _forget(folder)
+                path = write_json(folder / name, _me() | {"at": time.time(), "steps": steps})
+                descriptor = os.open(path, os.O_RDONLY)
+                taken(descriptor, wait=True)  # somebody may be looking at it
+                return path, descriptor
+        except FileNotFoundError:
+            if not left:
+                raise
+    raise AssertionError
+
+
+def forget_commands(run: Path) -> None:
+    """Remove from the roster what commands left that were killed."""
+    folder = run / ".unfinished" / ROSTER
+    with contextlib.suppress(OSError), held(folder):
+        _forget(folder)
+    remove_empty(folder, 2)
+
+
+def _forget(folder: Path) -> None:
+    for path in folder.iterdir():
+        if not (path.suffix == ".json" and is_written(path)):
+            path.unlink(missing_ok=True)
+
+
+def remove_empty(folder: Path, levels: int) -> None:
+    """A folder and so many levels above it, as far as nothing is in them."""
+    for place in (folder, *list(folder.parents)[: levels - 1]):
+        with contextlib.suppress(OSError):  # others are there
+            place.rmdir()
 
 
 def is_written(path: Path) -> bool:
@@ -151,6 +182,12 @@ class Claim:
             raise Gone(f"its folder {self.work} was removed while it ran")
         if said.get("token", self.token) != self.token:
             raise Held(who(self.work))
+
+    def rest(self) -> None:
+        """Write no more signs of life: the folder is about to be removed."""
+        self._end.set()
+        with self._writing:
+            pass
 
     def release(self) -> None:
         self._end.set()

@@ -15,7 +15,7 @@ import json
 import shutil
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from records import RECORD, VERSION, NewerError, read_record
 
 FINAL = ("finished", "non-finite", "out-of-memory")  # results; a job that "crashed" is tried again
 SCENE = "scene.safetensors"
+LEVELS = 4  # of folders for a job under way: .unfinished, and three for the job
 LOOK = 0.1  # seconds between two looks at a folder that another process holds
 
 
@@ -197,10 +198,28 @@ class Store:
 
     def _clear(self) -> None:
         """Remove the working folder, and its parents where they are empty."""
+        if self.claim:
+            self.claim.rest()  # else a sign of life may come back into what is being removed
         shutil.rmtree(self.work, ignore_errors=True)
-        for folder in list(self.work.parents)[:3]:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
+        claims.remove_empty(self.work, LEVELS)
+
+    def tidy(self) -> None:
+        """Remove what a kill left of a job that was in its place already; nothing that somebody works at, or that a job
+        can go on from."""
+        with contextlib.suppress(Held, UserError):
+            record = self.record() if self.work.exists() else None
+            if record and record.get("status") in FINAL:
+                with self.opened({"key": self.key(record)}):
+                    pass  # it clears what is finished
+        claims.remove_empty(self.work, LEVELS)
+
+
+def tidy(run: Path, jobs: Iterable[Job]) -> None:
+    """Remove what commands that were killed left of finished jobs, and of themselves."""
+    if (run / ".unfinished").is_dir():
+        for job in jobs:
+            Store(run, job).tidy()
+        claims.forget_commands(run)
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any] | None = None) -> None:

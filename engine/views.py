@@ -140,16 +140,24 @@ def renew(wanted: dict[Path, Orbit], device: str, console: Console, thorough: bo
     def is_stale(job: Path) -> bool:
         return orbit_of(job) != asdict(wanted[job]) or (thorough and not are_whole(job))
 
+    for job in wanted:
+        _tidy(job)
     stale = [job for job in wanted if has_scene(job) and is_stale(job)]
     for job in track(stale, "rendering", console=console, disable=not stale, transient=True):
         with held(job):  # nobody scores these views now
             if not is_stale(job):
                 continue  # another command has made them
-            for left in job.glob(".views-*"):
-                shutil.rmtree(left)  # of a command that was killed
             scene, settings = reopened(job, device)
             again(job, wanted[job], scene, _decoder(job, settings, device))
     return stale
+
+
+def _tidy(job: Path) -> None:
+    """Remove what a command left that was killed while it put views in place, unless another does so now."""
+    if left := list(job.glob(".views-*")):
+        with held(job, wait=False) as ours:
+            for folder in left if ours else []:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _decoder(job: Path, settings: dict[str, Any], device: str) -> Prior | None:

@@ -13,7 +13,7 @@ from engine.machine import device_of
 from engine.plan import Plan
 from engine.queue import launch
 from engine.request import Request
-from engine.store import FINAL
+from engine.store import FINAL, tidy
 from engine.views import depths_of, renew
 from errors import UserError
 from eval import views
@@ -21,6 +21,7 @@ from eval.outside import asked as outside
 from eval.outside.process import Lost, OutsideJudge
 from eval.score import Scored, score_run
 from eval.truth import Truth
+from files import is_older
 from locks import held
 from names import RECIPES
 from reports import figures, terminal, write
@@ -34,6 +35,7 @@ def carried_out(todo: Plan, console: Console) -> bool:
     done = len(todo.jobs) - len(todo.missing)
     say(console, f"{len(todo.jobs)} jobs, {done} of them done, in {todo.run}")
     records = launch(todo.run, todo.missing, todo.configs, todo.setup, todo.slots, console, todo.policy)
+    tidy(todo.run, todo.jobs)
     renew({todo.run / job.path: job.recipe.orbit for job in todo.jobs}, device_of(todo.setup.device), console)
     return any(record["status"] == "crashed" for record in records.values())
 
@@ -65,7 +67,7 @@ def score_missing(run: Path, suite: Suite, chosen: Judges, device: str, console:
 
         def told(job: Path, new: bool) -> None:
             status.update(plain(f"Scored {job.relative_to(run)}"))
-            if new and views.has_pictures(job):
+            if views.has_pictures(job) and (new or is_older(job / "turntable.gif", job / "scores.csv")):
                 figures.contact_sheet(job)
                 figures.turntable(job)
 
@@ -91,7 +93,7 @@ def report(run: Path, console: Console, truth: Truth | None, new: bool, common: 
     with held(run):  # by one command at a time
         table = write.tables(run, frames, order, common=common)
         figure = run / "comparison.png"
-        if new or not figure.exists():
+        if new or any(is_older(figure, job / "scores.csv") for job in views.jobs(run)):
             figures.comparison(run, frames, order, truth)
         glance = measures(run, frames, order, common=common)
     terminal.show(frames, table, console)

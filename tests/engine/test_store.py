@@ -11,7 +11,7 @@ import torch
 
 from engine import claims
 from engine.claims import Gone, Held
-from engine.store import Store, read_tensors, write_json, write_tensors
+from engine.store import Store, read_tensors, tidy, write_json, write_tensors
 from errors import UserError
 from records import NewerError
 from tests.engine.jobs import job
@@ -319,3 +319,54 @@ def test_equal_contents_are_equal_bytes_and_scenes_without_a_sum_are_read(tmp_pa
     found, said = read_tensors(tmp_path / "before")
     assert said == {}
     assert all(torch.equal(found[name], tensors[name]) for name in tensors)
+
+
+def test_a_sign_of_life_does_not_come_back_into_a_folder_that_is_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "BEAT", 0.0)
+    for seed in range(20):
+        store = Store(tmp_path, job(seed=seed))
+        with store.opened({"key": "k"}):
+            store.finish({"status": "finished"})
+    assert not (tmp_path / ".unfinished").exists()
+
+
+def test_what_a_kill_left_of_what_was_finished_is_removed_and_nothing_else(tmp_path, monkeypatch):
+    """Killed between the last rename and the end, one each; `crashed` can be gone on with, `begun` is somebody's."""
+    done, crashed, begun = (Store(tmp_path, job(seed=seed)) for seed in range(3))
+    for store, status in ((done, "finished"), (crashed, "crashed")):
+        with store.opened({"key": "k", "more": 1}), monkeypatch.context() as patch:
+            patch.setattr(Store, "_clear", lambda store: None)
+            store.save_checkpoint({"x": torch.zeros(1)}, {"step": 3})
+            store.finish({"status": status})
+    commands = tmp_path / ".unfinished" / claims.ROSTER
+    commands.mkdir()
+    for name in ("dead.json", "dead.json.aside"):
+        (commands / name).write_text(json.dumps({"machine": claims.machine(), "pid": 1}))
+    with begun.opened({"key": "k"}), claims.roster(tmp_path, {}):
+        (living,) = commands.iterdir()  # who comes next removes the dead
+        before = {p: p.read_bytes() for store in (crashed, begun) for p in store.work.iterdir() if p.is_file()}
+        (commands / "dead.json").write_text(json.dumps({"machine": claims.machine(), "pid": 1}))
+        tidy(tmp_path, [job(seed=seed) for seed in range(4)])
+        assert list(commands.iterdir()) == [living]
+        assert not done.work.exists()
+        assert {p: p.read_bytes() for p in before} == before
+        assert crashed.work / "checkpoint.safetensors" in before
+    tidy(tmp_path, [])
+    assert not commands.exists()
+    assert done.record()["status"] == "finished"
+
+
+def test_a_command_that_ends_may_take_the_rosters_folder_away_from_one_that_begins(tmp_path, monkeypatch):
+    folder, right, times = tmp_path / ".unfinished" / claims.ROSTER, claims.held, []
+
+    def late(place):
+        times.append(1)
+        if len(times) < 4:
+            place.rmdir()
+        return right(place)
+
+    monkeypatch.setattr(claims, "held", late)
+    with claims.roster(tmp_path, {"a": 1}):
+        assert len(list(folder.iterdir())) == 1
+    assert len(times) == 4
+    assert not folder.parent.exists()
