@@ -202,8 +202,10 @@ def _sees(d: float, sd: float, prompts: int, wanted: float, level: float) -> boo
 def levels(x: Float[ndarray, " N"], prompt: Shaped[ndarray, " N"], seed: Shaped[ndarray, " N"]) -> Levels:
     """How far prompts, seeds and views spread: the nested analysis of variance by its moments, of seeds of equal
     numbers of views where they are so, nearly where not. A level that spreads less than the one within explains has 0.
-    """
+    NaN where nothing is known, as of Janus where no object has a front."""
     x, number = _known(x, np.arange(len(np.asarray(x))))
+    if not len(x):
+        return Levels(*[float("nan")] * 4)
     jobs, job = np.unique(np.stack([np.asarray(prompt, str)[number], np.asarray(seed, str)[number]]), axis=1,
                           return_inverse=True)  # fmt: skip
     job = job.reshape(-1)

@@ -183,6 +183,12 @@ def test_prompts_needed_are_the_fewest_that_see_it():
     assert math.isnan(detectable(1.0, 2))
 
 
+def test_levels_of_a_column_without_any_value_are_unknown():
+    """Janus, where no object has a front."""
+    found = levels(np.full(6, np.nan), np.repeat([0, 1], 3), np.tile([0, 1, 2], 2))
+    assert np.isnan([found.prompt, found.seed, found.view, found.seed_stderr]).all()
+
+
 def test_levels_part_prompts_from_seeds_from_views():
     rng = np.random.default_rng(7)
     x = 3 * rng.normal(size=(60, 1, 1)) + 2 * rng.normal(size=(60, 4, 1)) + rng.normal(size=(60, 4, 6))
