@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
 from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,78 +27,87 @@ from reports.columns import cost, measured
 
 TEXTS = {prompt.id: prompt.text for prompt in paper43()}  # for folders made elsewhere
 KEYS = ["method", "prompt_id", "seed"]
+FACTS = [*KEYS, "status", "view", "azimuth"]  # of a view
 BEFORE = (*JUDGES.values(), "candidates", "truth")  # columns of a scores.csv from before scores.json said so
 
 
 class Frames(NamedTuple):
     """A run in pandas.
 
-    `long`: method, prompt_id, seed, status, view, azimuth, metric, value; a row a value.
     `wide`: method, prompt_id, seed, status, view, azimuth, and a column a metric; a row a view.
     `jobs`: method, prompt_id, prompt, seed, status, cause, scored, steps, views, resolution, view_resolution, orbit
     (from where it is seen, as JSON), suite, track, scene (its kind), settings (a checksum), prior (its checksum),
     prior_name, open (why it is not to be compared with published figures, or ""), commit, device, memory, together,
     cost, candidates (numbers of the prompts that R-Precision ranks) and judges (a dict of checksums); a row a job.
+    `long`: method, prompt_id, seed, status, view, azimuth, metric, value; a row a value.
     """
 
-    long: pd.DataFrame
     wide: pd.DataFrame
     jobs: pd.DataFrame
+
+    @property
+    def long(self) -> pd.DataFrame:
+        """Made when it is asked for: of a large run these are millions of rows."""
+        metrics = [m.key for m in measured("paper", "more", "hidden") if m.key in self.wide]
+        return self.wide.melt(FACTS, metrics, var_name="metric").dropna(subset="value").reset_index(drop=True)
 
 
 def load(run: str | Path) -> Frames:
     """The frames of a run's jobs; one whose record or settings are damaged has failed. Raises UserError for a run
     without jobs, and for jobs that are not whole (`reports.whole`)."""
     folders = jobs(Path(run))
-    scores, rows, faults = _all_scores(folders), [], {}
+    wide, rows_of = _all_scores(folders)
+    odd, rows, faults = whole.odd(wide), [], {}
     for folder in folders:
-        own, about = scores.get(folder), about_scores(folder)
+        about, own, wrong = about_scores(folder), None, False
+        if folder in rows_of:
+            own, wrong = wide.iloc[rows_of[folder]], bool(odd[rows_of[folder]].any())
         row = _job(folder, own) | {"candidates": about.pop("candidates", None), "judges": about}
-        faults[folder] = whole.faults(folder, {"status": row.pop("said")}, own, row.pop("wanted"))
+        faults[folder] = whole.faults(folder, {"status": row.pop("said")}, own, row.pop("wanted"), wrong)
         rows.append(row)
     whole.refuse(faults)
-    told = [row for row, folder in zip(rows, folders, strict=True) if folder in scores]
-    facts = [*KEYS, "status", "view", "azimuth"]
-    wide = pd.concat(scores.values(), ignore_index=True) if scores else pd.DataFrame(columns=facts)
-    sizes = [len(own) for own in scores.values()]
+    told = [row for row, folder in zip(rows, folders, strict=True) if folder in rows_of]
+    sizes = [rows_of[folder].stop - rows_of[folder].start for folder in folders if folder in rows_of]
     wide = wide.assign(**{key: np.repeat([row[key] for row in told], sizes) for key in (*KEYS, "status")})
     metrics = [m.key for m in measured("paper", "more", "hidden") if m.key in wide]
-    wide = wide[facts + metrics]
-    long = wide.melt(facts, metrics, var_name="metric").dropna(subset="value").reset_index(drop=True)
-    return Frames(long, wide, pd.DataFrame(rows))
+    return Frames(wide[FACTS + metrics], pd.DataFrame(rows))
 
 
-def _all_scores(folders: list[Path]) -> dict[Path, pd.DataFrame]:
-    """The scores of those jobs that have some, in the order of the folders. Files of one header are read as one, which
-    takes a tenth of the time; where that fails, each by itself, so that the damaged one is named."""
+def _all_scores(folders: list[Path]) -> tuple[pd.DataFrame, dict[Path, slice]]:
+    """The scores of those jobs that have some, one job below the other in the order of the folders, and which rows are
+    whose. Files of one header are read as one, which takes a tenth of the time; where that fails, each by itself, so
+    that the damaged one is named."""
     texts = {folder: folder / SCORES for folder in folders if (folder / SCORES).exists()}
     by_header: dict[str, dict[Path, list[str]]] = {}
     try:
         for folder, path in texts.items():
             header, *lines = path.read_text("utf-8").splitlines()
             by_header.setdefault(header, {})[folder] = lines
-        return _in_order(texts, [_read_as_one(header, files) for header, files in by_header.items()])
+        parts = [_read_as_one(header, list(files.values())) for header, files in by_header.items()]
+        sizes = {folder: len(lines) for files in by_header.values() for folder, lines in files.items()}
     except (OSError, ValueError):
         read = {folder: read_scores(path) for folder, path in texts.items()}
-        return {folder: scores for folder, scores in read.items() if scores is not None}
+        parts = [scores for scores in read.values() if scores is not None]
+        sizes = {folder: len(scores) for folder, scores in read.items() if scores is not None}
+    rows = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=FACTS)
+    rank = {folder: k for k, folder in enumerate(texts)}
+    of = np.repeat([rank[folder] for folder in sizes], list(sizes.values()))
+    if (np.diff(of) < 0).any():  # jobs of several headers
+        rows = rows.iloc[np.argsort(of, kind="stable")].reset_index(drop=True)
+    ordered = [folder for folder in texts if folder in sizes]
+    ends = np.cumsum([sizes[folder] for folder in ordered])
+    return rows, {folder: slice(int(end) - sizes[folder], int(end)) for folder, end in zip(ordered, ends, strict=True)}
 
 
-def _read_as_one(header: str, files: dict[Path, list[str]]) -> dict[Path, pd.DataFrame]:
+def _read_as_one(header: str, files: list[list[str]]) -> pd.DataFrame:
     """Raises ValueError where the rows of a file cannot be told from those of others, or lack columns."""
     if not {"view", "azimuth"} <= set(header.split(",")):
         raise ValueError(header)
-    text = "\n".join([header, *(line for lines in files.values() for line in lines)])
+    text = "\n".join([header, *(line for lines in files for line in lines)])
     rows = pd.read_csv(StringIO(text), dtype=dict.fromkeys(BEFORE, str))
-    ends = np.cumsum([len(lines) for lines in files.values()])
-    if len(rows) != ends[-1] or not isinstance(rows.index, pd.RangeIndex):
+    if len(rows) != sum(map(len, files)) or not isinstance(rows.index, pd.RangeIndex):
         raise ValueError(header)
-    starts = (0, *ends[:-1])
-    return {folder: rows.iloc[a:b] for folder, a, b in zip(files, starts, ends, strict=True)}
-
-
-def _in_order(folders: Iterable[Path], groups: list[dict[Path, pd.DataFrame]]) -> dict[Path, pd.DataFrame]:
-    found = {folder: scores for group in groups for folder, scores in group.items()}
-    return {folder: found[folder] for folder in folders}
+    return rows
 
 
 def read_scores(path: Path) -> pd.DataFrame | None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+from numpy import ndarray
+
 from files import replaced
 from reports import Frames
 from reports.columns import Column, measured
@@ -22,22 +25,28 @@ def measures(run: str | Path, frames: Frames, order: Sequence[str] = (), common:
 
     frames = shared(frames) if common else frames
     ok = frames.wide[frames.wide["status"] == "ok"]
-    methods = in_order(frames, order)[::-1]  # the first on top
+    views, methods = _by_method(ok), in_order(frames, order)[::-1]  # the first on top
     shown = [c for c in measured() if c.key in ok and ok[c.key].notna().any()]
     rows = max(-(-len(shown) // PANELS), 1)
     figure = Figure(figsize=(2.6 * PANELS, rows * (0.9 + 0.27 * len(methods))), layout="constrained")
     axes = list(figure.subplots(rows, PANELS, sharey=True, squeeze=False).flat)
     for panel, column in zip(axes, shown, strict=False):
-        _panel(panel, ok, column, methods)
+        _panel(panel, views, column, methods)
     for panel in axes[len(shown) :]:
         panel.set_visible(False)
     return replaced(Path(run) / "measures.png", lambda aside: figure.savefig(aside, format="png", dpi=110))
 
 
-def _panel(panel, ok, column: Column, methods: list[str]) -> None:
-    for y, method in enumerate(methods):
-        views = ok[ok["method"] == method]
-        s = summarise(views[column.key].to_numpy(float), views["prompt_id"].to_numpy(), column.limits)
+def _by_method(ok: pd.DataFrame) -> dict[str, tuple[pd.DataFrame, ndarray]]:
+    """The views of each method, and the numbers of their prompts: quicker than texts."""
+    prompts = pd.factorize(ok["prompt_id"], sort=True)[0]
+    return {method: (ok.iloc[rows], prompts[rows]) for method, rows in ok.groupby("method").indices.items()}
+
+
+def _panel(panel, views: dict[str, tuple[pd.DataFrame, ndarray]], column: Column, methods: list[str]) -> None:
+    for y, method in ((y, method) for y, method in enumerate(methods) if method in views):
+        values, prompts = views[method]
+        s = summarise(values[column.key].to_numpy(float), prompts, column.limits)
         if s.n:
             panel.errorbar(
                 s.mean,

@@ -59,11 +59,11 @@ def in_order(frames: Frames, order: Sequence[str] = ()) -> list[str]:
 def shared(frames: Frames) -> Frames:
     """The frames over the prompts and seeds that every method has: with scores, or diverged. A job that failed
     stays to be counted. All of them where methods have nothing in common."""
-    pairs, (long, wide, jobs) = pairs_of_all(frames), frames
+    pairs, (wide, jobs) = pairs_of_all(frames), frames
     if not pairs:
         return frames
     kept = _among(jobs, pairs) | (jobs["status"] == "failed")
-    return Frames(long[_among(long, pairs)], wide[_among(wide, pairs)], jobs[kept])
+    return Frames(wide[_among(wide, pairs)], jobs[kept])
 
 
 def pairs_of_all(frames: Frames) -> set[tuple[str, str]]:

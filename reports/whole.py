@@ -6,58 +6,95 @@ each a number that its metric can give; its pictures are there for every view; i
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool
+from numpy import ndarray
 from safetensors import SafetensorError, safe_open
 
 from errors import UserError, first_line
 from eval.divergence import STATUSES
-from eval.views import has_pictures, numbers
+from eval.metric import Metric
+from eval.views import KINDS, VIEW
 from reports.columns import measured
 
 MOST = 5  # jobs that are named
+PICTURE = re.compile(rf"{VIEW.pattern}(?i:{'|'.join(map(re.escape, KINDS))})", re.ASCII)
 
 
-def faults(folder: Path, record: dict[str, Any], scores: pd.DataFrame | None, views: int | None) -> list[str]:
-    """What is wrong in a job's folder, each in words that name the file. `views` as its orbit says, where one does."""
+def odd(scores: pd.DataFrame) -> Bool[ndarray, " N"]:
+    """Which rows, of any jobs, hold a value that its metric cannot give: a run has a hundred thousand rows."""
+    found = np.zeros(len(scores), bool)
+    for metric in measured("paper", "more", "hidden"):
+        if metric.key in scores:
+            found |= _is_wrong(scores[metric.key], metric)
+    return found
+
+
+def _is_wrong(column: pd.Series, metric: Metric) -> Bool[ndarray, " N"]:
+    values = pd.to_numeric(column, errors="coerce").to_numpy(float)
+    low, high = metric.limits
+    slack = 1e-4 * max(abs(x) for x in (low, high) if np.isfinite(x)) if np.isfinite((low, high)).any() else 0.0
+    known = np.isfinite(values) & (values >= low - slack) & (values <= high + slack)
+    return ~known & column.notna().to_numpy()
+
+
+def faults(
+    folder: Path, record: dict[str, Any], scores: pd.DataFrame | None, views: int | None, is_odd: bool
+) -> list[str]:
+    """What is wrong in a job's folder, each in words that name the file. `views` as its orbit says, where one does;
+    `is_odd`: whether any row of the scores is `odd`."""
     status = record.get("status", "finished")
     if status not in STATUSES:
         return [f"record.json has the status {status!r}, which nobody knows"]
     if scores is None:  # nothing of it counts, and that is said elsewhere
         return []
-    return [*_scores(folder, scores, views), *_pictures(folder), *_scene(folder / "scene.safetensors")]
+    pictures = _pictures(folder)
+    said = [*_counted(scores, len(pictures["rgb"]) or views)]
+    said += [*_values(scores)] if is_odd else []
+    return [*said, *_missing(pictures), *_scene(folder / "scene.safetensors")]
 
 
-def _scores(folder: Path, scores: pd.DataFrame, views: int | None) -> Iterable[str]:
-    expected = len(numbers(folder, "rgb")) if has_pictures(folder) else views
-    if expected is not None and len(scores) != expected:
-        yield f"scores.csv has {len(scores)} rows of {expected} views"
-    elif list(scores["view"]) != list(range(len(scores))):
+def _counted(scores: pd.DataFrame, views: int | None) -> Iterable[str]:
+    if views is not None and len(scores) != views:
+        yield f"scores.csv has {len(scores)} rows of {views} views"
+    elif not np.array_equal(scores["view"].to_numpy(), np.arange(len(scores))):
         yield "scores.csv has views that are not numbered from 0, each once"
+
+
+def _values(scores: pd.DataFrame) -> Iterable[str]:
+    """A sentence a metric, of its first wrong value."""
     for metric in measured("paper", "more", "hidden"):
-        if metric.key not in scores:
+        if metric.key not in scores or not (wrong := scores[metric.key][_is_wrong(scores[metric.key], metric)]).size:
             continue
-        values = pd.to_numeric(scores[metric.key], errors="coerce").to_numpy(float)
-        if len(wrong := scores[metric.key][np.isnan(values) & scores[metric.key].notna().to_numpy()]):
-            yield f"scores.csv has {wrong.iloc[0]!r} for {metric.key}"
-            continue
+        value = pd.to_numeric(wrong, errors="coerce").iloc[0]
         low, high = metric.limits
-        slack = 1e-4 * max(abs(x) for x in (low, high) if np.isfinite(x)) if np.isfinite((low, high)).any() else 0.0
-        bad = values[~np.isnan(values) & ~(np.isfinite(values) & (values >= low - slack) & (values <= high + slack))]
-        if len(bad):
-            yield f"scores.csv has {bad[0]:g} for {metric.key}, which lies in {low:g} ... {high:g}"
+        if pd.isna(value):
+            yield f"scores.csv has {wrong.iloc[0]!r} for {metric.key}"
+        else:
+            yield f"scores.csv has {value:g} for {metric.key}, which lies in {low:g} ... {high:g}"
 
 
-def _pictures(folder: Path) -> Iterable[str]:
-    seen, clear = numbers(folder, "rgb"), numbers(folder, "opacity")
-    if clear and seen != clear:
-        gone = sorted(set(seen) ^ set(clear))
-        kind = "opacity" if gone[0] in seen else "rgb"
-        yield f"the picture {kind}_{gone[0]:03d} is missing"
+def _pictures(folder: Path) -> dict[str, list[int]]:
+    """The numbers of a job's pictures by kind, in no order; none where there are none. The folder is asked once."""
+    inside = folder / "views"
+    numbers: dict[str, list[int]] = {"rgb": [], "opacity": [], "normal": []}
+    for file in os.listdir(inside if inside.is_dir() else folder):
+        if name := PICTURE.fullmatch(file):
+            numbers[name[1]].append(int(name[2]))
+    return numbers
+
+
+def _missing(numbers: dict[str, list[int]]) -> Iterable[str]:
+    seen, clear = set(numbers["rgb"]), set(numbers["opacity"])
+    if clear and (gone := sorted(seen ^ clear)):
+        yield f"the picture {'opacity' if gone[0] in seen else 'rgb'}_{gone[0]:03d} is missing"
 
 
 def _scene(path: Path) -> Iterable[str]:

@@ -114,10 +114,11 @@ def check(run: Path, baseline: Path) -> Verdicts:
 def chosen(frames: Frames, reference: Reference) -> tuple[Frames, list[str]]:
     """The frames over the reference's methods and prompts, and over the seeds that both have; over all the run's seeds
     where they share none."""
-    kept = [f[f["method"].isin(reference.methods) & f["prompt_id"].isin(reference.protocol["prompts"])] for f in frames]
-    if not len(kept[2]):
+    prompts = reference.protocol["prompts"]
+    kept = Frames(*(f[f["method"].isin(reference.methods) & f["prompt_id"].isin(prompts)] for f in frames))
+    if not len(kept.jobs):
         raise UserError("The run cannot be compared with the reference: it has none of its methods and prompts.")
-    own = sorted(kept[2]["seed"].unique())
+    own = sorted(kept.jobs["seed"].unique())
     seeds = [s for s in own if s in reference.seeds] or own
     return Frames(*(f[f["seed"].isin(seeds)] for f in kept)), seeds
 

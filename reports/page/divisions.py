@@ -33,8 +33,8 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Division:
-    """`frames.jobs` has the columns `run` and `folder` besides; `frames.long` is empty. A method that several runs have
-    is one row where its jobs are of equal settings and do not overlap; else its name says the run."""
+    """`frames.jobs` has the columns `run` and `folder` besides. A method that several runs have is one row where its
+    jobs are of equal settings and do not overlap; else its name says the run."""
 
     title: str
     runs: tuple[str, ...]
@@ -110,7 +110,7 @@ def _division(title: str, group: list[Part]) -> Division:
             here = frame["method"] == method
             frame.loc[here, "method"] = method + SEP + frame.loc[here, "run"]
     runs = tuple(dict.fromkeys(part.run for part in group))
-    return Division(title, runs, Frames(pd.DataFrame(columns=[*KEYS, "metric"]), wide, jobs))
+    return Division(title, runs, Frames(wide, jobs))
 
 
 def apart(jobs: pd.DataFrame) -> list[str]:

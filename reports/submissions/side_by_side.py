@@ -68,11 +68,11 @@ def _merged(frames: Mapping[str, Frames], without: set[str]) -> Frames:
     def named(part: pd.DataFrame, name: str) -> pd.DataFrame:
         return part.assign(method=name + "/" + part["method"])
 
-    long, wide, rows = (
+    wide, rows = (
         pd.concat([named(getattr(f, kind), name) for name, f in frames.items()], ignore_index=True)
         for kind in Frames._fields
     )
-    return Frames(long[~long["metric"].isin(without)], wide.drop(columns=list(without & set(wide))), rows)
+    return Frames(wide.drop(columns=list(without & set(wide))), rows)
 
 
 def unlike_metrics(runs: Mapping[str, Path]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float, Shaped
 from numpy import ndarray
 from scipy.optimize import brentq
@@ -206,13 +207,12 @@ def levels(x: Float[ndarray, " N"], prompt: Shaped[ndarray, " N"], seed: Shaped[
     x, number = _known(x, np.arange(len(np.asarray(x))))
     if not len(x):
         return Levels(*[float("nan")] * 4)
-    jobs, job = np.unique(np.stack([np.asarray(prompt, str)[number], np.asarray(seed, str)[number]]), axis=1,
-                          return_inverse=True)  # fmt: skip
-    job = job.reshape(-1)
+    (prompt, of_prompt), (seed, of_seed) = (_texts(names) for names in (prompt, seed))
+    jobs, job = np.unique(of_prompt[number] * len(seed) + of_seed[number], return_inverse=True)
     n = np.bincount(job)
     means = np.bincount(job, weights=x) / n
     view = _spread((x - means[job]) ** 2, len(x) - len(n))
-    prompts, of = np.unique(jobs[0], return_inverse=True)
+    prompts, of = np.unique(jobs // len(seed), return_inverse=True)
     seeds = np.bincount(of)
     centres = np.bincount(of, weights=means) / seeds
     within = _spread((means - centres[of]) ** 2, len(means) - len(prompts))  # of a prompt's seeds, as they were seen
@@ -221,6 +221,13 @@ def levels(x: Float[ndarray, " N"], prompt: Shaped[ndarray, " N"], seed: Shaped[
     prompt_var = max(seen - within / seeds.mean(), 0.0) if not np.isnan(within) else seen
     again = float(np.sqrt(within * (1 / seeds).sum())) / len(prompts)
     return Levels(float(np.sqrt(prompt_var)), float(np.sqrt(seed_var)), float(np.sqrt(view)), again)
+
+
+def _texts(names: Shaped[ndarray, " N"]) -> tuple[ndarray, ndarray]:
+    """The names in the order of their texts, and of each its number among them: only those that differ are sorted."""
+    number, found = pd.factorize(np.asarray(names))
+    texts, rank = np.unique(np.asarray(found, str), return_inverse=True)
+    return texts, rank[number]
 
 
 def _spread(squares: ndarray, freedom: int) -> float:

@@ -19,7 +19,7 @@ def test_a_dot_is_the_tables_mean_and_its_bar_the_interval(tmp_path):
             write_job(tmp_path, method, prompt, 0, ball(8), scores=random_scores(rng))
     frames = load(tmp_path)
     table, panel = make(frames).set_index("method"), Figure().subplots()
-    measures._panel(panel, frames.wide, column("iou"), ["sds", "sdi"])
+    measures._panel(panel, measures._by_method(frames.wide), column("iou"), ["sds", "sdi"])
     for bars, method in zip(panel.containers, ("sds", "sdi"), strict=True):
         dot, _, (line,) = bars
         assert np.isclose(dot.get_xdata()[0], table.loc[method, "iou_mean"])
