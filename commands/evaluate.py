@@ -79,13 +79,17 @@ def main(arguments: list[str]) -> int:
     refuse(options)
     from commands.shared import results
     from engine import judges
+    from intake import unread
 
     chosen = judges.required(judges.judges_of(suite, options.clip, options.clip2))
     run = options.out or RUNS / f"evaluate-{suite.name}-{slug(options.paths[0].resolve().name) or 'renders'}"
     apart(run, options.paths)
     with ExitStack() as stack:
-        found = found_in(options, asked(options, suite, prompts), run, stack)
+        seen = asked(options, suite, prompts)
+        found = found_in(options, seen, run, stack)
         report(found, run, console)
+        for line in unread.prompts_without(found, seen):
+            say(console, line, "yellow")
         for line in judges.warnings(suite, chosen, {unit.place.prompt for unit in found.units}):
             say(console, line, "yellow")
         bad = taken(found, run, suite.name, console)
@@ -127,21 +131,32 @@ def found_in(options: Namespace, asked: Asked, run: Path, stack: ExitStack) -> F
     """What the paths hold. Archives are unpacked beside the run's jobs for as long as the stack lasts."""
     import intake
     from intake import archive
-    from intake.base import Found
+    from intake.base import Found, Refused
 
     found = Found([], [], [])
     for path in options.paths:
         at, left_out = path, []
         if archive.is_archive(path):
             run.mkdir(parents=True, exist_ok=True)
+            stack.callback(gone_if_empty, run)
             at = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".unpacked-", dir=run)))
             left_out = archive.unpacked(path, at)
         found.refused.extend(left_out)
-        part = intake.look(at, asked, path)
+        try:
+            part = intake.look(at, asked, path)
+        except UserError as error:
+            if not left_out:
+                raise
+            part = Found([], [Refused(path.name, str(error).rstrip("."))], [])
         found.units.extend(part.units)
         found.refused.extend(part.refused)
         found.notes.extend(part.notes)
     return each_once(found)
+
+
+def gone_if_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def each_once(found: Found) -> Found:
@@ -169,8 +184,6 @@ def report(found: Found, run: Path, console: Console) -> None:
     for refused in found.refused:
         say(console, f"Not taken: {refused.where}: {refused.why}.", "red")
     if not found.units:
-        with suppress(OSError):
-            run.rmdir()
         raise UserError("Nothing that was handed in can be scored: see above.")
 
 
@@ -193,8 +206,10 @@ def taken(found: Found, run: Path, suite: str, console: Console) -> list[Refused
             except UserError as error:
                 bad.append(Refused(unit.where, str(error), unit.place, unit.layout))
                 say(console, f"Not taken: {unit.where}: {error}.", "red")
+        there = {unit.place for unit in found.units} - {refused.place for refused in bad[len(found.refused) :]}
         for refused in bad:
-            write.leave_out(refused, run, suite)
+            if refused.place not in there:
+                write.leave_out(refused, run, suite)
     except OSError as error:
         why = f"{run} cannot be written ({first_line(error)})"
         raise UserError(f"{why}: make room, or give another --out.") from error

@@ -10,10 +10,10 @@ from collections import Counter
 from pathlib import Path
 
 from errors import UserError
-from intake import contract, flat, gpteval3d, meshes, t3bench, threestudio, turntables
-from intake.base import Asked, Found, Tree
+from intake import contract, flat, gpteval3d, meshes, t3bench, threestudio, turntables, unread
+from intake.base import Asked, Found, Refused, Tree
 
-LAYOUTS = (t3bench, threestudio, gpteval3d, contract, flat, turntables, meshes)  # the first to know a thing takes it
+LAYOUTS = (t3bench, threestudio, gpteval3d, contract, flat, turntables, meshes, unread)  # the first to know
 
 
 def look(path: Path, asked: Asked, given: Path) -> Found:
@@ -29,6 +29,9 @@ def look(path: Path, asked: Asked, given: Path) -> Found:
         found.notes.extend(part.notes)
         titles = Counter(unit.layout for unit in part.units)
         found.notes.extend(f"{given}: {_objects(n)} in {title}." for title, n in titles.items())
+    for unit in [unit for unit in found.units if not unit.place.method.isprintable()]:
+        found.units.remove(unit)
+        found.refused.append(Refused(unit.where, "its method's name has signs that cannot be printed: rename it"))
     if not found.units and not found.refused:
         raise UserError(
             f"There are no renders in {given}: expected folders of numbered views (rgb_000.png), turntable videos, "

@@ -15,11 +15,11 @@ from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
 from errors import UserError, first_line
-from intake.base import MOST_FILES, Refused
+from intake.base import MOST_FILES, Refused, reason
 
 KINDS = (".zip", ".tar", ".tgz", ".tar.gz")
 MOST = 50 << 30  # bytes of all that is in an archive
-RATIO, SMALL = 200, 10 << 20  # by how much a member may grow, if it has more bytes than SMALL: pictures hardly do
+RATIO, SMALL = 200, 10 << 20  # by how much a member, and the whole, may grow beyond SMALL bytes: pictures hardly do
 BLOCK = 1 << 20
 RESERVE = 1 << 30  # bytes of the disk that stay free
 
@@ -42,14 +42,18 @@ def is_archive(path: Path) -> bool:
 def unpacked(path: Path, into: Path) -> list[Refused]:
     """Unpack, and say what was left out. Raises UserError where the archive itself cannot be read."""
     refused: list[Refused] = []
-    left = min(MOST, shutil.disk_usage(into).free - RESERVE)
     try:
+        most = max(SMALL, RATIO * path.stat().st_size)
+        left = min(MOST, most, shutil.disk_usage(into).free - RESERVE)
         for k, member in enumerate(_members(path)):
             where = f"{path.name}: {member.name}"
             if k >= MOST_FILES:
                 raise UserError(f"The archive {path} has more than {MOST_FILES} members: name a part of it.")
             if member.is_folder:
                 continue
+            if not member.packed and member.size > left:  # a tar is read to its end to pass over a member
+                refused.append(Refused(where, f"{_too_large(member)}, nor is what comes after it"))
+                break
             try:
                 left -= _extracted(member, into, left)
             except UserError as error:
@@ -63,10 +67,17 @@ def unpacked(path: Path, into: Path) -> list[Refused]:
                 zipfile.BadZipFile,
                 tarfile.TarError,
             ) as error:
-                refused.append(Refused(where, f"it is damaged ({first_line(error)})"))
+                refused.append(Refused(where, _damaged(error)))
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError) as error:
         raise UserError(f"The archive {path} cannot be read ({first_line(error)}): make it again.") from error
     return refused
+
+
+def _damaged(error: BaseException) -> str:
+    """What is wrong with a member, without the path that it would have had."""
+    if isinstance(error, FileExistsError):
+        return "its name is there twice: the first is taken"
+    return f"it is damaged ({reason(error)})"
 
 
 def _members(path: Path) -> Iterator[Member]:
@@ -93,7 +104,7 @@ def _extracted(member: Member, into: Path, left: int) -> int:
     if member.packed and member.size > max(SMALL, RATIO * member.packed):
         raise UserError(f"it would grow {member.size // member.packed} times to {member.size >> 20} MB: not unpacked")
     if member.size > left:
-        raise UserError(f"it would take {member.size >> 20} MB, more than is left for the archive: not unpacked")
+        raise UserError(_too_large(member))
     target = into.joinpath(*parts)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -102,6 +113,10 @@ def _extracted(member: Member, into: Path, left: int) -> int:
     except BaseException:
         target.unlink(missing_ok=True)
         raise
+
+
+def _too_large(member: Member) -> str:
+    return f"it would take {member.size >> 20} MB, more than is left for the archive: not unpacked"
 
 
 def _copied(source: IO[bytes], stream: IO[bytes], size: int) -> int:

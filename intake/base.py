@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from errors import UserError
+from errors import UserError, first_line
 from intake.names import Names, Place
 from scene.cameras import Cameras
 
@@ -64,6 +64,22 @@ class Refused(NamedTuple):
     why: str
     place: Place | None = None
     layout: str = ""
+
+
+def reason(error: BaseException) -> str:
+    """What an error says, without the path of this machine that the system's and FFmpeg's end with."""
+    return getattr(error, "strerror", None) or first_line(error)
+
+
+def size_of(file: Path) -> int:
+    """Bytes of a file. Raises UserError where it has none, or cannot be asked: a link to nowhere, no permission."""
+    try:
+        size = file.stat().st_size
+    except OSError as error:
+        raise UserError(f"{file.name} cannot be read ({reason(error)})") from error
+    if not size:
+        raise UserError(f"{file.name} is empty")
+    return size
 
 
 class Found(NamedTuple):
@@ -134,4 +150,4 @@ class Tree:
 
     def shown(self, path: Path) -> str:
         """A path as it is told to people and kept in a run: from the root's name on, without what lies above it."""
-        return "/".join((self.called, *self.parts(path)))
+        return "/".join((self.called, *self.parts(path))).encode("utf-8", "replace").decode()

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from errors import UserError, first_line
-from intake.base import Asked, Frame
+from intake.base import Asked, Frame, size_of
 from intake.surface import Surface
 from scene.cameras import Cameras
 
@@ -28,6 +28,8 @@ KINDS = (".glb", ".obj", ".ply")
 UP = {".glb": "y", ".obj": "z", ".ply": "z"}  # glTF's own; threestudio's exports
 MOST = 2_000_000  # faces: about a gigabyte while it is read
 LARGEST = 1 << 30  # bytes of a file
+LINE = 1 << 16  # bytes of a line of text: a face has a few corners
+COUNTS = 24 * MOST  # of all that a GLB says of its corners: places, normals, colours and so on
 FILL = 0.7239  # of the field of view that the ball around a fitted mesh spans: the world's toys, of radius .5, just so
 MISSING = "it is a mesh, which needs libraries that are not here: uv sync --extra renders"
 
@@ -91,7 +93,7 @@ def beside(file: Path) -> tuple[Path, ...]:
 def _named(file: Path, words: tuple[bytes, ...]) -> list[str]:
     """What lines that begin with one of the words end with; each once."""
     with file.open("rb") as stream:
-        lines = [line.split(None, 1) for line in stream if line[:1] in b"m"]
+        lines = [line.split(None, 1) for line in iter(lambda: stream.readline(LINE), b"") if line[:1] in b"m"]
     return list(dict.fromkeys(x[1].strip().decode("utf-8", "replace") for x in lines if len(x) > 1 and x[0] in words))
 
 
@@ -107,10 +109,7 @@ def _part(file: Path, name: str) -> Path:
 
 def refuse(file: Path) -> None:
     """Raise UserError for a mesh that is empty, cut short, or too large to read."""
-    size = file.stat().st_size
-    if not size:
-        raise UserError(f"{file.name} is empty")
-    if size > LARGEST:
+    if (size := size_of(file)) > LARGEST:
         raise UserError(f"{file.name} has {size >> 20} MB, more than {LARGEST >> 20}: decimate it")
     try:
         faces = {".glb": _glb_faces, ".obj": _obj_faces, ".ply": _ply_faces}[file.suffix.lower()](file)
@@ -141,6 +140,11 @@ def _glb_faces(file: Path) -> int:
             raise ValueError(f"cut short: {file.stat().st_size} of {length} bytes")
         held = json.loads(stream.read(json_length))
     accessors, meshes = held.get("accessors", []), held.get("meshes", [])
+    counts = [int(accessor["count"]) for accessor in accessors]
+    if min(counts, default=0) < 0:
+        raise ValueError("a count is below 0")
+    if sum(counts) > COUNTS:  # whatever the file holds of them: what it does not is zeros, which take memory
+        return sum(counts) // 3
     if any("uri" in part and not str(part["uri"]).startswith("data:") for part in held.get("buffers", [])):
         raise ValueError("its buffers are in other files")
     count = [sum(_primitive_faces(p, accessors) for p in mesh["primitives"]) for mesh in meshes]
@@ -174,13 +178,16 @@ def _ply_faces(file: Path) -> int:
 
 def _obj_faces(file: Path) -> int:
     """A polygon counts as the triangles it is cut into."""
-    faces = 0
+    faces = corners = 0
     with file.open("rb") as stream:
-        for line in stream:
+        while line := stream.readline(LINE):
+            if len(line) == LINE:
+                raise ValueError(f"a line has more than {LINE} bytes")
+            corners += line[:2] in (b"v ", b"v\t")
             if line[:2] in (b"f ", b"f\t"):
                 faces += max(len(line.split()) - 3, 0)
-                if faces > MOST:
-                    break
+            if faces > MOST or corners > 3 * MOST:
+                return max(faces, corners)
     return faces
 
 
@@ -193,6 +200,7 @@ def read(file: Path, up: str) -> Surface:
             warnings.simplefilter("error", _bomb())
             scene = trimesh.load_scene(file, process=False)
             parts = [part for part in scene.dump() if isinstance(part, trimesh.Trimesh) and len(part.faces)]
+            _refuse_lost_corners(file, parts)
             _refuse_lost_textures(file, parts)
             surface = Surface.of(parts)
     except UserError:
@@ -212,6 +220,12 @@ def _bomb() -> type[Warning]:
     from PIL import Image
 
     return Image.DecompressionBombWarning
+
+
+def _refuse_lost_corners(file: Path, parts: list[Any]) -> None:
+    """Raise UserError where faces name corners that are not there: rays would be followed through foreign memory."""
+    if any(part.faces.min() < 0 or part.faces.max() >= len(part.vertices) for part in parts):
+        raise UserError(f"{file.name} is damaged (its faces have corners that are not there)")
 
 
 def _refuse_lost_textures(file: Path, parts: list[Any]) -> None:

@@ -14,7 +14,7 @@ from numpy import ndarray
 from PIL import Image
 
 from errors import UserError
-from intake.base import Frame
+from intake.base import Frame, size_of
 from scene.background import GREY
 
 KINDS = (".png", ".jpg", ".jpeg", ".webp")
@@ -124,8 +124,7 @@ def read_grey(file: Path) -> UInt8[ndarray, "H W"]:
 def _opened(file: Path) -> Image.Image:
     """The picture, decoded. Its size is read first: a small file can say that it is of a million pixels an edge."""
     try:
-        if not file.stat().st_size:
-            raise UserError(f"{file.name} is empty")
+        size_of(file)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # EDGE is the stricter
             with Image.open(file) as image:

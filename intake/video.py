@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageSequence
 
-from errors import UserError, first_line
-from intake.base import Frame
+from errors import UserError
+from intake.base import Frame, reason, size_of
 from intake.pictures import EDGE, cropped, over_grey
 
 STILL = (".gif",)
 KINDS = (*STILL, ".mp4", ".webm", ".mov", ".mkv", ".avi", ".m4v")
-MOST = 20_000  # frames: more is no turn
+MOST, PIXELS = 20_000, 20_000_000_000  # frames, and pixels of all of them: more is no turn
 PANELS = 4  # squares side by side that a frame may be a row of
 MISSING = "it is a video, which needs a library that is not here: uv sync --extra renders"
 
@@ -59,8 +59,7 @@ class Turntable:
 
 def source(file: Path, views: int) -> Turntable:
     """Raises UserError where the library is missing, and for a file that is empty, damaged, or no turn."""
-    if not file.stat().st_size:
-        raise UserError(f"{file.name} is empty")
+    size_of(file)
     if file.suffix.lower() not in STILL and not find_spec("av"):
         raise UserError(MISSING)
     n = sum(1 for _ in _decoded(file))
@@ -72,18 +71,19 @@ def source(file: Path, views: int) -> Turntable:
 
 def _decoded(file: Path) -> Iterator[np.ndarray]:
     """The frames (H,W,3) in turn. Raises UserError where the file is damaged, or has too many or too large ones."""
-    read = _gif if file.suffix.lower() in STILL else _video
+    read, pixels = _gif if file.suffix.lower() in STILL else _video, 0
     try:
         for k, frame in enumerate(read(file)):
-            if k >= MOST:
-                raise UserError(f"{file.name} has more than {MOST} frames: it is no turn")
+            pixels += frame.shape[0] * frame.shape[1]
+            if k >= MOST or pixels > PIXELS:
+                raise UserError(f"{file.name} has more than {k} frames of {frame.shape[1]} x {frame.shape[0]}: no turn")
             yield frame
     except UserError:
         raise
     except MemoryError as error:
         raise UserError(f"{file.name} does not fit into memory") from error
     except Exception as error:  # of many kinds: what libraries say of damaged files
-        raise UserError(f"{file.name} is damaged ({first_line(error)})") from error
+        raise UserError(f"{file.name} is damaged ({reason(error)})") from error
 
 
 def _gif(file: Path) -> Iterator[np.ndarray]:

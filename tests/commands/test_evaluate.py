@@ -128,3 +128,21 @@ def test_a_run_of_ones_own_is_not_overwritten(capsys, tmp_path, clip):
     write_job(tmp_path / "run", "sdi", BERRY, 0, ball(4))
     code, said = evaluate(capsys, clip, tmp_path / "in", "--out", tmp_path / "run")
     assert (code, "holds a result that was not handed in" in said) == (2, True)
+
+
+def test_what_an_archive_hides_is_named_though_nothing_is_left(capsys, tmp_path, clip):
+    import zipfile
+
+    views(tmp_path / "in" / "a" / S)
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as held:
+        held.writestr("../out.png", b"x")
+        held.writestr("inner/c.zip", b"x")
+    out = tmp_path / "run"
+    code, said = evaluate(capsys, clip, tmp_path / "b.zip", "--out", out)
+    assert (code, out.exists()) == (2, False)
+    assert "Not taken: b.zip: ../out.png: its name leads out of the archive" in said
+    assert "Not taken: b/inner/c.zip: it is an archive within what was handed in" in said
+    code, said = evaluate(capsys, clip, tmp_path / "b.zip", tmp_path / "in", "--prompts", S, T, "--out", out)
+    assert code == 1
+    assert "Of the prompts given 1 have no object: 'A blue tulip'." in said
+    assert pd.read_csv(out / "table.csv").query("block == 'survivors'")["n"].tolist() == [1]

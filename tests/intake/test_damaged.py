@@ -192,3 +192,96 @@ def test_links_in_a_circle_end(tmp_path):
     views(tmp_path / "a" / S)
     (tmp_path / "a" / "round").symlink_to(tmp_path)
     assert len(look(tmp_path).units) == 1
+
+
+def corners(indices, loose=0) -> bytes:
+    """A GLB whose one face has these corners of a triangle; `loose` more are said, and are in no buffer."""
+    accessors = [
+        {"count": 3, "type": "VEC3", "componentType": 5126, "bufferView": 0},
+        {"count": len(indices), "type": "SCALAR", "componentType": 5125, "bufferView": 1},
+        *([{"count": loose, "type": "VEC3", "componentType": 5126}] if loose else []),
+    ]
+    places = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], "<f4").tobytes()
+    data = places + np.array(indices, "<u4").tobytes()
+    views = [{"buffer": 0, "byteLength": 36}, {"buffer": 0, "byteOffset": 36, "byteLength": len(data) - 36}]
+    head = {
+        "asset": {"version": "2.0"}, "scene": 0, "scenes": [{"nodes": [0]}], "nodes": [{"mesh": 0}],
+        "meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "indices": 1}]}],
+        "accessors": accessors, "bufferViews": views, "buffers": [{"byteLength": len(data)}],
+    }  # fmt: skip
+    text = json.dumps(head).encode()
+    text += b" " * (-len(text) % 4)
+    start = struct.pack("<4sIII4s", b"glTF", 2, 28 + len(text) + len(data), len(text), b"JSON")
+    return start + text + struct.pack("<I4s", len(data), b"BIN\0") + data
+
+
+def test_a_mesh_says_more_than_it_holds(tmp_path):
+    file = tmp_path / f"{S}.glb"
+    file.write_bytes(corners([0, 1, 2]))
+    assert len(list(look(tmp_path).units[0].source.frames())) == 4
+    for indices in ([0, 1, 3], [0, 1, 4_000_000_000]):
+        file.write_bytes(corners(indices))
+        assert "corners that are not there" in why(look(tmp_path).units[0].source)
+    file.write_bytes(corners([0, 1, 2], loose=4_000_000_000))
+    assert "more than 2,000,000: decimate it" in refused(tmp_path)
+    file.unlink()
+    obj = tmp_path / f"{S}.obj"
+    obj.write_bytes(b"v 0 0 0\nf " + b"1 2 3 " * 20_000)
+    assert "a line has more than" in refused(tmp_path)
+
+
+def test_links_to_nowhere_are_named(tmp_path):
+    folder = views(tmp_path / "in" / "a" / S)
+    for name in (f"{T}.mp4", f"{T}.glb", "an-astronaut.gif"):
+        (tmp_path / "in" / name).symlink_to(tmp_path / "gone")
+    (folder / "rgb_001.png").unlink()
+    (folder / "rgb_001.png").symlink_to(tmp_path / "gone")
+    found = look(tmp_path / "in")
+    assert all("cannot be read (No such file" in r.why for r in found.refused)
+    assert len(found.refused) == 3
+    assert "rgb_001.png cannot be read" in why(found.units[0].source)
+
+
+def test_a_bomb_of_many_small_members_ends_where_pictures_would(tmp_path, monkeypatch):
+    monkeypatch.setattr(archive, "SMALL", 1 << 16)
+    zeros = {f"{k}.bin": bytes(1 << 16) for k in range(40)}
+    file = zipped(tmp_path / "a.zip", zeros)
+    monkeypatch.setattr(archive, "RATIO", 4)
+    (into := tmp_path / "into").mkdir()
+    left_out = archive.unpacked(file, into)
+    assert left_out
+    assert sum(f.stat().st_size for f in into.iterdir()) <= max(1 << 16, 4 * file.stat().st_size)
+    with tarfile.open(tmp_path / "b.tar.gz", "w:gz") as held:
+        for name in ("big.bin", "after.bin"):
+            member = tarfile.TarInfo(name)
+            member.size = 1 << 20
+            held.addfile(member, io.BytesIO(bytes(1 << 20)))
+    (only,) = archive.unpacked(tmp_path / "b.tar.gz", into)
+    assert (only.where, "nor is what comes after" in only.why) == ("b.tar.gz: big.bin", True)
+
+
+def test_what_no_layout_reads_is_named(tmp_path):
+    views(tmp_path / "m" / S)
+    (tmp_path / "m" / T).mkdir()
+    for name in ("b.zip", f"{T}.stl", "a_0.bmp", "a_1.bmp", "notes.txt", "table.csv", "logo.tiff"):
+        (tmp_path / name).write_bytes(b"x")
+    found = look(tmp_path)
+    assert [u.place.prompt.id for u in found.units] == [S]
+    said = {r.where.partition("/")[2]: r for r in found.refused}
+    assert said.keys() == {"b.zip", f"{T}.stl", "a_0.bmp", f"m/{T}"}
+    assert said[f"m/{T}"].place.prompt.id == T  # and so it counts as failed
+
+
+def test_names_that_cannot_be_printed(tmp_path):
+    import os
+
+    views(tmp_path / "br [v2]" / S)
+    for name in (b"m\xff", b"a\nb"):
+        folder = os.path.join(os.fsencode(tmp_path), name, S.encode())
+        os.makedirs(folder)
+        for k in range(2):
+            Image.fromarray(view(k)).save(os.path.join(folder, b"rgb_%d.png" % k))
+    found = look(tmp_path)
+    assert [u.place.method for u in found.units] == ["br [v2]"]
+    assert all("cannot be printed" in r.why and r.where.encode() for r in found.refused)
+    assert len(found.refused) == 2
