@@ -50,6 +50,10 @@ class Depths(NamedTuple):
     views: Callable[[], Tensor]
 
 
+class Unwritable(UserError):
+    """Scores for which there is no room, or no right to write them: what was there stays."""
+
+
 class Scored(NamedTuple):
     """Folders that were scored now, and those that could not be, each with the reason in a sentence."""
 
@@ -163,12 +167,13 @@ def score_run(
     and the others go on.
 
     `each` is told of every folder and whether it was scored now. `truth` gives each folder's true views, in place of
-    the scorer's, which are of all; `depths` gives those of its own. Raises UserError where no job can be scored."""
+    the scorer's, which are of all; `depths` gives those of its own. Raises UserError where no job can be scored, and
+    Unwritable at the first whose scores cannot be written."""
     folders, fresh, bad = views.jobs(run), [], {}
     for folder in _held_by_turns(folders):  # its views stay as they are meanwhile
         try:
             new = score_job(folder, scorer.knowing(truth(folder)) if truth else scorer, depths(folder))
-        except NewerError:
+        except (NewerError, Unwritable):
             raise
         except UserError as error:
             bad[folder] = str(error)
@@ -259,7 +264,7 @@ def write(folder: Path, scores: Scores) -> None:
         told = {"about": scores.about, "stamps": scores.stamps, "scores": files.sha256(path)[:16]}
         files.write_json(folder / STAMPS, told)
     except OSError as error:
-        raise UserError(f"The scores of {folder} cannot be written: {first_line(error)}.") from error
+        raise Unwritable(f"The scores of {folder} cannot be written: {first_line(error)}.") from error
 
 
 def scores_of(folder: Path) -> Scores:
