@@ -5,6 +5,7 @@ survive a restart).
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from eval import metrics
@@ -12,9 +13,11 @@ from eval.metric import Column, Metric
 
 DIVERGED = Column("diverged_pct", "Div.", "%", "down", 1, 5.0,
                   about="Jobs that left nothing, met a number that is none, or ran out of memory.")  # fmt: skip
-TIME = Column("time_min", "Time", "min", "down", 1, about="A job's, on the machine that it ran on.")
-MEMORY = Column("memory_gb", "Memory", "GB", "down", 1, about="The peak of a job that had a device to itself.")
-NFE = Column("nfe", "NFE", "", "down", 0, about="Guided calls of the network in a job.")
+TIME = Column("time_min", "Time", "min", "down", 1, bounds=(0.0, math.inf),
+              about="A job's, on the machine that it ran on.")  # fmt: skip
+MEMORY = Column("memory_gb", "Memory", "GB", "down", 1, bounds=(0.0, math.inf),
+                about="The peak of a job that had a device to itself.")  # fmt: skip
+NFE = Column("nfe", "NFE", "", "down", 0, bounds=(0.0, math.inf), about="Guided calls of the network in a job.")
 COST = (TIME, MEMORY, NFE)
 UNITS = {  # column: (field of record.json, its units in one of the column's)
     "time_min": ("seconds", 60.0),

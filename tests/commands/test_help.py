@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import run_benchmark
-from commands import run
 from names import COMMANDS
 
 ROOT = Path(__file__).parents[2]
@@ -66,22 +64,6 @@ def test_help_without_a_command_names_all_of_them_and_where_results_lie(monkeypa
         assert name in out[out.index("\nresults\n") :]
     codes = "0 done, 1 a job crashed or a check failed, 2 the command cannot be carried out, 130 stopped"
     assert letters(codes) in letters(out)
-
-
-def test_every_example_of_the_help_is_understood(monkeypatch, capsys):
-    """Its command line is parsed, by the command that it names."""
-    import shlex
-
-    _, out = helped(["--help"], monkeypatch, capsys)
-    heard: list[list[str]] = []
-    for name in COMMANDS:
-        monkeypatch.setattr(import_module(run_benchmark.module_of(name)), "main", lambda rest: heard.append(rest) or 0)
-    lines = [line.split("  ")[1] for line in out.splitlines() if line.startswith("  run_benchmark.py")]
-    assert len(lines) > 10
-    for line in lines:
-        assert run_benchmark.main(shlex.split(line)[1:]) == 0, line
-    for rest in (rest for rest in heard if rest[:1] and rest[0].startswith("--") and "--quick" not in rest):
-        run.parser().parse_args(rest)
 
 
 @pytest.mark.parametrize(
