@@ -20,7 +20,7 @@ from tests.tiny import write_prior
 SLOW = {"sweep", "ablate", "bench", "fetch", "evaluate", "serve", "doctor", "report"}
 ELSEWHERE = {"paper", "--external", "--judge", "--help"}  # weights, programs and packages that are not here
 SIZES = ["--resolution", "16", "--views", "4", "--limit", "1", "--jobs", "1", "--prior", "prior"]
-SHORT = {"nfe=2000": "nfe=7", "120": "5"}
+SHORT = {"nfe=2000": "nfe=12", "120": "5"}
 CODES = {"check": 2}  # a run in small cannot be judged by the reference that is shipped, which it says
 FIRST = "--prompts A ripe strawberry --seeds 0 1 2"  # whose jobs are scored: RUN
 
