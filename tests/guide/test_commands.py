@@ -11,13 +11,14 @@ from importlib import import_module
 
 import pytest
 
+from engine.external import reading as specs
 from engine.weights import manifest as weights
 from errors import UserError
 from eval.outside import OUTSIDE
 from names import ABLATIONS, COMMANDS, RECIPES, SCENES, TRACKS, is_outside
 from run_benchmark import module_of
 from suites import SUITES
-from tests.guide.pages import NAMES, PAGES, ROOT, Line, commands, lines, spans
+from tests.guide.pages import NAMES, PAGES, ROOT, Line, blocks, commands, lines, spans
 
 STANDS_FOR = {
     "N": "1",
@@ -138,3 +139,12 @@ def test_every_option_that_a_sentence_names_is_one(reading):
     for page in PAGES:
         for span in (span for span in spans(page) if span.startswith("--")):
             assert any(options(span.split()) <= known for known in [*ours, ELSEWHERE]), f"{page}: {span}"
+
+
+def test_every_spec_of_an_engine_is_one(tmp_path):
+    """What pages write in TOML."""
+    texts = [block.text for page in PAGES for block in blocks(page) if block.language == "toml"]
+    assert len(texts) >= 2
+    for k, text in enumerate(texts):
+        (tmp_path / f"mine{k}.toml").write_text(text)
+        assert specs.read(str(tmp_path / f"mine{k}.toml")).command
