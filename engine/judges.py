@@ -163,10 +163,15 @@ def truths_of(suite: Suite) -> Callable[[Path], Truth | None]:
     return truth
 
 
-def truth_of(run: Path, suite: Suite) -> Truth | None:
-    """The truth of a run's first job that has views, for a figure that shows one for all jobs."""
-    seen = map(truths_of(suite), filter(views.has_pictures, views.jobs(run)))
-    return next((truth for truth in seen if truth), None)
+def truth_of(run: Path, suite: Suite, views_of: int | None = None) -> Truth | None:
+    """The truth of a run's first job that has views, for a figure that shows one for all jobs: of one variant, from
+    `views_of` places of the orbit, of all unless said."""
+    seen = (views.orbit_of(job) for job in views.jobs(run) if not is_own(job.parent.name))
+    orbit = next(filter(None, seen), None)
+    if suite.truth is None or orbit is None:
+        return None
+    whole = Orbit(**orbit)
+    return truth_from(suite.truth, dataclasses.replace(whole, views=views_of or whole.views))
 
 
 def truth_from(source: Known, orbit: Orbit, variants: int = 1) -> Truth:
@@ -190,10 +195,10 @@ def truth_from(source: Known, orbit: Orbit, variants: int = 1) -> Truth:
     return Truth(lambda text: renders_of(text)[:2], fingerprint, variants, shape, source.has_front)
 
 
-def truth_of_run(run: Path) -> Truth | None:
+def truth_of_run(run: Path, views_of: int | None = None) -> Truth | None:
     """The same, of the suite that the run was made with; None where it does not say one that is known."""
     suite = SUITES.get(recipe_of(run).get("suite", ""))
-    return truth_of(run, suite) if suite else None
+    return truth_of(run, suite, views_of) if suite else None
 
 
 def needs_of(suite: Suite, judges: Judges) -> set[str]:

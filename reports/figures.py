@@ -23,6 +23,7 @@ from scene.background import GREY
 
 PAPER_WHITE, INK, FAINT, MISSING = (255, 255, 255), (25, 25, 28), (110, 110, 118), (232, 232, 236)
 AZIMUTHS = (0, 90, 180, 270)
+SIDES = len(AZIMUTHS)  # views of the truth that are enough
 LEAST, MOST = 128, 256  # pixels a view is shown with: small ones are repeated, large ones averaged
 GAP, ROOM = 2, 18  # pixels between views, between methods
 LABEL, TOP = 210, 66  # for a prompt, for the methods' names
@@ -112,10 +113,17 @@ def _page(titles: list[str], prompts: list[str], rows: list[list[Image.Image | s
 
 
 def _looked(job: Path) -> Image.Image | str:
+    """Of a job's pictures those alone that are shown: of a large run all would take minutes."""
+    files = views.numbered(job, "rgb")
     try:
-        return _strip(views.read(job).rgb)
-    except UserError:  # said where the job was scored: one damaged picture must not lose the figure
-        return "not readable"
+        return _strip([_picture(files[v]) for v in _nearest(len(files))])
+    except (IndexError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return "not readable"  # said where the job was scored: one damaged picture must not lose the figure
+
+
+def _picture(file: Path) -> UInt8[ndarray, "H W 3"]:
+    with Image.open(file) as image:
+        return np.array(image.convert("RGB"))
 
 
 def _true(truth: Truth, text: str) -> Image.Image | str:
@@ -123,16 +131,23 @@ def _true(truth: Truth, text: str) -> Image.Image | str:
         rgb, opacity = truth(text)
     except UserError:  # a prompt of one's own
         return "not known"
-    return _strip(over(rgb[0], opacity[0], GREY))
+    pictures = _bytes(over(rgb[0], opacity[0], GREY))
+    return _strip([pictures[v] for v in _nearest(len(pictures))])
 
 
-def _strip(rgb: Float[Tensor, "V 3 H W"]) -> Image.Image:
-    """The views nearest to AZIMUTHS, side by side."""
-    side = _shown(rgb.shape[-1])
+def _nearest(views: int) -> list[int]:
+    """The numbers of the views that are nearest to AZIMUTHS. Raises IndexError where there is none."""
+    if not views:
+        raise IndexError("no views")
+    return [round(azimuth / 360 * views) % views for azimuth in AZIMUTHS]
+
+
+def _strip(pictures: list[UInt8[ndarray, "H W 3"]]) -> Image.Image:
+    """The views from AZIMUTHS, side by side."""
+    side = _shown(pictures[0].shape[1])
     strip = Image.new("RGB", (len(AZIMUTHS) * (side + GAP) - GAP, side), PAPER_WHITE)
-    for k, azimuth in enumerate(AZIMUTHS):
-        v = round(azimuth / 360 * len(rgb)) % len(rgb)
-        strip.paste(_sized(_bytes(rgb[v : v + 1])[0], side), (k * (side + GAP), 0))
+    for k, picture in enumerate(pictures):
+        strip.paste(_sized(picture, side), (k * (side + GAP), 0))
     return strip
 
 

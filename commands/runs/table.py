@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from commands.options import Parser, above_zero
 from names import RECIPES, known
 from say import Console, say
+
+if TYPE_CHECKING:
+    from eval.truth import Truth
 
 BESIDE = ("published",)  # what a run can be held against
 EPILOG = """examples
@@ -50,11 +54,18 @@ def main(arguments: list[str]) -> int:
 
         compare.report(options.run, list(RECIPES), Console())
         return 0
-    from commands.shared import results
-    from engine import judges
+    from commands.shared import tables
 
-    results.report(options.run, Console(), judges.truth_of_run(options.run), new=False, common=not options.all_jobs)
+    tables.report(options.run, Console(), lambda: truth(options.run), new=False, common=not options.all_jobs)
     return 0
+
+
+def truth(run: Path) -> Truth | None:
+    """What the figure shows beside the methods."""
+    from engine.judges import truth_of_run
+    from reports.figures import SIDES
+
+    return truth_of_run(run, SIDES)
 
 
 def sure(options: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import reports
+from commands.shared import tables
 from engine import judges
 from engine.external import jobs as external
 from engine.external import launch as programs
@@ -20,12 +20,8 @@ from eval import views
 from eval.outside import asked as outside
 from eval.outside.process import Lost, OutsideJudge
 from eval.score import Scored, score_run
-from eval.truth import Truth
 from files import is_older
-from locks import held
-from names import RECIPES
-from reports import figures, terminal, write
-from reports.measures import measures
+from reports import figures
 from say import Console, plain, say
 from suites.base import Suite
 
@@ -53,7 +49,7 @@ def external_done(request: Request, jobs: list[external.ExternalJob], console: C
 def score_and_report(run: Path, suite: Suite, chosen: Judges, device: str, console: Console) -> bool:
     """Score what is not scored yet, then write and print the tables; returns whether all could be scored."""
     scored = score_missing(run, suite, chosen, device, console)
-    report(run, console, judges.truth_of(run, suite), bool(scored.fresh))
+    tables.report(run, console, lambda: judges.truth_of(run, suite, figures.SIDES), bool(scored.fresh))
     return not scored.bad
 
 
@@ -85,17 +81,3 @@ def score_missing(run: Path, suite: Suite, chosen: Judges, device: str, console:
     for reason in scored.bad.values():
         say(console, reason, "red")
     return scored
-
-
-def report(run: Path, console: Console, truth: Truth | None, new: bool, common: bool = True) -> None:
-    """Write the tables and, where something is new, the figure of a run; print the table and where it all lies."""
-    frames, order = reports.load(run), list(RECIPES)
-    with held(run):  # by one command at a time
-        table = write.tables(run, frames, order, common=common)
-        figure = run / "comparison.png"
-        if new or any(is_older(figure, job / "scores.csv") for job in views.jobs(run)):
-            figures.comparison(run, frames, order, truth)
-        glance = measures(run, frames, order, common=common)
-    terminal.show(frames, table, console)
-    for file in (figure, glance, run / "table.md", run / "table.csv", run / "table.tex", run / "scores.csv"):
-        say(console, file)
