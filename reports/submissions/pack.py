@@ -72,8 +72,8 @@ def _members(run: Path, folders: list[Path], each: Callable[[Path], None]) -> It
 
 
 def _samples(job: Path) -> Iterator[tuple[str, bytes]]:
-    """A few views, by name, as PNG."""
-    views = sorted((job / "views").glob("rgb_*.png"))
+    """A few views, by name, as PNG; of a job out of a pack those that it has."""
+    views = sorted((job / "views").glob("rgb_*.png")) or sorted((job / "samples").glob("rgb_*.png"))
     for file in views[:: max(len(views) // SIDES, 1)][:SIDES]:
         with Image.open(file) as image:
             image.thumbnail((LARGEST, LARGEST))
