@@ -44,6 +44,9 @@ meshes
   that holds it fills 72 % of the field of view; --as-it-is leaves it where it stands. GLB is taken for y up, front +z;
   OBJ and PLY for z up, front +x, as threestudio exports them: --up says otherwise.
 
+exit codes
+  0 all is scored; 1 some objects cannot be, as is said, and the tables are of the others; 2 nothing can be
+
 examples
   run_benchmark.py evaluate ~/threestudio/outputs
   run_benchmark.py evaluate renders --prompts prompts.txt --name my-method

@@ -8,9 +8,14 @@ from pathlib import Path
 from commands.options import Parser, add_judges
 from say import Console, say
 
+EPILOG = """What other programs made, in whatever layout it lies, is scored by run_benchmark.py evaluate PATH.
+
+exit codes
+  0 all is scored; 1 some jobs cannot be, as is said, and the tables are of the others; 2 nothing can be"""
+
 
 def parser() -> Parser:
-    made = Parser("score", "Score the views of a run, or anyone's in its layout.")
+    made = Parser("score", "Score the views of a run, or anyone's in its layout.", EPILOG)
     made.add_argument("run", metavar="RUN", type=Path)
     made.add_argument("--suite", metavar="NAME", help="default: as the run says")
     add_judges(made)
@@ -28,9 +33,22 @@ def main(arguments: list[str]) -> int:
     from engine.weights.manifest import place
     from eval.outside import asked
 
+    refuse(options.run)
     suite = judges.suite_of(options.run, options.suite)
     chosen = replace(judges.judges_of(suite, options.clip, options.clip2), outside=tuple(options.judge))
     console = Console()
     wanted = asked.asked(chosen.outside, {"clip": chosen.clip, "reward": chosen.reward}, "cpu").values()
     asked.accept(wanted, place(), options.accept_licence, lambda line: say(console, line))
     return int(not results.score_and_report(options.run, suite, chosen, options.device, console))
+
+
+def refuse(run: Path) -> None:
+    """Raise UserError for a folder that is no run, and say what reads it if it holds views all the same."""
+    from errors import UserError
+    from eval.views import jobs
+
+    try:
+        jobs(run)
+    except UserError as error:
+        mend = f"; other layouts are read by run_benchmark.py evaluate {run}" if run.is_dir() else ""
+        raise UserError(f"{str(error).rstrip('.')}{mend}.") from error

@@ -151,7 +151,8 @@ class Scorer:
         """The prompt's place in the suite."""
         if prompt_id not in self._number:
             raise UserError(
-                f"There is no prompt {prompt_id!r} in the suite scored: give the suite that the run was made with."
+                f"There is no prompt {prompt_id!r} in the suite scored: give the suite that the run was made with, or "
+                "hand in what other programs made by run_benchmark.py evaluate."
             )
         return self._number[prompt_id]
 

@@ -25,6 +25,7 @@ from eval.views import KINDS, VIEW
 from reports.columns import measured
 
 MOST = 5  # jobs that are named
+TIMED_OUT = "timed-out"  # of another program
 PICTURE = re.compile(rf"{VIEW.pattern}(?i:{'|'.join(map(re.escape, KINDS))})", re.ASCII)
 
 
@@ -51,7 +52,7 @@ def faults(
     """What is wrong in a job's folder, each in words that name the file. `views` as its orbit says, where one does;
     `is_odd`: whether any row of the scores is `odd`."""
     status = record.get("status", "finished")
-    if status not in STATUSES:
+    if status not in (*STATUSES, TIMED_OUT):
         return [f"record.json has the status {status!r}, which nobody knows"]
     if scores is None:  # nothing of it counts, and that is said elsewhere
         return []

@@ -33,6 +33,9 @@ BLOCK = 1 << 20  # bytes of the log read at a time
 TAIL = 30  # last lines, in which a program that failed says why
 SAYS_NAN = re.compile(r"\bnan\b|\bnot?n?[- ]?finite\b", re.IGNORECASE)
 SAYS_MEMORY = re.compile("|".join(map(re.escape, (*TOO_LITTLE, "MemoryError", "OutOfMemoryError"))), re.IGNORECASE)
+SAYS_KILLED = re.compile(
+    r"\bkilled\b|\bSIGKILL\b|\bsignal 9\b|\bexit ?code:? -9\b", re.IGNORECASE
+)  # a launcher, of its own
 
 
 @dataclass
@@ -142,7 +145,8 @@ def run(
         end_marked(mark)
     code = program.wait() if not reason else None
     reader.end()
-    killed = code in (-9, 137) and memory_kills() > kills
+    signalled = code in (-9, 137) or (code and any(SAYS_KILLED.search(line) for line in reader.tail))
+    killed = bool(signalled) and memory_kills() > kills
     return Ended(code, reason or ("diverged" if reader.lost else ""), seconds, watch.peak, watch.gpu_peak,
                  reader.step, reader.tail, killed)  # fmt: skip
 

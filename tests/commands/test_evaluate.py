@@ -119,6 +119,8 @@ def test_what_cannot_be_carried_out_is_one_sentence(capsys, tmp_path, clip):
         code, said = evaluate(capsys, clip, *arguments)
         assert (code, part in said) == (2, True), said
     assert not (tmp_path / "run").exists()
+    assert main(["score", str(tmp_path / "in"), "--suite", "world"]) == 2  # whose layout is not a run's
+    assert f"other layouts are read by run_benchmark.py evaluate {tmp_path / 'in'}" in capsys.readouterr().err
 
 
 def test_a_run_of_ones_own_is_not_overwritten(capsys, tmp_path, clip):

@@ -114,6 +114,40 @@ def test_a_finished_job_has_its_views_cameras_time_memory_and_steps(ended):
     assert any((folder / "output").rglob("parsed.yaml"))
 
 
+def test_tables_count_each_as_what_it_is(ended):
+    from reports import load
+
+    asked, records, _ = ended
+    told = load(asked.out).jobs.set_index("method")
+    assert told["status"].to_dict() == {
+        f"ts-{kind}": status
+        for kind, status in {
+            **dict.fromkeys(("sdi", "once"), "ok"), "nan": "non-finite", "memory": "out-of-memory",
+            **dict.fromkeys(("killed", "fails", "nothing", "few", "damaged", "hangs"), "failed"),
+        }.items()
+    }  # fmt: skip
+    assert all(record["tries"] == 1 for record in records.values())
+
+
+def test_another_try_says_why_the_first_failed(tmp_path):
+    asked = request(tmp_path, engine(tmp_path, "fails"))
+    for tries in (1, 2):
+        records, _ = done(asked)
+        assert (records["ts-fails/0"]["tries"], len(records["ts-fails/0"]["failures"])) == (tries, tries - 1)
+    assert records["ts-fails/0"]["failures"] == ["it ended with code 1: error: no such scene"]
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "killed"), [(1, "worker 0 got SIGKILL", True), (1, "no", False), (0, "Killed", False)]
+)
+def test_a_launcher_whose_child_the_system_ended_for_memory(tmp_path, monkeypatch, code, words, killed):
+    kills = iter((3, 4))
+    monkeypatch.setattr(process, "memory_kills", lambda: next(kills))
+    command = [sys.executable, "-c", f"print({words!r}); raise SystemExit({code})"]
+    ended = process.run(command, tmp_path, {}, tmp_path / "log", Log(), "nowhere", 60, stop=threading.Event())
+    assert (ended.code, ended.killed_for_memory) == (code, killed)
+
+
 def test_nothing_that_a_program_started_outlives_it(ended):
     asked, _, _ = ended
     (child,) = (asked.out / ".unfinished").rglob("child")
