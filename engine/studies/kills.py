@@ -30,7 +30,6 @@ from multiprocessing import forkserver, util
 from pathlib import Path
 from typing import Any
 
-import numba
 import pandas as pd
 import psutil
 from numba.core.dispatcher import Dispatcher
@@ -44,6 +43,7 @@ from files import ROOT, read_json, sha256
 from records import RECORD
 from reports.markdown import pipes
 from say import Console, say
+from scene.kernels import compiled
 
 JOBS = ("--methods", "sds", "sdi", "--prompts", "31", "43", "--steps", "4", "--resolution", "8", "--views", "2",
         "--device", "cpu", "--jobs", "2", "--retry-on-error", "1000")  # fmt: skip
@@ -77,7 +77,7 @@ def command(arguments: list[str], log: Path, kernels: Path, temporary: Path) -> 
 
 def _compile_into(kernels: Path) -> None:
     """Keep compiled kernels in another folder, and know none that are not there."""
-    numba.config.CACHE_DIR = str(kernels)
+    compiled.config.CACHE_DIR = str(kernels)
     for module in [module for name, module in sys.modules.items() if name.startswith("scene.")]:
         for value in vars(module).values():
             if isinstance(value, Dispatcher):
@@ -329,7 +329,7 @@ class Study:
         out, rng = self.options.out.resolve(), random.Random(self.options.seed)
         if out.exists() and any(out.iterdir()):
             raise UserError(f"The folder {out} is not empty: give another --out.")
-        whole, warm = out / "whole", Path(numba.config.CACHE_DIR)
+        whole, warm = out / "whole", Path(compiled.config.CACHE_DIR)
         preload()
         place = Place(out, warm)
         seconds = self.undisturbed(place, whole)
