@@ -51,8 +51,8 @@ OURS = ["commands.run", "commands.shared.results", "engine.worker"]  # imported 
 KINDS = {"worker": 4, "server": 1, "command": 3, "all at once": 2}  # how often each is chosen, where it is there
 PHASES = ("starting", "jobs", "scoring", "tables")
 COLD = 5  # kills of a run that compiles its kernels at most: each compiles on from what was kept
-SHARE = 0.3  # of the undisturbed run's time: the longest time between two kills
-LOOK = 0.01  # seconds between two looks
+SHARE = 0.17  # of the undisturbed run's processor time: what is used between two kills, on average
+LOOK = 0.05  # seconds between two looks
 PATIENCE = 120.0  # seconds for what was orphaned to end
 TIMED = ("seconds", "peak_bytes", "memory", "tries", "failures")  # of a record: not the job's result
 TIMED_COLUMNS = ("second", "minute", "time", "memory", "peak")  # in the names of a table's
@@ -177,30 +177,54 @@ class Watched:
         return "tables" if all((self.run / job / "scores.json").exists() for job in self.jobs) else "scoring"
 
 
-def disturbed(place: Place, watched: Watched, commands: int, most: int, rng: random.Random, span: float,
+@dataclass
+class Times:
+    """When to kill: after so much processor time of all commands, drawn from an exponential distribution, so that the
+    load of the machine decides nothing."""
+
+    rng: random.Random
+    mean: float  # seconds
+    used: dict[int, float] = field(default_factory=dict)  # by process
+    due: float = 0.0
+
+    def next(self) -> None:
+        self.due = sum(self.used.values()) + self.rng.expovariate(1 / self.mean)
+
+    def has_come(self, commands: list[Any]) -> bool:
+        for process in commands:
+            for pid in (process.pid, *(pid for pids in victims(process.pid).values() for pid in pids)):
+                self.used[pid] = max(self.used.get(pid, 0.0), used(pid))
+        return sum(self.used.values()) >= self.due
+
+
+def used(pid: int) -> float:
+    """Seconds of processor time of a process; 0 where it is gone."""
+    try:
+        return sum(psutil.Process(pid).cpu_times()[:2])
+    except psutil.NoSuchProcess:
+        return 0.0
+
+
+def disturbed(place: Place, watched: Watched, commands: int, most: int, times: Times,
               heard: Any) -> tuple[Counter[tuple[str, str]], Problems]:  # fmt: skip
     """Do a run, with `most` kills at most; returns them by kind and phase, and which commands failed."""
     kills: Counter[tuple[str, str]] = Counter()
     problems: Problems = []
     living: list[Any] = [place.begin(watched.run) for _ in range(commands)]
-    due = time.monotonic() + rng.uniform(0, span)
+    times.next()
     try:
         while living:
             time.sleep(LOOK)
             watched.look()
             for process in [p for p in living if not p.is_alive()]:
                 living.remove(process)
-                if process.exitcode != 0:
-                    said = watched.run.with_suffix(".log").read_text("utf-8", errors="replace").strip().splitlines()
-                    problems.append(
-                        f"{watched.run.name}: a command ended with code {process.exitcode}: {said[-1]:.200}"
-                    )
-            if not living or time.monotonic() < due or sum(kills.values()) >= most:
+                problems += failed(process, watched.run)
+            if not living or sum(kills.values()) >= most or not times.has_come(living):
                 continue
-            due = time.monotonic() + rng.uniform(0, span)
-            process = rng.choice(living)
+            times.next()
+            process = times.rng.choice(living)
             phase = watched.phase(process.pid)
-            if (kind := kill(process.pid, rng)) is None:
+            if (kind := kill(process.pid, times.rng)) is None:
                 continue
             kills[kind, phase] += 1
             heard()
@@ -213,6 +237,14 @@ def disturbed(place: Place, watched: Watched, commands: int, most: int, rng: ran
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
     return kills, problems
+
+
+def failed(process: Any, run: Path) -> Problems:
+    """What a command says last that nobody killed, and that failed all the same."""
+    if process.exitcode == 0:
+        return []
+    said = run.with_suffix(".log").read_text("utf-8", errors="replace").strip().splitlines()
+    return [f"{run.name}: a command ended with code {process.exitcode}: {said[-1]:.200}"]
 
 
 def left_running(groups: list[int]) -> list[int]:
@@ -265,8 +297,8 @@ def _untimed(path: Path) -> pd.DataFrame:
 
 
 TEXT = """Made by `uv run python -m engine.studies.kills --kills {wanted} --commands {commands} --seed {seed}`: runs of
-{jobs} jobs with a checkpoint at every step, {commands_said}, killed by SIGKILL at random times and given again, until
-there were {kills} kills in {runs} runs.{cold}
+{jobs} jobs with a checkpoint at every step, {commands_said}, killed by SIGKILL at random times
+and given again, until there were {kills} kills in {runs} runs.{cold}
 
 {table}
 
@@ -332,30 +364,31 @@ class Study:
         whole, warm = out / "whole", Path(compiled.config.CACHE_DIR)
         preload()
         place = Place(out, warm)
-        seconds = self.undisturbed(place, whole)
+        times = Times(rng, SHARE * self.undisturbed(place, whole))
         with Progress(console=self.console) as progress:
             bar = progress.add_task("kills", total=self.options.kills)
             while (left := self.options.kills - self.kills.total()) > 0:
                 run, cold = out / f"run-{self.runs:03d}", self.runs == 0 and not self.options.warm
                 place.kernels = out / "kernels" if cold else warm
                 watched = Watched(run, self.jobs)
-                new, failed = disturbed(place, watched, self.options.commands, min(left, COLD) if cold else left, rng,
-                                        SHARE * seconds, lambda: progress.advance(bar))  # fmt: skip
+                most = min(left, COLD) if cold else left
+                new, ends = disturbed(place, watched, self.options.commands, most, times, lambda: progress.advance(bar))
                 running = [f"{run.name}: process {pid} is left running" for pid in left_running(place.begun)]
                 twice = [f"{run.name}: {job} was done twice" for job in sorted(watched.twice)]
-                self.take(new, run, [*failed, *running, *twice, *unlike(run, whole)])
+                self.take(new, run, [*ends, *running, *twice, *unlike(run, whole)])
 
     def undisturbed(self, place: Place, whole: Path) -> float:
-        """Do a run that nobody disturbs; returns the seconds it takes."""
+        """Do a run that nobody disturbs; returns the processor time it takes."""
         say(self.console, "A run that nobody disturbs, first.")
-        began = time.monotonic()
-        process = place.begin(whole)
-        process.join()
+        process, times = place.begin(whole), Times(random.Random(0), 1.0)
+        while process.is_alive():
+            times.has_come([process])
+            time.sleep(LOOK)
         if process.exitcode != 0:
             raise UserError(f"The undisturbed run ended with code {process.exitcode}: see {whole.with_suffix('.log')}.")
         self.jobs = sorted(p.parent.relative_to(whole) for p in whole.glob(f"*/*/*/{RECORD}"))
         self.problems = [f"whole: {path} is left over" for path in left_over(whole)]
-        return time.monotonic() - began
+        return sum(times.used.values())
 
     def take(self, new: Counter[tuple[str, str]], run: Path, found: Problems) -> None:
         """A run that came to its end; one without faults is not kept."""

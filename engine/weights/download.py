@@ -9,17 +9,20 @@ does not wait where a server asks for it with status 503, and compares no checks
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import requests
 import requests.auth
+from safetensors import SafetensorError, safe_open
+from urllib3.exceptions import DecodeError, HTTPError
 
 from engine.weights.manifest import sha256
 from errors import UserError
@@ -28,8 +31,10 @@ BLOCK = 1 << 16  # bytes; what is lost of a reply that is cut
 CONNECT, STALL = 10, 30.0  # seconds, to connect and between two blocks
 TRIES = 4  # without one new byte
 LONGEST = 3600.0  # seconds that a server may ask to wait
+DRIP, SLOWEST = 60.0, 1024.0  # after so many seconds, bytes a second below which a source is given up
 BUSY = (429, 503)
 PAGE = (b"<!doctype html", b"<html")
+KINDS = {".json": "JSON", ".safetensors": "safetensors file"}  # what can be told by reading it
 
 
 class Busy(Exception):
@@ -56,11 +61,13 @@ def download(
     pause: float = 1.0,
     token: str | None = None,
     told: Callable[[str], None] = lambda line: None,
+    most: int | None = None,
 ) -> str:
     """Bring `file` from `url`, and return its SHA-256. `progress` hears bytes come so far, and all if it is known.
     `expected`: the SHA-256 it must have; else the one its server states, if it states one. `pause` is the first wait
     between tries, in seconds; each is twice the last. `token` is sent to this host and to none that it redirects to,
-    and left out where it is refused. `told` hears how long a server asks to wait.
+    and left out where it is refused. `told` hears how long a server asks to wait. A body of more than `most` bytes
+    is not the file, whatever its server says.
 
     Raises Unavailable; UserError where it cannot be written."""
     part = part_of(file, url)
@@ -69,7 +76,7 @@ def download(
     while True:
         before = size(part)
         try:
-            stated = _once(url, part, progress, token)
+            stated = _once(url, part, progress, token, most)
             break
         except Refused as error:
             if token is None:
@@ -87,7 +94,7 @@ def download(
             if tries >= TRIES:
                 raise Unavailable(f"no connection ({type(error).__name__})") from error
             time.sleep(pause * 2 ** (tries - 1))
-        except requests.RequestException as error:
+        except (requests.RequestException, ValueError) as error:  # of urllib, where a server sends to no address
             raise Unavailable(f"not an address to fetch from ({type(error).__name__})") from error
         except OSError as error:
             raise UserError(f"{part} cannot be written ({error.strerror or error}); what has come is kept.") from error
@@ -95,9 +102,9 @@ def download(
     if wanted and digest != wanted:
         part.unlink()
         raise Unavailable(f"wrong checksum: {digest[:12]} where {wanted[:12]} is expected")
-    if not wanted and (fault := _fault(part, file.suffix)):
+    if not wanted and (wrong := fault(part, file.suffix)):
         part.unlink()
-        raise Unavailable(f"{fault} in place of the file")
+        raise Unavailable(f"{wrong} in place of the file")
     part.replace(file)
     return digest
 
@@ -110,21 +117,25 @@ def size(file: Path) -> int:
     return file.stat().st_size if file.exists() else 0
 
 
-def _fault(part: Path, suffix: str) -> str:
+def fault(file: Path, suffix: str) -> str:
     """What is wrong with a file that no checksum is known of; "" where nothing is."""
-    with part.open("rb") as stream:
-        start = stream.read(512).lstrip().lower()
+    with file.open("rb") as stream:
+        start = stream.read(512).removeprefix(codecs.BOM_UTF8).lstrip().lower()
     if not start or start.startswith(PAGE):
         return "a web page" if start else "nothing"
-    if suffix == ".json":
-        try:
-            json.loads(part.read_text("utf-8-sig"))
-        except ValueError:
-            return "something that is no JSON"
+    try:
+        if suffix == ".json":
+            json.loads(file.read_text("utf-8-sig"))
+        if suffix == ".safetensors":
+            safe_open(file, "numpy")
+    except (ValueError, SafetensorError):
+        return f"something that is no {KINDS[suffix]}"
     return ""
 
 
-def _once(url: str, part: Path, progress: Callable[[int, int | None], None], token: str | None) -> str | None:
+def _once(
+    url: str, part: Path, progress: Callable[[int, int | None], None], token: str | None, most: int | None
+) -> str | None:
     """Go on with the part to its end. The checksum that the server states, or None."""
     start = size(part)
     headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={start}-"} if start else {})}
@@ -138,7 +149,7 @@ def _once(url: str, part: Path, progress: Callable[[int, int | None], None], tok
             raise requests.ConnectionError("the part is of another file")
         if not reply.ok:
             raise Unavailable(f"status {reply.status_code}")
-        if "text/html" in reply.headers.get("Content-Type", ""):
+        if "text/html" in reply.headers.get("Content-Type", "").lower():
             raise Unavailable("a web page in place of the file")
         begins = reply.headers.get("Content-Range", "").startswith(f"bytes {start}-")
         if reply.status_code == 206 and not begins:
@@ -146,15 +157,34 @@ def _once(url: str, part: Path, progress: Callable[[int, int | None], None], tok
             raise requests.ConnectionError("another part than was asked for")
         start = start if reply.status_code == 206 else 0
         length = None if "Content-Encoding" in reply.headers else reply.headers.get("Content-Length")
-        total = start + int(length) if length else None
+        total = start + int(length) if length and length.isdecimal() else None
         with part.open("ab" if start else "wb") as stream:
             progress(start, total)
-            for block in reply.iter_content(BLOCK):
+            for block in _blocks(reply):
                 stream.write(block)
                 progress(stream.tell(), total)
+                if most is not None and stream.tell() > most:
+                    stream.truncate(0)
+                    raise Unavailable(f"something longer than {most} bytes in place of the file")
         if total is not None and size(part) != total:
             raise requests.ConnectionError("cut short")
         return _stated(reply)
+
+
+def _blocks(reply: requests.Response) -> Iterator[bytes]:
+    """What comes, as it comes: a block that is waited for until it is full would hide that bytes drip. Raises
+    Unavailable where they do."""
+    began, come = time.monotonic(), 0
+    try:
+        while block := reply.raw.read1(BLOCK, decode_content=True):
+            yield block
+            come, seconds = come + len(block), time.monotonic() - began
+            if seconds > DRIP and come < SLOWEST * seconds:
+                raise Unavailable(f"too slow: {come / seconds:.0f} bytes a second")
+    except DecodeError as error:
+        raise Unavailable("it says that it is compressed, and is not") from error
+    except HTTPError as error:
+        raise requests.ConnectionError(type(error).__name__) from error
 
 
 def _refuse(reply: requests.Response, token: str | None) -> None:

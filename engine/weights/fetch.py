@@ -19,13 +19,14 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from engine.weights import manifest as weights
-from engine.weights.download import Unavailable, download, size
+from engine.weights.download import Unavailable, download, fault, size
 from engine.weights.manifest import File, Weight
-from errors import UserError
+from errors import UserError, first_line
 from say import say
 
 HUB = "https://huggingface.co"
 NEWEST = ("main", "master")  # revisions of a hub's mirror
+MOST, MORE = 2, 1 << 24  # times the size in the manifest, and bytes: what is longer is not the file
 ROOM = 1.02  # of the size of what is fetched, free on the disk
 
 
@@ -68,6 +69,8 @@ def plan(wanted: list[Weight], place: Path, mirror: str | None, thorough: bool, 
                 weights.pin(home, name, weights.sha256(found), "by hand") if state == "present" else None
             if state == "changed":
                 raise UserError(weights.changed(found))
+            if thorough and not file.sha256 and (wrong := fault(found, found.suffix)):
+                raise UserError(f"{found} is {wrong}: delete it and fetch again.")
     return steps
 
 
@@ -165,19 +168,12 @@ class Carrier:
 
     def bring(self, step: Step, hear: Callable[[int, int | None], None]) -> None:
         """Bring one file, convert it if it is an archive, and pin it. Raises Unavailable."""
-        name, digest, source = take(step) or (step.file.path, *self.download(step, hear))
-        if step.file.becomes is None:
-            weights.pin(step.home, name, digest, source)
-            return
-        from engine.weights.convert import to_safetensors  # torch takes its time to import, and most files need none
+        near = take(step)
+        if near is None or keep(step, *near):
+            self.download(step, hear)
 
-        archive, file = step.home / name, step.home / step.file.becomes
-        to_safetensors(archive, file)
-        weights.pin(step.home, step.file.becomes, weights.sha256(file), source, of=digest)
-        archive.unlink()
-
-    def download(self, step: Step, hear: Callable[[int, int | None], None]) -> tuple[str, str]:
-        """From the first source that has it: its checksum, and the source."""
+    def download(self, step: Step, hear: Callable[[int, int | None], None]) -> None:
+        """From the first source that has it."""
         if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
             raise Unavailable("HF_HUB_OFFLINE is set, and no right copy is on this machine")
         reasons = []
@@ -186,14 +182,38 @@ class Carrier:
             if host in self.silent:
                 continue
             try:
-                file, tell = step.home / step.file.path, partial(say, self.console)
-                return download(url, file, step.pinned, hear, token=token_for(url), told=tell), url
+                file, tell, most = step.home / step.file.path, partial(say, self.console), MOST * step.file.bytes + MORE
+                digest = download(url, file, step.pinned, hear, token=token_for(url), told=tell, most=most)
+                if wrong := keep(step, step.file.path, digest, url):
+                    raise Unavailable(wrong)
+                return
             except Unavailable as error:
                 say(self.console, f"{step.title}: {url}: {error}")
                 reasons.append(f"{host}: {error}")
                 if "no connection" in str(error):
                     self.silent.add(host)
         raise Unavailable("; ".join(reasons) or "no source gives a connection")
+
+
+def keep(step: Step, name: str, digest: str, source: str) -> str:
+    """Pin a file that has come, converted if it is an archive; what is wrong with it where it cannot be: then it is not
+    kept, but for one of the right checksum."""
+    if step.file.becomes is None:
+        weights.pin(step.home, name, digest, source)
+        return ""
+    from engine.weights.convert import to_safetensors  # torch takes its time to import, and most files need none
+
+    archive, file = step.home / name, step.home / step.file.becomes
+    try:
+        to_safetensors(archive, file)
+    except UserError as error:
+        if step.pinned:
+            raise
+        archive.unlink()
+        return first_line(error).removesuffix(": delete it and fetch again")
+    weights.pin(step.home, step.file.becomes, weights.sha256(file), source, of=digest)
+    archive.unlink()
+    return ""
 
 
 def take(step: Step) -> tuple[str, str, str] | None:

@@ -148,7 +148,7 @@ def test_a_truncated_download_is_gone_on_with(toys, home):
     toys.cuts[f"{FIRST}/unet/net.fp16.bin"] = [70_000]
     assert main(["fetch", "toy"]) == 0
     assert (home / "unet/net.fp16.bin").read_bytes() == NET
-    assert toys.asked[-1] == (f"{FIRST}/unet/net.fp16.bin", "bytes=65536-")
+    assert toys.asked[-1] == (f"{FIRST}/unet/net.fp16.bin", "bytes=70000-")
 
 
 def test_what_the_manifest_does_not_pin_is_pinned_by_its_first_download(toys, home, capsys):
@@ -270,6 +270,28 @@ def test_a_pickle_that_would_run_something_is_refused(toys, home, capsys, tmp_pa
     assert "is no archive of tensors" in said(capsys, "box")
     assert not (tmp_path / "sprung").exists()
     assert not (home.parent / "box/net.safetensors").exists()
+
+
+def test_an_archive_that_is_none_is_not_kept_and_the_next_source_is_asked(toys, home, archive, tmp_path, capsys):
+    """Bytes of whatever kind, from a mirror that has it wrong; and such as an earlier fetch left."""
+    toys.files["mine/first/box/resolve/ccc/net.pt"] = os.urandom(2000)
+    assert main(["fetch", "box", "--mirror", f"{toys.url}/mine"]) == 0
+    assert "net.pt is no archive of tensors" in capsys.readouterr().out
+    box = home.parent / "box"
+    assert sorted(f.name for f in box.iterdir()) == ["net.safetensors", "weights.lock"]
+    (box / "net.safetensors").unlink()
+    (box / "weights.lock").unlink()
+    (box / "net.pt").write_bytes(b"<html>")
+    assert main(["fetch", "box"]) == 0
+    assert sorted(f.name for f in box.iterdir()) == ["net.safetensors", "weights.lock"]
+
+
+def test_a_check_looks_inside_what_nothing_is_pinned_for(toys, home, capsys):
+    assert main(["fetch", "toy"]) == 0
+    (home / "config.json").write_bytes(b"<html>sign in</html>")
+    (home / "weights.lock").unlink()
+    assert main(["fetch", "toy"]) == 0  # put there by hand, it is pinned
+    assert "config.json is a web page: delete it and fetch again" in said(capsys, "toy", "--check")
 
 
 def test_a_clip_of_a_published_archive_scores_as_before(tmp_path):
