@@ -43,9 +43,14 @@ def render(scene: Scene, orbit: Orbit, prior: Prior | None = None) -> Render:
     """The views of an orbit: albedo for every rule, on the background of evaluation. `prior` decodes the views of a
     scene of latents, which are rendered `finer` than the pictures wanted and averaged down, as SJC's are."""
     device, cameras = next(scene.parameters()).device, orbit.cameras()
-    chunks = [cameras[k : k + CHUNK].to(device) for k in range(0, len(cameras), CHUNK)]
-    renders = [_decoded(scene, c, orbit.resolution, prior) if prior else _rendered(scene, c, orbit.resolution)
-               for c in chunks]  # fmt: skip
+    return seen(scene, cameras.to(device), orbit.resolution, prior)
+
+
+@torch.no_grad()
+def seen(scene: Scene, cameras: Cameras, size: int, prior: Prior | None = None) -> Render:
+    """The same from any cameras, on the scene's device."""
+    chunks = [cameras[k : k + CHUNK] for k in range(0, len(cameras), CHUNK)]
+    renders = [_decoded(scene, c, size, prior) if prior else _rendered(scene, c, size) for c in chunks]
     rgb, opacity, depth = (torch.cat([getattr(r, name) for r in renders]) for name in ("rgb", "opacity", "depth"))
     return Render(rgb, opacity, depth)
 
@@ -148,7 +153,7 @@ def renew(wanted: dict[Path, Orbit], device: str, console: Console, thorough: bo
             if not is_stale(job):
                 continue  # another command has made them
             scene, settings = reopened(job, device)
-            again(job, wanted[job], scene, _decoder(job, settings, device))
+            again(job, wanted[job], scene, decoder_of(job, settings, device))
     return stale
 
 
@@ -160,7 +165,7 @@ def _tidy(job: Path) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _decoder(job: Path, settings: dict[str, Any], device: str) -> Prior | None:
+def decoder_of(job: Path, settings: dict[str, Any], device: str) -> Prior | None:
     """The prior of a scene of latents, with the weights that the job had; None for other scenes."""
     if not config_of(settings["recipe"]["scene"]).latent:
         return None

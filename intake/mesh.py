@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from errors import UserError, first_line
 from intake.base import Asked, Frame, size_of
@@ -31,6 +32,7 @@ LARGEST = 1 << 30  # bytes of a file
 LINE = 1 << 16  # bytes of a line of text: a face has a few corners
 COUNTS = 24 * MOST  # of all that a GLB says of its corners: places, normals, colours and so on
 FILL = 0.7239  # of the field of view that the ball around a fitted mesh spans: the world's toys, of radius .5, just so
+GENERATOR = "run_benchmark.py export"  # in the head of a GLB whose colours of vertices are linear
 MISSING = "it is a mesh, which needs libraries that are not here: uv sync --extra renders"
 
 
@@ -202,6 +204,7 @@ def read(file: Path, up: str) -> Surface:
             parts = [part for part in scene.dump() if isinstance(part, trimesh.Trimesh) and len(part.faces)]
             _refuse_lost_corners(file, parts)
             _refuse_lost_textures(file, parts)
+            _keep_colours(file, scene, parts)
             surface = Surface.of(parts)
     except UserError:
         raise
@@ -214,6 +217,28 @@ def read(file: Path, up: str) -> Surface:
     if not np.ptp(surface.vertices[surface.faces], axis=(0, 1)).any():
         raise UserError(f"{file.name} has no extent: all its corners are one point")
     return surface.turned() if up == "y" else surface
+
+
+def _keep_colours(file: Path, scene: Any, parts: list[Any]) -> None:
+    """Give parts that have a material their colours of vertices, which the library loses where it copies them; as
+    pictures have them (sRGB, IEC 61966-2-1) where the file's head says that they are linear."""
+    linear = file.suffix.lower() == ".glb" and _head(file).get("asset", {}).get("generator") == GENERATOR
+    for part in parts:
+        whole = scene.geometry[part.metadata["name"]].visual
+        x = getattr(whole, "vertex_attributes", {}).get("color")
+        if x is not None and len(x) == len(part.vertices):
+            part.visual.vertex_attributes["color"] = _shown(np.asarray(x)[:, :3]) if linear else x
+
+
+def _shown(x: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 3"]:
+    """Linear colours in [0, 1] as sRGB."""
+    return np.where(x <= 0.0031308, 12.92 * x, 1.055 * np.maximum(x, 1e-9) ** (1 / 2.4) - 0.055)
+
+
+def _head(file: Path) -> dict[str, Any]:
+    """The JSON of a GLB."""
+    with file.open("rb") as stream:
+        return json.loads(stream.read(struct.unpack("<12xI4x", stream.read(20))[0]))
 
 
 def _bomb() -> type[Warning]:
@@ -235,9 +260,8 @@ def _refuse_lost_textures(file: Path, parts: list[Any]) -> None:
     if file.suffix.lower() == ".obj":
         lost = any(_named(material, (b"map_Kd",)) for material in beside(file) if material.suffix.lower() == ".mtl")
     else:
-        with file.open("rb") as stream:
-            head = json.loads(stream.read(struct.unpack("<12xI4x", stream.read(20))[0]))
-        lost = any("baseColorTexture" in m.get("pbrMetallicRoughness", {}) for m in head.get("materials", []))
+        held = _head(file).get("materials", [])
+        lost = any("baseColorTexture" in m.get("pbrMetallicRoughness", {}) for m in held)
     materials = [getattr(part.visual, "material", None) for part in parts]
     found = any(getattr(m, name, None) is not None for m in materials for name in ("baseColorTexture", "image"))
     if lost and not found:

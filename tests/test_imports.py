@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = (  # from the top: a room may import what lies below it, and itself
     ("run_benchmark",),
     ("commands",),
-    ("engine.studies", "engine.bench", "engine.external"),
+    ("engine.studies", "engine.bench", "engine.external", "engine.exports"),
     ("engine",),
     ("engine.recipes", "engine.weights"),
     ("suites",),
@@ -48,9 +48,11 @@ DOORS = {  # a library and the files that may import it
     "torchmetrics": {"eval/"},
     "pyiqa": {"eval/"},
     "open_clip": {"eval/"},
-    "trimesh": {"intake/mesh.py"},
+    "trimesh": {"intake/mesh.py", "engine/exports/"},
+    "skimage": {"engine/exports/mesh.py"},
+    "fast_simplification": {"engine/exports/mesh.py"},
     "embreex": {"intake/surface.py"},
-    "av": {"intake/video.py"},
+    "av": {"intake/video.py", "engine/exports/pictures.py"},
     "jinja2": {"reports/page/"},
 }
 LAZY = {
@@ -60,6 +62,8 @@ LAZY = {
     "ImageReward",
     "ray",
     "trimesh",
+    "skimage",
+    "fast_simplification",
     "embreex",
     "av",
     "jinja2",

@@ -1,0 +1,102 @@
+"""`run_benchmark.py export`: a run's scenes for other programs."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from commands.options import DEVICE, Parser, positive
+from commands.shared.chosen import add_choice, scenes_of
+from errors import UserError, first_line
+from names import known
+from say import Console, say
+
+if TYPE_CHECKING:
+    from engine.exports.write import Task, Wanted
+
+RESOLUTION, FACES, SIZE = 128, 20_000, 256
+FORMATS = ("glb", "mp4", "normals")
+
+DESCRIPTION = """Write a run's scenes for other programs: meshes as GLB, turntables as MP4, pictures of normals.
+
+They lie in the jobs' folders, where `report` finds them: mesh.glb, turntable.mp4, views/normal_000.png; with --out, in
+folders of the same names there. What is there of the same scene and settings is kept. A mesh is the surface of what is
+solid from nearly all around, with the colours that are seen there, y up and looking along +z as glTF has it; a scene
+in which nothing is solid has none, which is said."""
+
+EPILOG = """examples
+  run_benchmark.py export results/runs/world-controlled
+  run_benchmark.py export RUN --methods sdi --prompts strawberry --formats glb --faces 100000 --resolution 256
+  run_benchmark.py export RUN --formats glb --out meshes
+  run_benchmark.py evaluate meshes --suite world --as-it-is     their scores, as any mesh's"""
+
+
+def parser() -> Parser:
+    made = Parser("export", DESCRIPTION, EPILOG)
+    made.add_argument("run", metavar="RUN", type=Path)
+    add_choice(made)
+    add = made.add_argument
+    add("--formats", nargs="+", default=list(FORMATS), metavar="NAME", help=f"default: {' '.join(FORMATS)}")
+    add("--out", type=Path, metavar="DIR", help="default: the jobs' own folders")
+    add("--resolution", type=positive, default=RESOLUTION, metavar="N",
+        help=f"cells of the grid along a scene's longest edge; default: {RESOLUTION}")  # fmt: skip
+    add("--faces", type=positive, default=FACES, metavar="N", help=f"of a mesh, at most; default: {FACES}")
+    add("--size", type=positive, default=SIZE, metavar="N",
+        help=f"pixels along an edge of a turntable; default: {SIZE}")  # fmt: skip
+    add("--device", default="auto", metavar="NAME", help=DEVICE)
+    add("--overwrite", action="store_true", help="replace what was made with other settings, or by others")
+    return made
+
+
+def main(arguments: list[str]) -> int:
+    options, console = parser().parse_args(arguments), Console()
+    for name in options.formats:
+        known("format", name, FORMATS)
+    if options.resolution < 8:
+        raise UserError(f"--resolution {options.resolution} is too coarse for a surface: give 8 or more.")
+    from engine.exports import write
+    from engine.machine import device_of
+
+    device = device_of(options.device)
+    write.refuse_missing(options.formats)
+    scenes, others = scenes_of(options.run, options.methods, options.prompts, options.seeds)
+    formats = tuple(name for name in FORMATS if name in options.formats)
+    wanted = write.Wanted(formats, options.resolution, options.faces, options.size, options.out)
+    tasks = [write.task_of(job, wanted) for job in scenes]
+    refuse(tasks, options)
+    if others:
+        say(console, f"{others} jobs ended without a scene, and are passed over.")
+    try:
+        made = carried_out([task for task in tasks if task.todo], wanted, device, console)
+    except OSError as error:
+        place = options.out or options.run
+        raise UserError(
+            f"{place} cannot be written ({first_line(error)}): make room, or give another --out."
+        ) from error
+    kept = ", the others were there" if made < len(tasks) else ""
+    say(console, f"{made} of {len(tasks)} scenes were exported{kept}: in {options.out or options.run}")
+    return 0
+
+
+def refuse(tasks: list[Task], options: Namespace) -> None:
+    """Raise UserError where files would be replaced that are not the same again."""
+    there = [(task, form) for task in tasks for form in task.others]
+    if there and not options.overwrite:
+        task, form = there[0]
+        raise UserError(
+            f"{len(there)} exports were made with other settings or of other scenes, such as {form} of "
+            f"{'/'.join(task.job.parts[-3:])}: give --overwrite to replace them, or --out another folder."
+        )
+
+
+def carried_out(tasks: list[Task], wanted: Wanted, device: str, console: Console) -> int:
+    """Make what is missing, one scene after another; returns of how many something was made."""
+    from rich.progress import track
+
+    from engine.exports import write
+
+    for task in track(tasks, "exporting", console=console, disable=not tasks, transient=True):
+        for why in write.carried_out(task, wanted, device):
+            say(console, f"{'/'.join(task.job.parts[-3:])}: {why}.", "yellow")
+    return len(tasks)
