@@ -18,6 +18,7 @@ COMMANDS_OF_RUNS = {  # what is done with runs that are there: commands/runs/
     "pack": "a run as one archive",
     "merge": "several runs or packs of one protocol as one",
     "export": "a run's scenes as meshes and videos",
+    "view": "a live viewer of a run's scenes",
     "serve": "the pages of a folder of runs, to this machine's browser",
     "check": "the gate",
     "verify": "what a run may claim: closed results, or open ones",

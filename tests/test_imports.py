@@ -53,6 +53,7 @@ DOORS = {  # a library and the files that may import it
     "fast_simplification": {"engine/exports/mesh.py"},
     "embreex": {"intake/surface.py"},
     "av": {"intake/video.py", "engine/exports/pictures.py"},
+    "viser": {"engine/exports/live.py"},
     "jinja2": {"reports/page/"},
 }
 LAZY = {
@@ -64,6 +65,7 @@ LAZY = {
     "trimesh",
     "skimage",
     "fast_simplification",
+    "viser",
     "embreex",
     "av",
     "jinja2",
