@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from os import cpu_count
 from pathlib import Path
@@ -24,7 +24,7 @@ from errors import UserError
 from eval.truth import Truth, over
 from files import sha256, write_text
 from reports.page import sheets
-from reports.page.content import all_published, content
+from reports.page.content import all_published, content, curves
 from reports.page.divisions import Division, divide
 from reports.tables import make
 from say import Console, say
@@ -64,18 +64,20 @@ def write(
     _csv(out / "jobs.csv", [pd.DataFrame(said["jobs"]).assign(division=said["title"]) for said in told])
     for name in FILES:
         shutil.copyfile(HERE / name, out / name)
-    return write_text(out / "index.html", rendered(told))
+    suites = {str(suite) for division in divisions for suite in division.frames.jobs["suite"].dropna()}
+    return write_text(out / "index.html", rendered(told, curves(suites)))
 
 
-def rendered(told: Sequence[dict[str, Any]]) -> str:
-    """The page's HTML. Whatever a prompt, a cause or a folder is called, it is text."""
+def rendered(told: Sequence[dict[str, Any]], judged: Sequence[dict[str, Any]] = ()) -> str:
+    """The page's HTML, with the response curves of judges. Whatever a prompt, a cause or a folder is called, it is
+    text."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     room = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     room.policies["json.dumps_kwargs"] = {"sort_keys": False}  # columns in the order of their declaration
-    return room.get_template("page.html").render(divisions=told, published=all_published())
+    return room.get_template("page.html").render(divisions=told, published=all_published(), curves=judged)
 
 
 def _mine(out: Path) -> None:
@@ -104,7 +106,7 @@ def _pictures(
         if "damaged" in job:
             say(console, job["damaged"], "yellow")
             job["damaged"] = True  # a page to publish names no path of this machine
-    true = list(_truths(division, said, truth, out, console)) if truth else []
+    true = _truths(division, said, truth, out, console) if truth else []
     kinds = [kind for kind in sheets.KINDS if any(kind in job for job in jobs)]
     return {"jobs": jobs, "truth": true, "kinds": kinds}
 
@@ -124,29 +126,25 @@ def _seen(job: Path, out: Path) -> dict[str, Any]:
 
 def _truths(
     division: Division, said: dict[str, Any], truth: Truth, out: Path, console: Console
-) -> Iterator[dict[str, Any]]:
+) -> list[dict[str, Any]]:
     """The true views of each prompt; {} for a prompt that is of no known object. None at all where jobs are seen from
     several orbits."""
     orbits = division.frames.jobs["orbit"].dropna().unique()
     if len(orbits) != 1:
-        return
-    count = json.loads(orbits[0])["views"]
-    for prompt in track(said["prompts"], "True views", console=console, transient=True):
-        text = prompt["text"]
+        return []
+    count, into = json.loads(orbits[0])["views"], out / "turntables"
 
-        def rgb(text: str = text) -> Any:
-            colours, opacity = truth(text)
-            return over(colours[0], opacity[0], GREY)
-
-        def opacity(text: str = text) -> Any:
-            return truth(text)[1][0]
-
+    def seen(text: str) -> dict[str, Any]:
+        made = {"rgb": lambda: over(truth(text)[0][0], truth(text)[1][0], GREY), "opacity": lambda: truth(text)[1][0]}
         try:
-            name, into = truth.fingerprint(text), out / "turntables"
-            made = {"rgb": rgb, "opacity": opacity}
-            yield {kind: sheets.of_truth(name, kind, into, count, views) for kind, views in made.items()}
+            name = truth.fingerprint(text)
+            return {kind: sheets.of_truth(name, kind, into, count, views) for kind, views in made.items()}
         except UserError:
-            yield {}
+            return {}
+
+    texts = [prompt["text"] for prompt in said["prompts"]]
+    with ThreadPoolExecutor(cpu_count()) as pool:
+        return list(track(pool.map(seen, texts), "True views", len(texts), console=console, transient=True))
 
 
 def _tidy(out: Path, told: Sequence[dict[str, Any]]) -> None:

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from eval.divergence import DIVERGED
+from files import ROOT
 from reports import Frames
 from reports.columns import COST, Column, measured
 from reports.page.divisions import Division
@@ -24,6 +25,7 @@ from reports.tables import BLOCKS, CLOSED, columns_of, count, in_order, remarks,
 from reports.uncertainty.statistics import paired_difference
 
 STATUSES = ("ok", *DIVERGED, "failed")
+RESPONSES = ROOT / "world" / "curves" / "responses.csv"  # python -m world.train --check writes it
 DIGITS = 6  # that a number is told with
 JOB = ("method", "prompt_id", "seed", "status", "cause", "run", "steps", "nfe", "time_min", "memory_gb", "views",
        "view_resolution", "prior_name", "prior", "settings", "commit", "device")  # fmt: skip
@@ -231,6 +233,23 @@ def _plain(row: pd.Series, column: Column) -> str:
     if mean is None:
         return "–"
     return f"{mean:.{column.decimals}f}" + (f" ± {std:.{column.decimals}f}" if std is not None else "")
+
+
+def curves(suites: set[str]) -> list[dict[str, Any]]:
+    """How each metric of the world's judges answers to true views that are spoiled more and more; none where no job is
+    of the world. `lines`: a kind of damage, and the metric's mean at each of the strengths."""
+    if "world" not in suites:
+        return []
+    found = pd.read_csv(RESPONSES)
+    strengths = sorted(found["strength"].unique())
+    wide = found.set_index(["distortion", "strength"])
+    metrics = [metric for metric in measured() if metric.key in found]
+
+    def lines(key: str) -> list[dict[str, Any]]:
+        names = found["distortion"].unique()
+        return [{"name": n.replace("_", "-"), "values": [known(wide[key][n, s]) for s in strengths]} for n in names]
+
+    return [described(metric) | {"strengths": strengths, "lines": lines(metric.key)} for metric in metrics]
 
 
 def all_published() -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const STATUSES = ["ok", "empty", "non-finite", "out-of-memory", "failed"];
 const KINDS = { rgb: "Colour", opacity: "Opacity", normal: "Normals" };
 const ROOMY = 5; // columns of turntables that are shown larger
+const narrow = matchMedia("(max-width: 680px)"); // as in page.css
 const FIRST = 100; // jobs of the provenance that are shown unasked
 
 /** An element with properties and children; text is always text. */
@@ -296,7 +297,7 @@ function division(article) {
     const columns = rows.length + (withTruth() ? 1 : 0);
     article.style.setProperty("--columns", columns);
     box.classList.toggle("roomy", columns <= ROOMY);
-    const names = make("div", { class: "row names", role: "row" }, make("span", { role: "columnheader", text: "" }),
+    const names = make("div", { class: "row names", role: "row" }, make("span", { role: "columnheader" }, make("span", { class: "hidden", text: "Prompt" })),
       withTruth() ? make("span", { role: "columnheader", text: "truth" }) : null, ...rows.map((m) => make("span", { role: "columnheader", text: data.methods[m], title: data.methods[m] })));
     const found = data.prompts.map((prompt, p) => [prompt, p]).filter(([prompt]) => words.every((w) => `${prompt.text} ${prompt.id}`.toLowerCase().includes(w)));
     box.replaceChildren(names, ...found.map(([prompt, p]) => make("div", { class: "row", role: "row" },
@@ -304,7 +305,10 @@ function division(article) {
       withTruth() ? make("div", { class: "turn truth", role: "gridcell", "aria-label": `truth of ${prompt.text}` },
         picture(data.pictures.truth[p], data.pictures.truth[p][kind()] ? kind() : "rgb") || gone("", "not known"), make("span", { class: "who", text: "truth" })) : null,
       ...rows.map((m) => cell(m, p)))));
-    box.querySelector("button")?.setAttribute("tabindex", 0);
+    for (const first of box.querySelectorAll(narrow.matches ? ".row button:first-of-type" : "button")) {
+      first.tabIndex = 0; // arrows lead to the others; where each row scrolls by itself, each is a stop
+      if (!narrow.matches) break;
+    }
     find(".none").hidden = found.length > 0;
     box.hidden = !found.length;
   }
@@ -317,7 +321,7 @@ function division(article) {
     const rows = [...find(".gallery").querySelectorAll(".row:not(.names)")].map((row) => [...row.querySelectorAll("button")]);
     const r = rows.findIndex((row) => row.includes(from)), k = rows[r].indexOf(from);
     const to = rows[r + step[0]]?.[k + step[1]];
-    if (to) { from.tabIndex = -1; to.tabIndex = 0; to.focus(); }
+    if (to) { if (!narrow.matches) from.tabIndex = -1; to.tabIndex = 0; to.focus(); }
   }
 
   function closeUp(m, p) {
@@ -394,6 +398,7 @@ function division(article) {
     find(".turner").hidden = !data.pictures.kinds.length;
     find(".gallery").addEventListener("keydown", walk);
     find(".gallery").addEventListener("click", (e) => { const at = e.target.closest("button.turn"); if (at) closeUp(Number(at.dataset.m), Number(at.dataset.p)); });
+    narrow.addEventListener("change", gallery);
     find(".more button").addEventListener("click", () => { all = true; provenance(); });
     let timer = null;
     play.addEventListener("click", () => {
@@ -410,6 +415,27 @@ function division(article) {
   chosen();
 }
 
+/** Response curves: a chart a metric, a line a damage, by its strength. */
+function judges(section) {
+  const all = JSON.parse(section.querySelector("script.judges").textContent);
+  section.querySelector(".legend").append(...all[0].lines.map((l, k) => make("li", {}, make("span", { class: `key line${k}`, text: l.name }))));
+  section.querySelectorAll(".chart").forEach((box, n) => chart(box, (width) => {
+    const { title, unit, decimals, strengths, lines } = all[n], left = 44, right = 8, top = 8, bottom = 26, height = 190;
+    const ends = extent(lines.flatMap((l) => l.values)), most = Math.max(...strengths);
+    const x = (s) => left + (s / most) * (width - left - right), y = (v) => top + (1 - (v - ends[0]) / (ends[1] - ends[0])) * (height - top - bottom);
+    const label = `${title} by strength of damage: ` + lines.map((l) => `${l.name} from ${fixed(l.values[0], decimals)} to ${fixed(l.values.at(-1), decimals)}`).join(", ");
+    const svg = make("svg:svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": label });
+    for (const t of ticks(ends[0], ends[1], 4)) svg.append(line(left, y(t), width - right, y(t), "grid"), text(left - 7, y(t), short(t), { class: "soft", "text-anchor": "end" }));
+    for (const s of strengths) svg.append(text(x(s), height - 10, short(s), { class: "soft", "text-anchor": "middle" }));
+    lines.forEach((l, k) => {
+      svg.append(make("svg:polyline", { class: `curve line${k}`, points: l.values.map((v, i) => `${x(strengths[i])},${y(v)}`).join(" ") }));
+      l.values.forEach((v, i) => svg.append(make("svg:circle", { class: `point line${k}`, cx: x(strengths[i]), cy: y(v), r: 4,
+        "data-tip": `${l.name}, strength ${short(strengths[i])}: ${fixed(v, decimals)}${unit ? " " + unit : ""}` })));
+    });
+    return [svg];
+  })());
+}
+
 /** The part of the page that is in view is marked in its navigation. */
 function spy() {
   const links = [...document.querySelectorAll(".sections a")];
@@ -422,6 +448,7 @@ function spy() {
 
 document.documentElement.classList.add("scripted");
 document.querySelectorAll("article.division").forEach(division);
+document.querySelectorAll("section.judged").forEach(judges);
 tips();
 spy();
 document.documentElement.dataset.ready = "yes";

@@ -1,6 +1,7 @@
 """The page in a real browser, from the disk: it turns, sorts and filters, asks nothing of a network, and says no error.
 Skipped, with the reason, where there is no Chromium or no Playwright."""
 
+import json
 import shutil
 
 import pytest
@@ -24,7 +25,10 @@ def opened(tmp_path_factory):
     run, rng = tmp_path_factory.mktemp("run"), torch.Generator().manual_seed(0)
     for method, level in (("sds", 0.0), ("sdi", 2.0)):
         for k, prompt in enumerate((*WORLD[:2], EVIL)):
-            write_job(run, method, prompt, 0, ball(8, 16, hue=k), scores=random_scores(rng, level))
+            job = write_job(run, method, prompt, 0, ball(8, 16, hue=k), scores=random_scores(rng, level))
+            config = json.loads((job / "config.json").read_text())
+            config["recipe"]["suite"] = "world"
+            (job / "config.json").write_text(json.dumps(config))
     page.write([run], run / "page", ["sdi", "sds"], lambda run: None, Console(quiet=True))
     said, asked = [], []
     with api.sync_playwright() as playwright:
@@ -127,6 +131,28 @@ def test_it_fits_a_phone_and_has_both_schemes(opened, scheme):
     assert (sum(map(int, paper[4:-1].split(","))) > 380) == (scheme == "light")
     assert tab.evaluate("document.documentElement.scrollWidth") == 360
     tab.set_viewport_size({"width": 1280, "height": 800})
+
+
+@pytest.mark.parametrize(("width", "height", "scheme"), [(1280, 800, "light"), (360, 740, "dark")])
+def test_axe_finds_nothing_serious(opened, width, height, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="uv pip install axe-playwright-python")
+    tab, *_ = opened
+    tab.set_viewport_size({"width": width, "height": height})
+    tab.emulate_media(color_scheme=scheme)
+    faults = axe.Axe().run(tab, options={"preload": False}).response["violations"]
+    found = [(f["impact"], f["id"], f["nodes"][0]["target"]) for f in faults if f["impact"] in ("serious", "critical")]
+    assert found == []
+    tab.set_viewport_size({"width": 1280, "height": 800})
+
+
+def test_judges_have_a_chart_a_metric(opened):
+    tab, *_ = opened
+    charts = tab.locator(".chart.curve svg")
+    assert charts.count() == tab.locator(".curves figure").count() > 5
+    assert "foggy from 66.46 to 3.99" in charts.first.get_attribute("aria-label")
+    assert tab.locator(".legend.lines li").all_text_contents() == [
+        "blurred", "noised", "foggy", "over-saturated", "parts-missing", "two-faced",
+    ]  # fmt: skip
 
 
 def test_nothing_was_asked_of_a_network_and_nothing_went_wrong(opened):

@@ -5,6 +5,7 @@ import re
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -17,7 +18,7 @@ from prompts import Prompt
 from reports import load, page, tables
 from reports.columns import measured, shown
 from reports.page import sheets
-from reports.page.content import gaps
+from reports.page.content import RESPONSES, curves, gaps
 from reports.page.divisions import divide, names_of
 from reports.uncertainty.statistics import UNBOUNDED, paired_difference
 from tests.reports.synthetic import WORLD, ball, random_scores, save, write_job
@@ -105,6 +106,17 @@ def test_numbers_are_those_of_the_tables(run, made):
     assert f">{table.loc['sdi', 'clip_score_mean']:.2f}<small>" in html
     assert data["statuses"]["non-finite"] == [0, 1]
     assert "the rule&#39;s gradient is not finite" in html
+
+
+def test_curves_of_the_judges_are_those_that_were_measured_and_the_worlds_alone(made):
+    assert curves({"paper"}) == []
+    assert "What the judges answer to" not in (made / "index.html").read_text("utf-8")  # it does not say its suite
+    found, measured_ones = {c["key"]: c for c in curves({"world"})}, pd.read_csv(RESPONSES)
+    assert set(found) == {m.key for m in measured() if m.key in measured_ones}
+    for line in found["image_reward"]["lines"]:
+        own = measured_ones[measured_ones["distortion"] == line["name"].replace("-", "_")].sort_values("strength")
+        assert line["values"] == pytest.approx(list(own["image_reward"]), rel=1e-5)
+        assert found["image_reward"]["strengths"] == list(own["strength"])
 
 
 def test_every_column_says_what_it_is():
