@@ -16,24 +16,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch as put
 
 import torch
-import torch.nn.functional as F
 from rich.progress import track
-from torch import Tensor
 
-import engine.training
 import engine.views
-import eval.score
-import methods.sdi
-import methods.sds
-import methods.target
-import priors.guidance
 from engine import judges, optimize
 from engine import prior as priors_of
 from engine.machine import be_deterministic, device_of
@@ -41,208 +31,17 @@ from engine.plan import plan
 from engine.recipes.base import Orbit
 from engine.request import Request
 from engine.store import Store
+from engine.studies.defects import DEFECTS, SLUG, TRAINING, VIEWS, Defect
 from errors import UserError
 from eval.score import score_run
 from files import ROOT, read_json, write_json, write_text
-from methods.timesteps import linear
-from priors.guidance import guided_eps
-from priors.schedule import Schedule
-from priors.stable_diffusion import StableDiffusion
 from reports import gate
 from reports.gate.judge import BAD
 from reports.gate.reference import read
 from reports.markdown import pipes
 from say import Console, say
-from scene.cameras import Render
-from scene.nerf import NeRF
 from suites import suite_named
-
-TRAINING, VIEWS, SCORING = "training", "views", "scoring"
-ALL, SDI = ("sds", "sdi"), ("sdi",)
-SCALE = 0.18215  # of Stable Diffusion's latents
-LEAK = 0.2  # of the background that shows through what is solid
-SWAPPED = "A ripe strawberry"
-
-
-@dataclass(frozen=True)
-class Defect:
-    """`plant` puts the fault in place of what is right, in this process; what it touches is done again."""
-
-    name: str
-    where: str
-    plant: Callable[[], None]
-    methods: tuple[str, ...] = ALL
-    prompts: int | None = None  # how many of the prompts it touches; None: all
-
-
-def _stays(target: Any, name: str, made: Any) -> None:
-    put.object(target, name, made).start()
-
-
-def _guided(change: Callable[[float], float]) -> Callable[[], None]:
-    """CFG of another scale, wherever a rule asks for it."""
-
-    def changed(prior: Any, x_t: Tensor, t: Tensor, text: Any, cameras: Any, scale: float, perp_neg: bool = False):
-        return guided_eps(prior, x_t, t, text, cameras, change(scale), perp_neg)
-
-    def plant() -> None:
-        for module in (methods.sds, methods.target):
-            _stays(module, "guided_eps", changed)
-
-    return plant
-
-
-def _alpha_off() -> None:
-    right = Schedule.at
-    _stays(Schedule, "at", lambda self, t: right(self, (t + 100).clamp(max=len(self) - 1)))
-
-
-def _not_inverted() -> None:
-    from priors.schedule import randn_like
-
-    _stays(methods.sdi, "inverted", lambda views, *rest, **more: randn_like(views.x0, views.rng))
-
-
-def _no_eta() -> None:
-    right = methods.sdi.randn_like
-    _stays(methods.sdi, "randn_like", lambda x, rng: 0 * right(x, rng))
-
-
-def _inverted_the_other_way() -> None:
-    right = methods.sdi.inverted
-    _stays(methods.sdi, "inverted", lambda views, prior, grid, scale, *rest: right(views, prior, grid, -scale, *rest))
-
-
-def _time(change: Callable[[Any, float, float], float]) -> Callable[[], None]:
-    """SDI's t by another schedule, of views, start and end."""
-
-    def falling(views: Any, t_range: tuple[float, float]) -> Tensor:
-        return torch.full((len(views.x0),), change(views, *t_range), dtype=torch.float64)
-
-    return lambda: _stays(methods.sdi, "falling_time", falling)
-
-
-def _any_time(views: Any, start: float, end: float) -> float:
-    return end + (start - end) * float(torch.rand((), generator=views.rng))
-
-
-def _rate(factor: float) -> Callable[[], None]:
-    right = NeRF.parameter_groups
-    return lambda: _stays(NeRF, "parameter_groups", lambda self, lr: right(self, factor * lr))
-
-
-def _condition(made: Callable[[Any, Any], Tensor]) -> Callable[[], None]:
-    return lambda: _stays(priors.guidance, "condition", made)
-
-
-def _turned(text: Any, cameras: Any) -> Tensor:
-    from priors.text import condition
-
-    return condition(text, replace(cameras, azimuth=cameras.azimuth + 180))
-
-
-def _unscaled() -> None:
-    """The latents of Stable Diffusion are scaled by .18215, the shipped prior's by 1: without it they are 1 / .18215
-    of what they should be."""
-    right = StableDiffusion.encode
-    _stays(StableDiffusion, "encode", lambda self, image, rng: right(self, image, rng) / SCALE)
-
-
-def _leaking() -> None:
-    behind, render, seen = NeRF._behind, NeRF.render, {}
-
-    def kept(self: NeRF, *rest: Any) -> Any:
-        seen["behind"] = behind(self, *rest)
-        return seen["behind"]
-
-    def leaking(self: NeRF, *rest: Any, **more: Any) -> Render:
-        made = render(self, *rest, **more)
-        rgb = made.rgb + LEAK * made.opacity * (seen["behind"] - made.rgb)
-        return replace(made, rgb=rgb)
-
-    _stays(NeRF, "_behind", kept)
-    _stays(NeRF, "render", leaking)
-
-
-def _unregularised() -> None:
-    for name in ("sparsity", "opaque"):
-        engine.training.REGULARIZERS[name] = lambda render, cameras: render.opacity.sum() * 0.0
-
-
-def _stale_occupancy() -> None:
-    right = NeRF.update
-    _stays(NeRF, "update", lambda self, *rest: right(self, *rest) if int(self.updates) == 0 else self.updates.add_(1))
-
-
-def _swapped() -> None:
-    right = engine.training.make_text
-    _stays(engine.training, "make_text", lambda prior, prompt, *rest: right(prior, SWAPPED, *rest))
-
-
-def _pictures(change: Callable[[Tensor], Tensor], opacity: bool = False) -> Callable[[], None]:
-    """The views that are scored, as if rendered otherwise."""
-
-    def plant() -> None:
-        right = engine.views.render
-
-        def changed(*rest: Any, **more: Any) -> Render:
-            made = right(*rest, **more)
-            alpha = change(made.opacity) if opacity else made.opacity
-            return Render(change(made.rgb), alpha, made.depth)
-
-        _stays(engine.views, "render", changed)
-
-    return plant
-
-
-def _blurred(image: Tensor) -> Tensor:
-    """A Gaussian of one pixel."""
-    x = torch.arange(-3.0, 4.0)
-    line = torch.exp(-(x**2) / 2)
-    kernel = (line[:, None] * line) / line.sum() ** 2
-    channels = image.shape[1]
-    padded = F.pad(image, (3, 3, 3, 3), mode="replicate")
-    return F.conv2d(padded, kernel.expand(channels, 1, 7, 7), groups=channels)
-
-
-def _resized_twice(image: Tensor) -> Tensor:
-    size = image.shape[-2:]
-    half = F.interpolate(image, scale_factor=0.5, mode="bilinear", antialias=True)
-    return F.interpolate(half, size, mode="bilinear")
-
-
-def _another_prompt() -> None:
-    right = eval.score.Scorer.number
-    _stays(eval.score.Scorer, "number", lambda self, prompt_id: (right(self, prompt_id) + 1) % len(self.prompts))
-
-
-DEFECTS = (
-    Defect("CFG's sign flipped", TRAINING, _guided(lambda s: -s)),
-    Defect("CFG off", TRAINING, _guided(lambda s: 1.0)),
-    Defect("CFG halved", TRAINING, _guided(lambda s: s / 2)),
-    Defect("alpha's index off by 100", TRAINING, _alpha_off),
-    Defect("noise not inverted", TRAINING, _not_inverted, SDI),
-    Defect("inversion's sign flipped", TRAINING, _inverted_the_other_way, SDI),
-    Defect("eta 0", TRAINING, _no_eta, SDI),
-    Defect("t not annealed", TRAINING, _time(_any_time), SDI),
-    Defect("t upwards", TRAINING, _time(lambda views, start, end: linear(views.progress, end, start)), SDI),
-    Defect("learning rate halved", TRAINING, _rate(0.5)),
-    Defect("learning rate tenfold", TRAINING, _rate(10.0)),
-    Defect("view prompts off", TRAINING, _condition(lambda text, cameras: text.plain.expand(len(cameras), -1, -1))),
-    Defect("view prompts turned by 180", TRAINING, _condition(_turned)),
-    Defect("VAE's scale missing", TRAINING, _unscaled),
-    Defect("background leaks into the object", TRAINING, _leaking),
-    Defect("opacity's regularisers dropped", TRAINING, _unregularised),
-    Defect("occupancy never refreshed", TRAINING, _stale_occupancy),
-    Defect("views blurred by 1", VIEWS, _pictures(_blurred)),
-    Defect("views mirrored", VIEWS, _pictures(lambda x: x.flip(-1), opacity=True)),
-    Defect("images resized twice", VIEWS, _pictures(_resized_twice)),
-    Defect("wrong prompt scored", SCORING, _another_prompt),
-    Defect("one prompt replaced", TRAINING, _swapped, ALL, 1),
-    Defect("contrast .8", VIEWS, _pictures(lambda x: 0.5 + 0.8 * (x - 0.5))),
-    Defect("shift by 2 pixels", VIEWS, _pictures(lambda x: x.roll(2, -1), opacity=True)),
-)
-SLUG = {"".join(c if c.isalnum() else "-" for c in d.name).replace("--", "-").strip("-").lower(): d for d in DEFECTS}
+from suites.base import Suite
 
 
 class Quiet:
@@ -262,26 +61,35 @@ def one(clean: Path, out: Path, defect: Defect, method: str, seed: str) -> None:
     suite = suite_named(configs[0]["recipe"]["suite"])
     defect.plant()
     if defect.where == TRAINING:
-        _train(out, method, seed, configs)
+        train(_request(suite, out, method, seed, configs))
     if defect.where == VIEWS:
         for config in configs:
             job = out / method / config["prompt_id"] / seed
             scene, settings = engine.views.reopened(job, "cpu")
             engine.views.again(job, Orbit(**settings["recipe"]["orbit"]), scene, None)
-    score_run(out, judges.scorer_of(suite, judges.judges_of(suite)), truth=judges.truths_of(suite))
+    score(out, suite)
 
 
-def _train(out: Path, method: str, seed: str, configs: list[dict[str, Any]]) -> None:
-    """Jobs as they were, but for the fault; those that are there are not done again."""
-    first = configs[0]["recipe"]
-    suite = suite_named(first["suite"])
-    prompts = suite.select([c["prompt"] for c in configs])
-    request = Request(
-        suite, first["track"], prompts, out, (method,), seeds=(int(seed),), steps=first["steps"], device="cpu"
-    )
+def score(out: Path, suite: Suite) -> None:
+    """As `score` does, with all that the reference measured. Raises UserError for a job that cannot be scored."""
+    scorer, truth = judges.scorer_of(suite, judges.judges_of(suite)), judges.truths_of(suite)
+    bad = score_run(out, scorer, truth=truth, depths=engine.views.depths_of).bad
+    if bad:
+        raise UserError("; ".join(bad.values()))
+
+
+def _request(suite: Suite, out: Path, method: str, seed: str, configs: list[dict[str, Any]]) -> Request:
+    """Jobs as they were."""
+    recipe, prompts = configs[0]["recipe"], suite.select([c["prompt"] for c in configs])
+    sizes = {"steps": recipe["steps"], "resolution": recipe["resolution"], "views": recipe["orbit"]["views"]}
+    return Request(suite, recipe["track"], prompts, out, (method,), seeds=(int(seed),), device="cpu", **sizes)
+
+
+def train(request: Request) -> None:
+    """Jobs, one after another, in this process; those that are there are not done again."""
     todo = plan(request, Console(quiet=True))
     for job in todo.missing:
-        store = Store(out, job)
+        store = Store(request.out, job)
         with store.opened(todo.configs[job.path]) as found:
             if found is None:
                 prior = priors_of.open_prior(todo.setup.prior, device_of("cpu"), job.recipe.half)
@@ -328,7 +136,7 @@ def _judged(run: Path, baseline: Path, done: list[str]) -> dict[str, Any]:
     try:
         found = gate.check(run, baseline)
     except UserError as error:
-        return {"methods": done, "verdicts": [f"cannot judge: {error}"], "reproduced": False, "better": []}
+        return {"methods": done, "verdicts": [], "refused": str(error), "reproduced": False, "better": []}
     rows = found.rows
     failed = rows[rows["verdict"].isin(BAD)]
     said = [f"{r['method']}: {r['metric']} {r['verdict']} by {abs(r['change']):.3g}" for _, r in failed.iterrows()]
@@ -380,6 +188,7 @@ def page(results: dict[str, dict[str, Any]], baseline: Path, wrong: list[tuple[s
         most = "; ".join(done["verdicts"][:3]) + (
             f"; {len(done['verdicts']) - 3} more" if len(done["verdicts"]) > 3 else ""
         )
+        most = f"cannot be judged: {done['refused']}" if done.get("refused") else most
         body.append([defect.name, defect.where, "yes" if done["verdicts"] else "**no**", most,
                      "yes" if done["reproduced"] else "no", ", ".join(done["methods"])])  # fmt: skip
     caught = sum(bool(done["verdicts"]) for done in results.values())
@@ -416,7 +225,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     for slug in track(options.only or [*SLUG], "planting", console=console, transient=True):
         done = tried(options.clean, options.baseline, options.out, slug, options.seed)
-        say(console, f"{SLUG[slug].name}: {'; '.join(done['verdicts']) or 'not caught'}")
+        say(console, f"{SLUG[slug].name}: {'; '.join(done['verdicts']) or done.get('refused') or 'not caught'}")
     if options.page:
         results = {slug: json.loads(p.read_text()) for slug in SLUG if (p := options.out / f"{slug}.json").exists()}
         text = page(results, options.baseline, alarms(options.clean, options.baseline))

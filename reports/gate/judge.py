@@ -2,15 +2,19 @@
 
 Alphabet, for one method and metric: d the change, mean over jobs of (run - reference), paired by prompt, seed and view
 where the run has seeds of the reference; else of each prompt's mean over seeds. s the spread between seeds of a job's
-mean, as the reference measured it with f degrees of freedom; P prompts, S seeds of the run, R of the reference;
+mean, as the reference measured it with f degrees of freedom; P prompts, S seeds of the run, R of the reference; k of
+the P S jobs whose scenes are not the reference's, bit by bit;
 
-    e = s sqrt(2 / (P S))            paired: what other random numbers would change, at most
+    e = s sqrt(2 k) / (P S)          paired: what other random numbers would change, at most
         s sqrt((1/S + 1/R) / P)      of other seeds
     c = max(least, drift, t(f; 1 - level / M) e)        M changes are looked at
 
 A rule as good as the reference's, with whatever random numbers, is called worse with at most `level`, over all M; one
 that is worse by `margin` = c + t e is passed with at most level / M: non-inferiority at that margin. Jobs equal in
 their bits have d = 0. What is equal within `drift` is as good as reproduced.
+
+Random numbers reach a score by way of the scene alone. Where k = 0 there is no chance in a change: views were made or
+scored otherwise, which is no news of a rule, so that what would be better is moved.
 """
 
 from __future__ import annotations
@@ -88,12 +92,14 @@ def check(run: Path, baseline: Path) -> Verdicts:
     _same_protocol(reference, frames)
     _nothing_missing(reference, frames, seeds)
     looked = [(m, k) for m, cells in reference.methods.items() for k in cells]
+    others = _other_scenes(reference, frames, run) if paired else {}
     before = reference.views
     if paired:
         before = before[before["seed"].isin(seeds)]
     here = frames.wide[frames.wide["status"] == "ok"]
     gaps = {key: _gap(here, before, *key, paired) for key in looked if key[1] not in (SHARE.key, NFE)}
-    rows = [_row(reference, frames, m, k, gaps.get((m, k)), paired, len(seeds), len(looked)) for m, k in looked]
+    aways = {(m, k): _chance(reference, m, k, others.get(m), len(seeds), len(looked)) for m, k in looked}
+    rows = [_row(reference, frames, m, k, gaps.get((m, k)), aways[m, k], others.get(m) == 0) for m, k in looked]
     rows += _settings(reference, frames, run)
     columns = ["method", "metric", "reference", "mean", "change", "limit", "margin", "verdict", "what"]
     found = Verdicts(reference, run, pd.DataFrame(rows, columns=columns), paired, seeds)
@@ -108,6 +114,11 @@ def check(run: Path, baseline: Path) -> Verdicts:
         key = (row["method"], row["metric"])
         if key in gaps:
             found.worst[key] = _worst(found, gaps[key], row, seeds)
+    if same := [m for m in dict.fromkeys(m for m, _ in found.worst) if others.get(m) == 0]:
+        found.notes.append(
+            f"Every scene of {' and '.join(same)} is the reference's, bit by bit: what changed is how views are "
+            "made or scored."
+        )
     return found
 
 
@@ -175,12 +186,25 @@ def _gap(here: pd.DataFrame, before: pd.DataFrame, method: str, metric: str, pai
     return gap.assign(view=views["change"].abs().groupby(level=PAIR).max())
 
 
+def _other_scenes(reference: Reference, frames: Frames, run: Path) -> dict[str, int]:
+    """Of each method, how many jobs left another scene than the reference's, or one that nothing is known of."""
+    found = dict.fromkeys(reference.methods, 0)
+    for _, job in frames.jobs.iterrows():
+        was = reference.jobs.get(name_of(job), {}).get("scene")
+        found[job["method"]] += was is None or was != _scene(run / name_of(job))
+    return found
+
+
+def _scene(folder: Path) -> str | None:
+    scene = folder / "scene.safetensors"
+    return sha256(scene)[:16] if scene.exists() else None
+
+
 def _row(
-    reference: Reference, frames: Frames, method: str, metric: str, gap: pd.DataFrame | None, paired: bool, seeds: int,
-    looked: int,
-) -> dict[str, Any]:  # fmt: skip
+    reference: Reference, frames: Frames, method: str, metric: str, gap: pd.DataFrame | None, away: float, sure: bool
+) -> dict[str, Any]:
+    """`away`: how far chance alone takes a change; `sure`: there is none in it."""
     cell = reference.methods[method][metric]
-    prompts = len(reference.protocol["prompts"])
     if gap is None:
         was, own = cell["mean"], _of_jobs(frames, method, metric)
     else:
@@ -188,18 +212,21 @@ def _row(
     row = {"method": method, "metric": metric, "reference": was, "mean": own, "change": own - was}
     if math.isnan(own):  # no job left an object: the share that diverged says so
         return row | {"limit": math.nan, "margin": math.nan, "verdict": "ok", "what": "no job left an object"}
-    away = _chance(cell, paired, prompts, seeds, len(reference.seeds), looked)
     limit = max(cell["least"], cell["drift"], away)
-    row |= {"limit": limit, "margin": limit + away, "what": ""}
-    return row | {"verdict": verdict(own, was, limit, cell["better"])}
+    said = verdict(own, was, limit, cell["better"])
+    said = "moved" if sure and said == "better" else said
+    return row | {"limit": limit, "margin": limit + away, "verdict": said, "what": ""}
 
 
-def _chance(cell: dict[str, Any], paired: bool, prompts: int, seeds: int, theirs: int, looked: int) -> float:
-    """t e: how far chance alone takes a change, but for level / M."""
+def _chance(reference: Reference, method: str, metric: str, others: int | None, seeds: int, looked: int) -> float:
+    """t e: how far chance alone takes a change, but for level / M. `others`: k; None where seeds are others."""
+    cell, prompts = reference.methods[method][metric], len(reference.protocol["prompts"])
     if not cell["spread"] or not cell["freedom"]:
         return 0.0
-    variance = 2 / seeds if paired else 1 / seeds + 1 / theirs
-    return float(stdtrit(cell["freedom"], 1 - LEVEL / looked)) * cell["spread"] * math.sqrt(variance / prompts)
+    paired = None if others is None else math.sqrt(2 * others) / (prompts * seeds)
+    apart = math.sqrt((1 / seeds + 1 / len(reference.seeds)) / prompts)
+    away: float = stdtrit(cell["freedom"], 1 - LEVEL / looked) * cell["spread"]
+    return float(away * (apart if paired is None else paired))
 
 
 def verdict(own: float, was: float, limit: float, better: str | None) -> str:
@@ -248,8 +275,8 @@ def _reproduced(found: Verdicts, frames: Frames, gaps: dict[tuple[str, str], pd.
             found.differing.append(name)
             found.drifted[name] = f"it ended as {job['status']}, in the reference as {was['status']}"
             continue
-        scene, pictures = folder / "scene.safetensors", checksum(folder) if has_pictures(folder) else None
-        same = (sha256(scene)[:16] if scene.exists() else None) == was["scene"] and pictures == was["pictures"]
+        pictures = checksum(folder) if has_pictures(folder) else None
+        same = _scene(folder) == was["scene"] and pictures == was["pictures"]
         furthest = _furthest(found.reference, gaps, job)
         if not same:
             found.differing.append(name)

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from rich.console import Console
+from safetensors.torch import save_file
 
 from errors import UserError
 from eval import metrics
@@ -143,6 +144,50 @@ def test_rounding_that_was_measured_is_no_drift(folder, run, reference):
     assert found.reproduced
     assert len(found.differing) == 18
     assert "no more than this platform's rounding" in told(found)
+
+
+def with_scenes(run, reference):
+    """A reference that knows the scenes of its jobs."""
+    for number, job in enumerate(run.glob("*/*/*")):
+        write_scene(job / "scene.safetensors", number)
+    return gate.save(run, reference)
+
+
+def write_scene(path, number):
+    save_file({"density": torch.tensor([number])}, path)
+
+
+def test_of_equal_scenes_nothing_is_chance(run, reference):
+    """A change that other random numbers might have made fails where no random number can have made it, and is no news
+    of the rule where it is upward."""
+    spread = with_scenes(run, reference).methods["sdi"]["clip_score"]["spread"]
+    assert spread > 0.5
+    shift(run, "sdi", "clip_score", -0.6)
+    found = gate.check(run, reference)
+    assert failed(found) == {("sdi", "clip_score"): "worse"}
+    assert "Every scene of sdi is the reference's" in told(found)
+    shift(run, "sdi", "clip_score", 1.2)
+    assert failed(gate.check(run, reference)) == {("sdi", "clip_score"): "moved"}
+    shift(run, "sdi", "clip_score", -0.6 - 0.2)  # less than matters
+    assert failed(gate.check(run, reference)) == {}
+
+
+def test_chance_is_of_the_jobs_alone_whose_scenes_are_others(run, reference):
+    def limit():
+        rows = gate.check(run, reference).rows.set_index(["method", "metric"])
+        return rows.loc[("sdi", "clip_score"), "limit"], rows.loc[("sds", "clip_score"), "limit"]
+
+    with_scenes(run, reference)
+    least, untouched = limit()
+    scenes = sorted(run.glob("sdi/*/*/scene.safetensors"))
+    write_scene(scenes[0], 99)
+    one, _ = limit()
+    for scene in scenes:
+        write_scene(scene, 99)
+    all_nine, same = limit()
+    assert least < one < all_nine
+    assert all_nine == pytest.approx(3 * one)  # the root of 9
+    assert untouched == same
 
 
 def test_other_seeds_are_held_against_what_chance_does(folder, run, reference):
