@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import names
+from engine.executors import EXECUTORS
 from engine.request import RUNS, SIZES, VIEWS, Policy, Request, folder_name
 from errors import UserError
 from prompts import Prompt
@@ -23,6 +24,7 @@ PRIOR = "a Stable Diffusion folder or .safetensors file, random:sd21 or exact; d
 LORA = "an adapter in diffusers' or peft's format, a .safetensors file, merged into the prior"
 PHI = "whose U-Net vsd and esd train; default: the prior's, or fetch's sd21 beside its sd21-base"
 JOBS = "processes; default: one a core, one on a GPU"
+EXECUTOR = "where jobs run: local (default), or ray, on all nodes of a cluster (docs/cluster.md)"
 OVERWRITE = "replace results of other settings in --out"
 FAIL = "stop once X jobs have failed, or, below 1, that share of them; without X, at the first; default: go on"
 FIRST = ("sdi", "sds")  # methods, where none is named
@@ -112,6 +114,12 @@ def add_settings(parser: Parser) -> None:
     add_judges(parser)
     add("--out", metavar="DIR", help="default: results/runs/SUITE-TRACK")
     add("--jobs", default="auto", metavar="N", help=JOBS)
+    add("--executor", default="local", metavar="NAME", help=EXECUTOR)
+    add(
+        "--address",
+        metavar="HOST:PORT",
+        help="of the Ray cluster's head; default: auto, the one that this machine is in",
+    )
     add("--together", type=positive, default=1, metavar="N", help="scenes a process; default: 1")
     add("--overwrite", action="store_true", help=OVERWRITE)
     add("--retry-on-error", type=whole, default=0, metavar="N", help="tries more for a job that failed; default: 0")
@@ -142,6 +150,7 @@ def request_of(options: Namespace, prefix: str = "") -> Request:
     named = {key: getattr(options, key) for key in ("budget", "scene", "prior", "lora", "phi")}
     if options.scene is not None:
         names.known("scene", options.scene, names.SCENES)
+    known_executor(options.executor, options.address, options.device)
     made = folder_name(suite, track, **sizes, **named, tuned=bool(options.tuned), rehearse=options.rehearse)
     return Request(
         suite,
@@ -158,7 +167,20 @@ def request_of(options: Namespace, prefix: str = "") -> Request:
         overwrite=options.overwrite,
         external=external,
         policy=Policy(options.retry_on_error, options.timeout, options.fail_on_error),
+        executor=options.executor,
+        address=options.address,
     )
+
+
+def known_executor(name: str, address: str | None, device: str) -> None:
+    """Raises UserError where there is no such executor, or it does not take the other two."""
+    names.known("executor", name, EXECUTORS)
+    if address is not None and name == "local":
+        raise UserError("--address is that of a Ray cluster: give --executor ray with it.")
+    if name != "local" and device not in ("auto", "cpu", "cuda"):
+        raise UserError(
+            f"On a cluster, each job has the GPU that it is given: --device takes auto, cpu or cuda, not {device!r}."
+        )
 
 
 def prompts_of(suite: Suite, requests: list[str] | None, apart: bool) -> tuple[Prompt, ...]:

@@ -28,6 +28,7 @@ EPILOG = """examples
   run_benchmark.py render RUN --views 120                      render a run's scenes again, without training
   run_benchmark.py score RUN                                   score a run's views again
   run_benchmark.py evaluate PATH                               score renders, turntables and meshes made elsewhere
+  run_benchmark.py --suite paper --executor ray                its jobs on a Ray cluster (docs/cluster.md)
   run_benchmark.py status RUN --watch                          how far a run is, and who works at it
   run_benchmark.py table RUN                                   print and write the tables of a scored run
   run_benchmark.py table RUN --compare published               beside published tables
@@ -92,5 +93,5 @@ def main(arguments: list[str]) -> int:
     if chosen.clip is None:
         say(console, judges.UNSCORED)
         return int(crashed)
-    whole = results.score_and_report(request.out, request.suite, chosen, request.device, console)
+    whole = results.score_and_report(request.out, request.suite, chosen, request.here, console)
     return int(crashed or not whole)

@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> int:
     known("metric", options.select, selectable(judges.needs_of(request.suite, judges.required(chosen))))
     todo = plan.plan(request, console, sweep.rows(options.method, options.cfg, options.lr))
     crashed = results.carried_out(todo, console)
-    scored = results.score_missing(todo.run, request.suite, chosen, request.device, console)
+    scored = results.score_missing(todo.run, request.suite, chosen, request.here, console)
     frames = outcome.only(load(todo.run), {job.path.parts for job in todo.jobs})
     for line in terminal.troubles(frames):
         say(console, line, "yellow")

@@ -92,6 +92,13 @@ def _lives(work: Path, blind: bool) -> bool:
     return time.monotonic() - since < SILENT
 
 
+def forsake(work: Path, process: dict[str, Any]) -> None:
+    """Remove the claim of a process that is known to be gone, which `me` named: others need not watch it for long."""
+    said = owner(work)
+    if said and all(said.get(name) == process[name] for name in ("machine", "pid")):
+        (work / CLAIM).unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def roster(run: Path, steps: dict[str, int]) -> Iterator[None]:
     """RUN/.unfinished/commands/<token>.json, while a command does jobs: who it is, and each job's `steps` by its path.
@@ -114,7 +121,7 @@ def _entered(run: Path, steps: dict[str, int]) -> tuple[Path, int]:
         try:
             with held(folder):
                 _forget(folder)
-                path = write_json(folder / name, _me() | {"at": time.time(), "steps": steps})
+                path = write_json(folder / name, me() | {"at": time.time(), "steps": steps})
                 descriptor = os.open(path, os.O_RDONLY)
                 taken(descriptor, wait=True)  # somebody may be looking at it
                 return path, descriptor
@@ -157,7 +164,8 @@ def is_written(path: Path) -> bool:
         os.close(descriptor)
 
 
-def _me() -> dict[str, Any]:
+def me() -> dict[str, Any]:
+    """This process."""
     return {"host": socket.gethostname(), "machine": machine(), "pid": os.getpid()}
 
 
@@ -228,7 +236,7 @@ class Claim:
             aside.unlink(missing_ok=True)
 
     def _said(self) -> dict[str, Any]:
-        return _me() | {"token": self.token, "step": self.step, "at": time.time()}
+        return me() | {"token": self.token, "step": self.step, "at": time.time()}
 
     def _live(self) -> None:
         while not self._end.wait(BEAT):

@@ -116,15 +116,22 @@ def device_of(name: str) -> str:
 def slots_of(jobs: str, device: str, missing: int, folders: Iterable[str | None] = ()) -> int:
     """Processes: `auto` is one a core (as far as memory goes) on a CPU, where each has one thread; one a GPU.
     `folders` hold the weights that each of them reads."""
-    if jobs != "auto":
-        if not jobs.isdecimal() or int(jobs) < 1:
-            raise UserError(f"--jobs takes a number of processes or auto, not {jobs!r}.")
-        return min(int(jobs), max(missing, 1))
+    if asked := asked_for(jobs):
+        return min(asked, max(missing, 1))
     if device != "cpu":
         return max(min(len(devices_of(device)), missing), 1)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     room = int(psutil.virtual_memory().available / 2**30 / (GIGABYTES_A_JOB + gigabytes(folders)))
     return max(min(cores, room, missing), 1)
+
+
+def asked_for(jobs: str) -> int | None:
+    """The number of processes that `--jobs` says; None for `auto`."""
+    if jobs == "auto":
+        return None
+    if not (jobs.isascii() and jobs.isdecimal()) or int(jobs) < 1:
+        raise UserError(f"--jobs takes a number of processes or auto, not {jobs!r}.")
+    return int(jobs)
 
 
 def gigabytes(folders: Iterable[str | None]) -> float:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from engine import calibrate
+from engine.executors import executor_of
+from engine.executors.base import Executor
 from engine.job import Job, Setup
-from engine.machine import commit, device_of, devices_of, slots_of, version_of
+from engine.machine import commit, device_of, version_of
 from engine.prior import forget, identity, parts_of, settings_of, variants, with_adapter
 from engine.recipes import budget
 from engine.recipes.base import Recipe
@@ -40,6 +42,8 @@ class Plan:
     slots: int
     checksum: str  # of the prior
     policy: Policy
+    executor: Executor
+    here: str  # the device of what is done on this machine beside the jobs
 
 
 def plan(request: Request, console: Console, rows: list[Variant] | None = None) -> Plan:
@@ -47,12 +51,14 @@ def plan(request: Request, console: Console, rows: list[Variant] | None = None) 
 
     Raises UserError for names nobody knows, priors that are not there, and folders of other settings."""
     suite, track, run = request.suite, request.track, request.out
+    executor = executor_of(request.executor, request.address)
+    jobs_device = executor.device(request.device)
     rows = rows or named(request.methods, request.tuned, suite.name, track, request.scene)
     made = [(on_scene(r, request.scene), unknown) for r, unknown in (recipe_of(row, suite.name, track) for row in rows)]
     prior, phi = sources(request, [r for r, _ in made])
     opened = opened_by(suite, prior, request.lora)
     prior = with_adapter(prior, request.lora)
-    device = device_of(request.device)
+    device = device_of(request.here)
     refuse_tuned_on(request)
     checksum = identity(prior)
     if device != "cpu" and not installed() and any(isinstance(r.scene, GaussiansConfig) for r, _ in made):
@@ -71,11 +77,11 @@ def plan(request: Request, console: Console, rows: list[Variant] | None = None) 
     if request.budget:
         recipes = [within(request.budget, r, console) for r in recipes]
     jobs = [Job(r, prompt, seed) for seed in request.seeds for prompt in request.prompts for r in recipes]
-    setup = Setup(prior, device=",".join(devices_of(request.device)), threads=1, together=request.together)
+    setup = Setup(prior, device=jobs_device, threads=1, together=request.together)
     missing = [job for job in jobs if not is_done(run, job, decided(job.recipe, checksum, setup), request.overwrite)]
     configs = {job.path: config(job, prior, checksum, setup, opened) for job in missing}
-    slots = slots_of(request.jobs, setup.device, -(-len(missing) // request.together), (parts_of(prior)[0], phi))
-    return Plan(run, jobs, missing, configs, setup, slots, checksum, request.policy)
+    slots = executor.room(request.jobs, setup.device, -(-len(missing) // request.together), (parts_of(prior)[0], phi))
+    return Plan(run, jobs, missing, configs, setup, slots, checksum, request.policy, executor, device)
 
 
 def sources(request: Request, recipes: list[Recipe]) -> tuple[str, str | None]:

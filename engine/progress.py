@@ -21,6 +21,8 @@ from rich.progress import (
 from engine.job import Job
 from say import say
 
+SHOWN = 20  # bars at a time: of a thousand jobs nobody reads more, and each costs time ten times a second
+
 
 class Bars:
     """A context in which bars are shown."""
@@ -28,7 +30,9 @@ class Bars:
     def __init__(self, jobs: Iterable[Job], console: Console):
         self._jobs, self._console = {job.path: job for job in jobs}, console
         self._steps = dict.fromkeys(self._jobs, 0)
+        self._done = 0
         self._tasks: dict[Path, TaskID] = {}
+        self._hidden: dict[Path, None] = {}
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -48,8 +52,10 @@ class Bars:
         self._bars.stop()
 
     def begin(self, path: Path) -> None:
-        job = self._jobs[path]
-        self._tasks[path] = self._bars.add_task(escape(title(job)), total=job.recipe.steps)
+        job, shown = self._jobs[path], len(self._tasks) - len(self._hidden) < SHOWN
+        self._tasks[path] = self._bars.add_task(escape(title(job)), total=job.recipe.steps, visible=shown)
+        if not shown:
+            self._hidden[path] = None
 
     def step(self, path: Path, step: int, note: str = "") -> None:
         described = escape(title(self._jobs[path]) + note)
@@ -58,7 +64,7 @@ class Bars:
 
     def back(self, path: Path) -> None:
         """The job waits again: another command has it."""
-        self._bars.remove_task(self._tasks.pop(path))
+        self._remove(path)
         self._count(path, 0)
 
     def theirs(self, jobs: int) -> None:
@@ -68,7 +74,7 @@ class Bars:
 
     def end(self, path: Path, record: dict[str, Any]) -> None:
         if path in self._tasks:  # else another command did it
-            self._bars.remove_task(self._tasks.pop(path))
+            self._remove(path)
         self._count(path, self._jobs[path].recipe.steps)
         cause = f": {record['cause']}" if record.get("cause") else ""
         self.say(f"{title(self._jobs[path])}  [{record['status']}{cause}]  {record.get('seconds', 0):.0f} s")
@@ -80,8 +86,19 @@ class Bars:
         say(self._console, text)
 
     def _count(self, path: Path, step: int) -> None:
+        self._done += step - self._steps[path]
         self._steps[path] = step
-        self._bars.update(self._all, completed=sum(self._steps.values()))
+        self._bars.update(self._all, completed=self._done)
+
+    def _remove(self, path: Path) -> None:
+        """A job's bar, in whose stead one that was hidden is shown."""
+        self._bars.remove_task(self._tasks.pop(path))
+        if path in self._hidden:
+            del self._hidden[path]
+        elif self._hidden:
+            first = next(iter(self._hidden))
+            del self._hidden[first]
+            self._bars.update(self._tasks[first], visible=True)
 
 
 def title(job: Job) -> str:

@@ -5,7 +5,9 @@ The executor does them (engine/executors), the bars show them (engine/progress.p
 
 from __future__ import annotations
 
+import itertools
 import time
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from rich.console import Console
 
 from engine.claims import roster
 from engine.executors import executor_of
-from engine.executors.base import Busy, Ended, Event, Executor, Fatal, Lost, Said, Started, Step
+from engine.executors.base import Away, Busy, Ended, Event, Executor, Fatal, Lost, Room, Said, Started, Step
 from engine.job import Job, Setup
 from engine.progress import Bars, title
 from engine.recipes.outside import Outside
@@ -26,6 +28,7 @@ Records = dict[Path, dict[str, Any]]
 STOPPING = "Stopping: every job writes a checkpoint first. Ctrl-C again ends them at once."
 TOO_MANY = "Stopped: {} of {} jobs have failed, which --fail-on-error takes for too many. The others keep their steps."
 LOOK = 1.0  # seconds between two looks at a job that another command has
+LOSSES = 3  # machines that a job may lose without a new checkpoint: it may be what they die of
 CUT_SHORT = "Stopped before every job had written a checkpoint: the same command goes on from the last ones."
 
 
@@ -57,6 +60,35 @@ def isolated(job: Job) -> bool:
     return isinstance(job.recipe.method, Outside)
 
 
+class Waiting:
+    """Jobs that wait, first come first served. Those that need the same of a place, one that is theirs alone or whose
+    network has their precision, are a line of their own, so that of 100,000 none is passed over to find another."""
+
+    def __init__(self, jobs: list[Job]):
+        self._count, self._lines = itertools.count(), defaultdict[tuple[bool, bool], dict[Path, tuple[int, Job]]](dict)
+        for job in jobs:
+            self.add(job)
+
+    def __len__(self) -> int:
+        return sum(len(line) for line in self._lines.values())
+
+    def add(self, job: Job) -> None:
+        """At the end."""
+        self._lines[isolated(job), job.recipe.half][job.path] = next(self._count), job
+
+    def remove(self, job: Job) -> None:
+        del self._lines[isolated(job), job.recipe.half][job.path]
+
+    def first(self, alone: bool, half: bool | None) -> Job | None:
+        """The first for a place: one that must be alone only where it may be, and of the precision given, if any."""
+        heads = [
+            next(iter(line.values()))
+            for kind, line in self._lines.items()
+            if line and (alone or not kind[0]) and half in (None, kind[1])
+        ]
+        return min(heads, key=lambda head: head[0])[1] if heads else None
+
+
 class Queue:
     """The jobs of a run on their way through the places of an executor."""
 
@@ -73,37 +105,40 @@ class Queue:
     ):
         self.run, self.configs, self.setup, self.executor, self.bars = run, configs, setup, executor, bars
         self.policy, self.count, self.failed = policy, len(jobs), 0
-        self.pending = list(jobs)
+        self.pending = Waiting(jobs)
         self.worn: set[int] = set()  # places that ran out of memory, and are made anew
         self.steps: dict[Path, int] = {}
         self.left = {job.path: policy.retries for job in jobs}
+        self.losses: dict[Path, tuple[int, int]] = {}  # machines lost since the checkpoint of that step
         self.sitting: dict[int, list[Job]] = {place: [] for place in range(slots)}
+        self.place: dict[Path, int] = {}  # where a job sits
         self.seats = min(setup.together, -(-len(jobs) // slots))  # as many in each place
+        self.jobs = jobs
         self.since: dict[Path, float] = {}  # when a job was given away
         self.begun: dict[Path, float] = {}  # when its place began it
         self.records: Records = {}
-        self.looked: dict[Path, float] = {}  # when a job was last found with another command
+        self.theirs: dict[Path, tuple[Job, float]] = {}  # what another command has, and when that was seen
         self.before = {job.path: self._stamp(job) for job in jobs}
 
     def done(self) -> Records:
         """Do all; returns the records."""
-        with roster(self.run, {job.path.as_posix(): job.recipe.steps for job in self.pending}):
+        with roster(self.run, {job.path.as_posix(): job.recipe.steps for job in self.jobs}):
             return self._done()
 
     def _done(self) -> Records:
         self.executor.start(self.run, self.setup, len(self.sitting))
         try:
             self._fill()
-            while self.pending or any(self.sitting.values()):
-                for event in self.executor.events() if any(self.sitting.values()) else ():
+            while self._waits or any(self.sitting.values()):
+                for event in self.executor.events() if any(self.sitting.values()) or not self.sitting else ():
                     self._take(event)
                 self._expire()
                 if self.policy.is_over(self.failed, self.count):
                     self.bars.say(TOO_MANY.format(self.failed, self.count))
                     break
                 self._fill()
-                if self.pending and not any(self.sitting.values()):
-                    self.bars.theirs(len(self.pending))
+                if self.sitting and self._waits and not any(self.sitting.values()):
+                    self.bars.theirs(self._waits)
                     time.sleep(LOOK)
         except KeyboardInterrupt as stop:
             self.bars.say(STOPPING)
@@ -114,18 +149,24 @@ class Queue:
             self._stopped()
         return self.records
 
+    @property
+    def _waits(self) -> int:
+        return len(self.pending) + len(self.theirs)
+
     def _fill(self) -> None:
         """Give every place that has nothing its first jobs."""
         for place, jobs in self.sitting.items():
-            if not jobs and (new := self._chosen(place, fresh=True)):
+            if not jobs:
+                if not (new := self._chosen(place, fresh=True)):
+                    return  # nor is there anything for another
                 self._give(place, new)
 
     def _give(self, place: int, new: list[Job]) -> None:
         for job in new:
-            self.pending.remove(job)
             self.bars.begin(job.path)
             self.since[job.path] = time.monotonic()
             self.begun.pop(job.path, None)
+            self.place[job.path] = place
         if not self.sitting[place]:
             self.worn.discard(place)
         self.sitting[place] += new
@@ -137,28 +178,34 @@ class Queue:
         jobs = list(self.sitting[place])
         if (place in self.worn and not fresh) or any(isolated(job) for job in jobs):
             return []
-        for job in list(self.pending):
-            if len(jobs) >= self.seats:
+        self._look_again()
+        while len(jobs) < self.seats and not (jobs and isolated(jobs[0])):
+            job = self.pending.first(fresh and not jobs, jobs[0].recipe.half if jobs else None)
+            if job is None:
                 break
-            if isolated(job):
-                if fresh and not jobs and self._is_free(job):
-                    return [job]
-            elif (not jobs or job.recipe.half == jobs[0].recipe.half) and self._is_free(job):
+            self.pending.remove(job)
+            if self._is_free(job):
                 jobs.append(job)
         return jobs[len(self.sitting[place]) :]
+
+    def _look_again(self) -> None:
+        """Let jobs wait with the others that another command had a while ago."""
+        while self.theirs:
+            job, looked = next(iter(self.theirs.values()))
+            if time.monotonic() < looked + LOOK:
+                return
+            del self.theirs[job.path]
+            self.pending.add(job)
 
     def _is_free(self, job: Job) -> bool:
         """Whether a job is to be done, and no other command has it. What another has ended since this one began, be it
         by a failure, is taken as it is."""
-        if time.monotonic() < self.looked.get(job.path, -LOOK) + LOOK:
-            return False
         store = Store(self.run, job)
         if self._stamp(job) != self.before[job.path] and (record := store.found(self.configs[job.path]["key"])):
-            self.pending.remove(job)
             self._end(job, record)
             return False
         if store.held:
-            self.looked[job.path] = time.monotonic()
+            self.theirs[job.path] = job, time.monotonic()
             return False
         return True
 
@@ -172,9 +219,16 @@ class Queue:
             case Fatal(sentence):
                 raise UserError(sentence)
             case Lost(place):
-                jobs, self.sitting[place] = self.sitting[place], []
-                for job in jobs:
+                for job in self._gone(place):
                     self._end(job, self._recorded(job, event.cause))
+            case Away(place, cause):
+                for job in self._gone(place):
+                    self._back(job, cause)
+                del self.sitting[place]
+            case Room(places):
+                for place in range(places):
+                    if len(self.sitting) < places:
+                        self.sitting.setdefault(place, [])
             case Ended(path, record):
                 place, job = self._risen(path)
                 if record["status"] == "out-of-memory":
@@ -184,8 +238,7 @@ class Queue:
             case Busy(path):
                 place, job = self._risen(path)
                 self.bars.back(path)
-                self.pending.append(job)
-                self.looked[path] = time.monotonic()
+                self.theirs[path] = job, time.monotonic()
                 self._give(place, [] if isolated(job) else self._chosen(place, fresh=False))
             case Started(path):
                 self.since[path] = self.begun[path] = time.monotonic()
@@ -197,18 +250,41 @@ class Queue:
 
     def _risen(self, path: Path) -> tuple[int, Job]:
         """The job of a path, whose seat is free now, and its place."""
-        place, job = next((p, job) for p, jobs in self.sitting.items() for job in jobs if job.path == path)
+        place = self.place.pop(path)
+        job = next(job for job in self.sitting[place] if job.path == path)
         self.sitting[place].remove(job)
         return place, job
+
+    def _gone(self, place: int) -> list[Job]:
+        """The jobs that sat in a place that is gone."""
+        jobs, self.sitting[place] = self.sitting[place], []
+        for job in jobs:
+            del self.place[job.path]
+        return jobs
+
+    def _back(self, job: Job, cause: str) -> None:
+        """A job whose machine is gone, which is not its fault, goes on from its checkpoint elsewhere; but not for ever
+        where each takes it no further."""
+        kept = Store(self.run, job).kept_step()
+        step, times = self.losses.get(job.path, (kept, 0))
+        self.losses[job.path] = kept, 1 + (times if kept == step else 0)
+        if job.path in self.begun and self.losses[job.path][1] > LOSSES:
+            self._end(job, self._recorded(job, f"{cause}, {LOSSES + 1} times at its step {kept}"), again=False)
+            return
+        self.bars.note(job.path, f"{cause}: it goes on elsewhere from step {kept}")
+        self._wait(job)
+
+    def _wait(self, job: Job) -> None:
+        self.bars.back(job.path)
+        self.pending.add(job)
 
     def _end(self, job: Job, record: dict[str, Any], again: bool = True) -> None:
         """What becomes of a job that has ended: one that failed may be tried `again`."""
         if record["status"] == "crashed" and again and self.left[job.path] > 0:
             self.left[job.path] -= 1
             self.bars.note(job.path, f"failed ({record['cause']}), and is tried again")
-            self.bars.back(job.path)
             self.before[job.path] = self._stamp(job)
-            self.pending.append(job)
+            self._wait(job)
             return
         self.failed += record["status"] == "crashed"
         self.records[job.path] = record
@@ -222,13 +298,11 @@ class Queue:
             if not late:
                 continue
             self.executor.end(place)
-            self.sitting[place] = []
-            for job in jobs:
+            for job in self._gone(place):
                 if job in late:
                     self._end(job, self._recorded(job, f"it took longer than {longest:g} s"), again=False)
                 else:
-                    self.bars.back(job.path)
-                    self.pending.append(job)
+                    self._wait(job)
 
     def _lost(self) -> str:
         """What jobs that were ended at once had done since their checkpoints."""

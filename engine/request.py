@@ -38,6 +38,7 @@ class Request:
     network for each job, in place of steps. `scene` is a kind of scene in place of the recipes' own. `prior`, `lora`,
     `phi`, `clip` and `clip2` are as the command line names them, None for the suite's own. `jobs` is a number of
     processes or "auto", `together` the scenes of each.
+    `executor` is where jobs run, a name of engine.executors, and `address` where that is to be found.
     `external` names the specs of engines that are programs of their own, further rows."""
 
     suite: Suite
@@ -63,6 +64,13 @@ class Request:
     overwrite: bool = False
     external: tuple[str, ...] = ()
     policy: Policy = Policy()
+    executor: str = "local"
+    address: str | None = None
+
+    @property
+    def here(self) -> str:
+        """The device of what is done on this machine beside the jobs, which may run where there are others."""
+        return self.device if self.executor == "local" or self.device == "cpu" else "auto"
 
 
 def folder_name(

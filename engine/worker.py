@@ -11,10 +11,11 @@ import errno
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -30,7 +31,19 @@ from engine.together import Scene, Seat, Together
 from errors import RuleError, UserError, cause, first_line, is_out_of_memory
 from scene.kernels.compiled import prove_all
 
+Task = Callable[[Work, Path, Setup, optimize.Watcher, Scene], dict[str, Any] | None]  # as `do`
 TOO_LITTLE_MEMORY = errno.ENOMEM  # the code with which a process ends that has not enough of it to do anything
+
+
+class Boss(Protocol):
+    """Who gives the jobs, is told of them, and may end them."""
+
+    cut: bool
+
+    def send(self, event: Event) -> None: ...
+
+    def receive(self) -> list[Work]:
+        """The jobs to begin now; none where nothing takes the seat, or nobody is there any more."""
 
 
 class Line:
@@ -60,17 +73,25 @@ def main(pipe: Connection, run: Path, setup: Setup) -> None:
     line = Line(pipe)
     signal.signal(signal.SIGTERM, lambda *_: setattr(line, "cut", True))
     try:
-        _work(line, run, setup)
-    except UserError as error:
-        line.send(Fatal(str(error)))
+        serve(line, run, setup)
     except Exception as error:
-        if is_out_of_memory(error):
+        if not (fatal := fatal_of(error, run)):
             sys.exit(TOO_LITTLE_MEMORY)
-        line.send(Fatal(full(run) if is_full(error) else f"The worker failed to start: {cause(error)}."))
+        line.send(fatal)
     say.leave(0)
 
 
-def _work(line: Line, run: Path, setup: Setup) -> None:
+def fatal_of(error: Exception, run: Path) -> Fatal | None:
+    """Why no job can go on; None where it is that this process had too little memory to begin."""
+    if isinstance(error, UserError):
+        return Fatal(str(error))
+    if is_out_of_memory(error):
+        return None
+    return Fatal(full(run) if is_full(error) else f"The worker failed to start: {cause(error)}.")
+
+
+def serve(line: Boss, run: Path, setup: Setup, task: Task | None = None) -> None:
+    """Do jobs, each by `task`, until there are none; raises what ends all."""
     torch.set_num_threads(setup.threads)
     be_deterministic()
     if torch.device(setup.device).type == "cuda":
@@ -80,10 +101,10 @@ def _work(line: Line, run: Path, setup: Setup) -> None:
     works: dict[Path, Work] = {}
 
     def begin() -> None:
-        for work in line.receive():
-            path = work[0].path
-            works[path] = work
-            scenes.add(path, partial(do, work, run, setup, line))
+        for each in line.receive():
+            path = each[0].path
+            works[path] = each
+            scenes.add(path, partial(task or do, each, run, setup, line))
 
     begin()
     while scenes.live:
@@ -112,14 +133,21 @@ def do(work: Work, run: Path, setup: Setup, line: optimize.Watcher, scene: Scene
         if isinstance(error, UserError) or is_full(error):
             raise
         return store.give_up(config, unbegun(error))
+    return within(work, store, line, lambda: optimize.run(job, Seat(shared, scene), store, setup, line, scene.clock))
+
+
+def within(
+    work: Work, store: Store, line: optimize.Watcher, run: Callable[[], dict[str, Any]]
+) -> dict[str, Any] | None:
+    """What `do` returns of a job that `run` does, in its folder, which is held meanwhile."""
+    job, config = work
     try:
         with store.opened(config) as found:
             if found is not None:
                 return found
             line.send(Started(job.path))
             try:
-                prior = Seat(shared, scene)
-                return optimize.run(job, prior, store, setup, line, scene.clock)
+                return run()
             except (optimize.Stopped, Held, Gone, UserError):
                 raise
             except Exception as error:

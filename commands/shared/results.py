@@ -9,7 +9,6 @@ from engine import judges
 from engine.external import jobs as external
 from engine.external import launch as programs
 from engine.judges import Judges
-from engine.machine import device_of
 from engine.plan import Plan
 from engine.queue import launch
 from engine.request import Request
@@ -30,9 +29,9 @@ def carried_out(todo: Plan, console: Console) -> bool:
     """Do what is missing; returns whether a job crashed."""
     done = len(todo.jobs) - len(todo.missing)
     say(console, f"{len(todo.jobs)} jobs, {done} of them done, in {todo.run}")
-    records = launch(todo.run, todo.missing, todo.configs, todo.setup, todo.slots, console, todo.policy)
+    records = launch(todo.run, todo.missing, todo.configs, todo.setup, todo.slots, console, todo.policy, todo.executor)
     tidy(todo.run, todo.jobs)
-    renew({todo.run / job.path: job.recipe.orbit for job in todo.jobs}, device_of(todo.setup.device), console)
+    renew({todo.run / job.path: job.recipe.orbit for job in todo.jobs}, todo.here, console)
     return any(record["status"] == "crashed" for record in records.values())
 
 

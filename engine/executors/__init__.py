@@ -12,10 +12,13 @@ if TYPE_CHECKING:
 
 EXECUTORS = {  # by name, module and class: imported when it is used, as what it needs may not be there
     "local": ("engine.executors.local", "Processes"),
+    "ray": ("engine.executors.ray", "Cluster"),
 }
 
 
-def executor_of(name: str) -> Executor:
-    """A new executor. Raises UserError for a name nobody knows."""
+def executor_of(name: str, address: str | None = None) -> Executor:
+    """A new executor, of those at an address where one is given. Raises UserError for a name nobody knows, and for an
+    address where nobody answers."""
     module, wanted = EXECUTORS[known("executor", name, EXECUTORS)]
-    return getattr(import_module(module), wanted)()
+    made = getattr(import_module(module), wanted)
+    return made(address) if address else made()

@@ -64,17 +64,41 @@ class Lost:
 
 
 @dataclass(frozen=True)
+class Away:
+    """A place is gone with its machine, through no fault of the jobs that sat there: they are to be done elsewhere, and
+    nothing comes to that place until there is `Room`."""
+
+    place: int
+    cause: str
+
+
+@dataclass(frozen=True)
+class Room:
+    """There is room now for so many places in all."""
+
+    places: int
+
+
+@dataclass(frozen=True)
 class Fatal:
     """No job can go on: the sentence of a UserError."""
 
     sentence: str
 
 
-Event = Started | Step | Said | Ended | Busy | Lost | Fatal
+Event = Started | Step | Said | Ended | Busy | Lost | Away | Room | Fatal
 
 
 class Executor(Protocol):
-    """Calls come from one thread: `start`, then `submit` and `events` by turns, and `stop`, whatever has happened."""
+    """Calls come from one thread: `device` and `room` for a plan; `start`, then `submit` and `events` by turns, and
+    `stop`, whatever has happened."""
+
+    def device(self, name: str) -> str:
+        """What jobs run on, as `Setup` has it, where `--device` says `name`. Raises UserError for what is not there."""
+
+    def room(self, jobs: str, device: str, missing: int, folders: Iterable[str | None]) -> int:
+        """How many places there are to be at the start where `--jobs` says `jobs`, for so many that are `missing`.
+        `folders` hold the weights that each reads."""
 
     def start(self, run: Path, setup: Setup, places: int) -> None:
         """Make ready: jobs of the folder `run` will come, for places 0 ... places - 1."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
@@ -19,7 +20,7 @@ from engine import worker
 from engine.executors.base import Busy, Ended, Event, Lost, Work
 from engine.executors.starting import started
 from engine.job import Setup
-from engine.machine import devices_of
+from engine.machine import devices_of, slots_of
 
 LONGEST = 1.0  # seconds to wait for news
 PATIENCE = 60.0  # seconds a process has to write its last checkpoint
@@ -48,6 +49,12 @@ class Processes:
 
     def __init__(self) -> None:
         self.places: dict[int, Place] = {}
+
+    def device(self, name: str) -> str:
+        return ",".join(devices_of(name))
+
+    def room(self, jobs: str, device: str, missing: int, folders: Iterable[str | None]) -> int:
+        return slots_of(jobs, device, missing, folders)
 
     def start(self, run: Path, setup: Setup, places: int) -> None:
         self.run, self.setup, self.devices = run, setup, devices_of(setup.device)

@@ -77,13 +77,7 @@ def _ignored(*numbers: signal.Signals) -> Iterator[None]:
 @contextlib.contextmanager
 def environment(threads: int) -> Iterator[None]:
     """What the children inherit of variables; this process has its own again afterwards."""
-    theirs = {
-        "OMP_NUM_THREADS": str(threads),
-        "OMP_WAIT_POLICY": "passive",  # processes share cores: waiting threads must not spin
-        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # cuBLAS is deterministic only so
-        "TOKENIZERS_PARALLELISM": "false",
-        "PYTHONSAFEPATH": "1",  # a folder of a library's name, where the command is given, is not the library
-    }
+    theirs = variables(threads)
     before = {name: os.environ.get(name) for name in theirs}
     os.environ.update(theirs)
     try:
@@ -94,3 +88,14 @@ def environment(threads: int) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+def variables(threads: int) -> dict[str, str]:
+    """Of a process that does jobs."""
+    return {
+        "OMP_NUM_THREADS": str(threads),
+        "OMP_WAIT_POLICY": "passive",  # processes share cores: waiting threads must not spin
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # cuBLAS is deterministic only so
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONSAFEPATH": "1",  # a folder of a library's name, where the command is given, is not the library
+    }

@@ -15,10 +15,12 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from engine import queue, worker
+from engine.bench.cluster.simulate import simulated
 from engine.claims import Claim
 from engine.executors import EXECUTORS, executor_of
-from engine.executors.base import Busy, Ended, Fatal, Lost, Said, Started, Step
+from engine.executors.base import Away, Busy, Ended, Fatal, Lost, Room, Said, Started, Step
 from engine.optimize import Stopped
+from engine.progress import SHOWN, Bars
 from engine.queue import launch
 from engine.request import Policy
 from engine.store import Store, read_tensors, write_tensors
@@ -468,3 +470,67 @@ def test_what_is_lost_by_an_end_at_once_is_said(tmp_path):
         Store(tmp_path, a).save_checkpoint({"x": torch.zeros(1)}, {"step": 3})
     with pytest.raises(KeyboardInterrupt, match=r"Lost: 4 steps of sds · 01-a-red-ball · seed 0\."):
         start(tmp_path, [a], Told([Step(a.path, 7)], [KeyboardInterrupt()], whole=False))
+
+
+def test_what_sat_in_a_place_that_went_with_its_machine_is_done_elsewhere_and_counts_as_no_failure(tmp_path):
+    a, b, c = seeds(3)
+    told = Told([Started(a.path), Away(0, "the node is gone")], [ended(b)], [ended(c)], [ended(a)])
+    records, said = start(tmp_path, [a, b, c], told, slots=2)
+    assert told.given == [(0, [0]), (1, [1]), (1, [2]), (1, [0]), (1, [])]
+    assert {record["status"] for record in records.values()} == {"finished"}
+    assert "seed 0: the node is gone: it goes on elsewhere from step 0" in said
+
+
+def test_a_job_that_takes_every_machine_with_it_is_given_up(tmp_path):
+    """But not where each takes it further, nor where it had not begun."""
+    a, b = seeds(2)
+    lost = [Started(a.path), Away(0, "the node is gone"), Room(1)]
+    records, _ = start(tmp_path, [a], Told(*[lost] * 4))
+    assert records[a.path]["cause"] == "the node is gone, 4 times at its step 0"
+    assert Store(tmp_path, a).record()["status"] == "crashed"
+
+    class Further(Told):
+        def events(self):
+            with Store(tmp_path, b).opened({"key": b.key("none")}):
+                Store(tmp_path, b).save_checkpoint({"x": torch.zeros(1)}, {"step": len(self.script)})
+            return super().events()
+
+    records, _ = start(tmp_path, [b], Further(*[[Started(b.path), *lost[1:]]] * 6, [ended(b)]))
+    assert records[b.path]["status"] == "finished"
+    records, _ = start(tmp_path / "unbegun", [a], Told(*[lost[1:]] * 6, [ended(a)]))
+    assert records[a.path]["status"] == "finished"
+
+
+def test_places_that_come_later_are_filled(tmp_path):
+    a, b, c, d = seeds(4)
+    told = Told([Room(3)], [ended(a)], [ended(c)], [ended(b)], [ended(d)])
+    start(tmp_path, [a, b, c, d], told)
+    assert told.given == [(0, [0]), (1, [1]), (2, [2]), (0, [3]), (2, []), (1, []), (0, [])]
+
+
+def test_where_no_place_is_left_the_next_is_waited_for(tmp_path):
+    (a,) = seeds(1)
+    told = Told([Away(0, "the node is gone")], [], [Room(1)], [ended(a)])
+    records, _ = start(tmp_path, [a], told)
+    assert records[a.path]["status"] == "finished"
+
+
+def test_of_many_bars_twenty_are_shown():
+    which = seeds(25)
+    with Bars(which, Console(file=StringIO())) as bars:
+        for job in which:
+            bars.begin(job.path)
+        shown = [task.visible for task in bars._bars.tasks]
+        assert sum(shown) == SHOWN + 1
+        for job in which[:22]:
+            bars.end(job.path, {"status": "finished"})
+        assert [task.visible for task in bars._bars.tasks] == [True] * 4
+        assert bars._bars.tasks[0].completed == 22 * 12
+
+
+def test_where_nodes_are_lost_now_and_then_every_job_of_a_plan_ends_once_and_in_its_folder(tmp_path):
+    """The real queue, and for some the real store; only the jobs' hours pass in no time."""
+    found = simulated(tmp_path / "unstored", 30, 300, stored=False, lost_every=50)
+    assert (found.twice, found.lost) == (0, 6)
+    assert simulated(tmp_path / "stored", 10, 30, stored=True, lost_every=10).twice == 0
+    assert len(list((tmp_path / "stored").rglob("record.json"))) == 30
