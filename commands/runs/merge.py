@@ -124,11 +124,11 @@ def packed(found: Merged, out: Path, stack: ExitStack, console: Console) -> None
 
 def report(found: Merged, out: Path, console: Console) -> None:
     """The tables of a merged run, as far as it is scored."""
+    from commands.runs.table import truth
     from commands.shared import tables
-    from engine import judges
     from reports.submissions import merge
 
     if merge.is_scored(found):
-        tables.report(out, console, lambda: judges.truth_of_run(out), new=True)
+        tables.report(out, console, lambda: truth(out), new=True)
     else:
         say(console, f"Nothing of it is scored yet: run_benchmark.py score {out}", "yellow")
