@@ -22,8 +22,8 @@ from rich.progress import track
 
 from errors import UserError
 from eval.truth import Truth, over
-from files import sha256, write_text
-from reports.page import sheets
+from files import write_text
+from reports.page import models, sheets
 from reports.page.content import all_published, content, curves
 from reports.page.divisions import Division, divide
 from reports.tables import make
@@ -31,8 +31,7 @@ from say import Console, say
 from scene.background import GREY
 
 HERE = Path(__file__).parent
-FILES = ("page.css", "page.js")  # as they are
-MESH = "mesh.glb"  # in a job's folder
+FILES = ("page.css", "page.js", "models.js")  # as they are
 
 
 def write(
@@ -117,10 +116,7 @@ def _seen(job: Path, out: Path) -> dict[str, Any]:
         found: dict[str, Any] = {kind: sheets.of_job(job, kind, out / "turntables") for kind in sheets.KINDS}
     except UserError as error:
         return {"damaged": str(error)}
-    if (job / MESH).is_file():
-        name = f"meshes/{sha256(job / MESH)[:20]}.glb"
-        shutil.copyfile(job / MESH, out / name)
-        found["mesh"] = name
+    found["mesh"] = models.of_job(job, out)
     return {kind: sheet for kind, sheet in found.items() if sheet}
 
 
@@ -151,7 +147,8 @@ def _tidy(out: Path, told: Sequence[dict[str, Any]]) -> None:
     """Remove what no job of the page shows any more."""
     shown = set(_files(told))
     for file in (*(out / "turntables").iterdir(), *(out / "meshes").iterdir()):
-        if f"{file.parent.name}/{file.name}" not in shown:
+        own = file.with_suffix(".glb") if file.suffix == ".js" else file
+        if f"{own.parent.name}/{own.name}" not in shown:
             file.unlink()
 
 

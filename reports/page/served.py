@@ -1,7 +1,8 @@
 """Pages over HTTP, for browsers of this machine: read-only, and nothing but the pages' own files.
 
 /             the only page, or a list of them
-/<n>/<file>   a file of page n: index.html, page.css, page.js, table.csv, jobs.csv, turntables/*.webp, meshes/*.glb
+/<n>/<file>   a file of page n: index.html, page.css, page.js, models.js, model-viewer.js, table.csv, jobs.csv,
+              turntables/*.webp, meshes/*.glb, meshes/*.js
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ FORMS = {
     "glb": "model/gltf-binary",
 }
 FILE = re.compile(
-    r"index\.html|page\.css|page\.js|table\.csv|jobs\.csv|(turntables/[0-9a-f]+\.webp)|(meshes/[0-9a-f]+\.glb)"
+    r"index\.html|page\.css|page\.js|models\.js|model-viewer\.js|table\.csv|jobs\.csv|(turntables/[0-9a-f]+\.webp)|(meshes/[0-9a-f]+\.(glb|js))"
 )
 ADDRESS = re.compile(r"/(\d{1,6})/(.*)", re.ASCII)
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; base-uri 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+    "connect-src blob:; base-uri 'none'"
 )
 
 
