@@ -59,7 +59,13 @@ def held(folder, number=0):
 def test_the_page_is_whole_and_asks_nothing_of_a_network(made):
     html = (made / "index.html").read_text("utf-8")
     asked = re.findall(r'(?:src|href)="([^"#]+)"', html)
-    assert {name for name in asked if name != "data:,"} == {"page.css", "page.js", "table.csv", "jobs.csv"}
+    assert {name for name in asked if name != "data:,"} == {
+        "page.css",
+        "page.js",
+        "models.js",
+        "table.csv",
+        "jobs.csv",
+    }
     assert all((made / name).is_file() for name in asked if name != "data:,")
     for name in page.FILES:
         text = (made / name).read_text("utf-8").replace("http://www.w3.org/2000/svg", "")
@@ -80,7 +86,7 @@ def test_a_prompt_that_is_a_script_is_text(made):
                 found.append(dict(attrs))
 
     Scripts().feed((made / "index.html").read_text("utf-8"))
-    assert [s.get("src") or s.get("type") for s in found] == ["page.js", "application/json"]
+    assert [s.get("src") or s.get("type") for s in found] == ["page.js", "models.js", "application/json"]
     assert EVIL.text in [prompt["text"] for prompt in held(made)["prompts"]]
 
 
