@@ -22,6 +22,14 @@ pytest.importorskip("ray", reason="Ray is not installed (the extra ray)")
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="Ray's nodes on one machine need Linux or macOS")
 
 
+class Struck(Watched):
+    strikes = iter(())
+
+    def events(self):
+        yield from super().events()
+        next(self.strikes, None)
+
+
 @pytest.fixture(scope="module")
 def nodes():
     with Loopback() as nodes:
@@ -30,7 +38,7 @@ def nodes():
 
 @pytest.fixture
 def executor(nodes):
-    return Watched(nodes.address, Mixed(0.05, kept=0.0))
+    return Struck(nodes.address, Mixed(0.05, kept=0.0))
 
 
 def start(run, which, executor, policy=None):
@@ -61,22 +69,24 @@ def test_nodes_and_processes_are_lost_and_one_node_joins_and_every_job_ends_once
     which = [*jobs_of(8, 12), jobs.job(seed=20), jobs.job(seed=21)]
     (tmp_path / HOLD).touch()
 
-    def begun():
-        kept = [Store(tmp_path, job).kept_step() for job in which]
-        return {it.who["node"]: it for it in executor.places.values() if it.who}, sum(step > 2 for step in kept)
+    def waiting():
+        return sum(Store(tmp_path, job).kept_step() > 2 for job in which)
 
     def strike():
-        until(lambda: begun()[1] == 2)  # all wait that sit
+        """What happens between two looks at the news."""
+        while waiting() < 2:
+            yield
         nodes.add()
-        until(lambda: begun()[1] == 3)  # at the node that has joined, too
-        os.kill(begun()[0][head].who["pid"], signal.SIGKILL)
+        while waiting() < 3:  # at the node that has joined, too
+            yield
+        (pid,) = (it.who["pid"] for it in executor.places.values() if it.who["node"] == head)
+        os.kill(pid, signal.SIGKILL)
         executor.killed = time.monotonic()
         nodes.kill(lost)
         (tmp_path / HOLD).unlink()
 
-    striking = aside(strike)
+    executor.strikes = strike()
     records, said = start(tmp_path, which, executor, Policy(retries=1))
-    striking.join()
     assert [records[job.path]["status"] for job in which] == ["finished"] * 10
     assert ends(tmp_path) == dict.fromkeys(range(8), 1)
     assert said.count("is gone: it goes on elsewhere from step ") == 1
