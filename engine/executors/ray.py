@@ -26,7 +26,7 @@ from engine import claims
 from engine.executors.base import Away, Busy, Ended, Event, Fatal, Lost, Room, Step, Work
 from engine.executors.starting import variables
 from engine.job import Setup
-from engine.machine import GIGABYTES_A_JOB, asked_for, commit, gigabytes, version_of
+from engine.machine import GIGABYTES_A_JOB, asked_for, gigabytes, version_of
 from engine.plan import PACKAGES
 from engine.worker import Task, fatal_of, serve
 from errors import UserError, first_line
@@ -133,9 +133,8 @@ def _node() -> str:
 
 
 def software() -> dict[str, Any]:
-    """What a scene is made with, but for its job."""
-    versions = {name: version_of(name) for name in PACKAGES}
-    return {"python": platform.python_version(), "the commit": commit(), **versions}
+    """What a scene is made with, but for its job and this program, of which all nodes share the checkout."""
+    return {"python": platform.python_version(), **{name: version_of(name) for name in PACKAGES}}
 
 
 @dataclass
