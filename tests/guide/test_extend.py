@@ -43,20 +43,20 @@ def new_file(name, text, tmp_path, monkeypatch):
 
 
 def listed(name, registry, text, monkeypatch):
-    """Its imports, then what is added to a list of the module: entries of a dict, or what has a name or kind."""
+    """Its imports, then what is added to a list of the module: an entry of a dict, or what has a name or kind."""
     module = importlib.import_module(name)
     imports = re.match(r"((?:from|import) .*\n|\n)*", text)[0]
     known = dict(vars(module))
     exec(imports, known)
-    entries, before = text[len(imports) :], getattr(module, registry)
+    entry, before = text[len(imports) :], getattr(module, registry)
     if isinstance(before, tuple):
-        monkeypatch.setattr(module, registry, (*before, *eval(f"({entries})", known)))
+        monkeypatch.setattr(module, registry, (*before, eval(entry, known)))
         return
-    try:
-        more = eval(f"{{{entries}}}", known)
-        more = more if isinstance(more, dict) else {getattr(x, "kind", None) or x.name: x for x in more}
-    except TypeError:  # what has no hash is in no set
-        more = {x.name: x for x in eval(f"({entries})", known)}
+    if entry.startswith('"'):
+        more = eval(f"{{{entry}}}", known)
+    else:
+        new = eval(entry, known)
+        more = {getattr(new, "kind", None) or new.name: new}
     for key, value in more.items():
         assert key not in before
         monkeypatch.setitem(before, key, value)
