@@ -117,7 +117,8 @@ def _optimize(
         training.seconds, before = training.seconds + used - before, used
         store.at(training.step)
         if now - told > NEWS or training.step == steps:
-            watcher.send(Step(path, training.step, f"  opacity {rows[-1]['opacity']:.2f}"))
+            seen = f"  opacity {rows[-1]['opacity']:.2f}  |g| {rows[-1]['g_rms']:.2g}  {peak.bytes / 1e9:.1f} GB"
+            watcher.send(Step(path, training.step, seen))
             told = now
         stop = watcher.cut
         if stop or now - saved > setup.checkpoint_seconds or training.step == steps:

@@ -1,8 +1,13 @@
-"""What is seen of jobs while they are done: a bar for each, one for all steps, a line for each that ends."""
+"""What is seen of jobs while they are done: a bar for each, one for all steps, a line for each that ends.
+
+Where no terminal can draw bars, as in a log: a line for each job that begins or ends, and one a minute of all steps.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +17,27 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from engine.job import Job
 from say import say
 
 SHOWN = 20  # bars at a time: of a thousand jobs nobody reads more, and each costs time ten times a second
+QUIET = 60.0  # seconds between two lines of how far all is, in a log
+
+
+class Pace(ProgressColumn):
+    """Steps a second, as users of trainers know it."""
+
+    def render(self, task: Task) -> Text:
+        return Text(_pace(task))
 
 
 class Bars:
@@ -39,9 +55,12 @@ class Bars:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
+            Pace(),
             console=console,
             speed_estimate_period=300,
+            disable=not console.is_terminal,
         )
+        self._told = time.monotonic()
         self._all = self._bars.add_task("all steps", total=sum(job.recipe.steps for job in self._jobs.values()))
 
     def __enter__(self) -> Bars:
@@ -56,6 +75,8 @@ class Bars:
         self._tasks[path] = self._bars.add_task(escape(title(job)), total=job.recipe.steps, visible=shown)
         if not shown:
             self._hidden[path] = None
+        if self._bars.disable:
+            self.say(f"{title(job)}  [begins]")
 
     def step(self, path: Path, step: int, note: str = "") -> None:
         described = escape(title(self._jobs[path]) + note)
@@ -71,6 +92,8 @@ class Bars:
         """All that is left is with other commands."""
         waiting = f"{jobs} {'job is' if jobs == 1 else 'jobs are'} with other commands: waiting for them"
         self._bars.update(self._all, description=waiting)
+        if self._is_due():
+            self.say(waiting)
 
     def end(self, path: Path, record: dict[str, Any]) -> None:
         if path in self._tasks:  # else another command did it
@@ -90,6 +113,18 @@ class Bars:
         self._steps[path] = step
         self._bars.update(self._all, completed=self._done)
 
+        if self._is_due():
+            task = next(task for task in self._bars.tasks if task.id == self._all)
+            left = "" if task.time_remaining is None else f", {timedelta(seconds=int(task.time_remaining))} left"
+            self.say(f"{self._done} of {task.total:.0f} steps, {_pace(task)}{left}, {len(self._tasks)} running")
+
+    def _is_due(self) -> bool:
+        """Whether a log is to be told how far all is."""
+        if not self._bars.disable or time.monotonic() - self._told < QUIET:
+            return False
+        self._told = time.monotonic()
+        return True
+
     def _remove(self, path: Path) -> None:
         """A job's bar, in whose stead one that was hidden is shown."""
         self._bars.remove_task(self._tasks.pop(path))
@@ -103,3 +138,8 @@ class Bars:
 
 def title(job: Job) -> str:
     return f"{job.recipe.name} · {job.prompt.id} · seed {job.seed}"
+
+
+def _pace(task: Task) -> str:
+    speed = task.finished_speed or task.speed
+    return f"{speed:.1f} it/s" if speed else "- it/s"
