@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from commands.options import Parser
+from commands.options import Parser, above_zero
 from errors import UserError
 from names import RECIPES, known
 from say import Console, say
+
+if TYPE_CHECKING:
+    from reports.page import Live
 
 DESCRIPTION = """Make a page of one or several scored runs: tables, turntables, distributions, paired differences,
 costs, failures, and where every number comes from.
@@ -17,9 +23,11 @@ become one leaderboard; what may not be compared stands in divisions of its own.
 
 EPILOG = """examples
   run_benchmark.py report results/runs/world-controlled            RUN/page/index.html
+  run_benchmark.py report results/runs/world-controlled --live     while its jobs run
   run_benchmark.py report results/runs/mine theirs/run --out page  a leaderboard of both"""
 
 PICTURES = ("first", "all", "none")
+PATIENCE = 120.0  # seconds without a new score, after which nobody is scoring
 
 
 def parser() -> Parser:
@@ -30,6 +38,9 @@ def parser() -> Parser:
                       help="turntables of the first seed, of all seeds, or none; default: first")  # fmt: skip
     made.add_argument("--all-jobs", action="store_true",
                       help="average what each method has; default: the prompts and seeds that all have")  # fmt: skip
+    made.add_argument("--live", type=above_zero, nargs="?", const=30.0, metavar="SECONDS",
+                      help="write it again every so many seconds, and have the browser load it again, until all is "
+                      "done and scored; default: 30")  # fmt: skip
     return made
 
 
@@ -40,12 +51,56 @@ def main(arguments: list[str]) -> int:
         raise UserError("A page of several runs belongs to none of them: give it a folder with --out DIR.")
     from eval.views import jobs
 
-    for run in options.runs:
+    for run in [] if options.live else options.runs:
         jobs(run)
-    from engine.judges import truth_of_run
-    from reports import page
+    console, out = Console(), options.out or options.runs[0] / "page"
 
-    console = Console()
-    out = options.out or options.runs[0] / "page"
-    say(console, page.write(options.runs, out, list(RECIPES), truth_of_run, console, pictures, not options.all_jobs))
+    def write(live: Live | None) -> Path:
+        from engine.judges import truth_of_run
+        from reports import page
+
+        return page.write(options.runs, out, list(RECIPES), truth_of_run, console, pictures, not options.all_jobs, live)
+
+    say(console, watched(options.runs, options.live, write, console) if options.live else write(None))
     return 0
+
+
+def watched(runs: list[Path], seconds: float, write: Callable[[Live | None], Path], console: Console) -> Path:
+    """Write the page again and again until nobody works at the runs and all their jobs are scored, or nobody scores
+    them; then once more, as it stays."""
+    from reports.page import Live
+
+    scored, since, told = -1, time.monotonic(), ""
+    while True:
+        working, said, unscored, now_scored = looked(runs)
+        if now_scored != scored or working:
+            scored, since = now_scored, time.monotonic()
+        if not working and (not unscored or time.monotonic() - since > PATIENCE):
+            if unscored:
+                say(
+                    console, f"{unscored} jobs are not scored: run_benchmark.py score RUN, then report again.", "yellow"
+                )
+            return write(None)
+        try:
+            path = write(Live(seconds, time.time(), said))
+            if not told:
+                say(console, f"{path}, written again every {seconds:g} s. Ctrl-C ends that, and nothing else.")
+            told = told or str(path)
+        except UserError as error:  # no job has ended yet, or one is just being written
+            say(console, f"Not yet: {error}", "dim")
+        time.sleep(seconds)
+
+
+def looked(runs: list[Path]) -> tuple[bool, str, int, int]:
+    """Whether anybody works at the runs, how far they are in a sentence, and how many jobs that have views are not
+    scored, and are. Raises UserError for a run that nobody has begun."""
+    from commands.runs.status import status_of
+    from eval.score import SCORES
+
+    found = [status_of(run) for run in runs]
+    ended = [run / job for run, status in zip(runs, found, strict=True) for job in status.records]
+    done = sum((job / SCORES).exists() for job in ended)
+    waiting = [job for job in ended if not (job / SCORES).exists() and (job / "views").is_dir()]
+    running, more = sum(len(s.running) for s in found), sum(len(s.waiting) for s in found)
+    said = f"{len(ended)} jobs have ended, {running} run, {more} wait; {done} are scored."
+    return any(s.running or s.commands for s in found), said, len(waiting), done

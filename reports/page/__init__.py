@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from os import cpu_count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from rich.progress import track
@@ -34,6 +34,14 @@ HERE = Path(__file__).parent
 FILES = ("page.css", "page.js", "models.js")  # as they are
 
 
+class Live(NamedTuple):
+    """A page that is written again every so many `seconds`: when it was, by the clock, and how far the runs are."""
+
+    seconds: float
+    at: float
+    said: str
+
+
 def write(
     runs: Sequence[Path],
     out: Path,
@@ -42,10 +50,11 @@ def write(
     console: Console,
     pictures: str = "first",
     common: bool = True,
+    live: Live | None = None,
 ) -> Path:
     """Write the page of runs into OUT; returns its index.html. Methods come in `order`. `truth_of` gives a run's true
     views; `pictures`: "first" seed, "all" or "none". Rows are over the prompts and seeds that all methods of a division
-    have, where `common`.
+    have, where `common`. `live`, where it is to be written again.
 
     Raises UserError for a run without jobs, for damaged scores, and where OUT holds something else."""
     runs = list({run.resolve(): run for run in runs}.values())
@@ -64,10 +73,10 @@ def write(
     for name in FILES:
         shutil.copyfile(HERE / name, out / name)
     suites = {str(suite) for division in divisions for suite in division.frames.jobs["suite"].dropna()}
-    return write_text(out / "index.html", rendered(told, curves(suites)))
+    return write_text(out / "index.html", rendered(told, curves(suites), live))
 
 
-def rendered(told: Sequence[dict[str, Any]], judged: Sequence[dict[str, Any]] = ()) -> str:
+def rendered(told: Sequence[dict[str, Any]], judged: Sequence[dict[str, Any]] = (), live: Live | None = None) -> str:
     """The page's HTML, with the response curves of judges. Whatever a prompt, a cause or a folder is called, it is
     text."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -76,7 +85,7 @@ def rendered(told: Sequence[dict[str, Any]], judged: Sequence[dict[str, Any]] = 
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     room.policies["json.dumps_kwargs"] = {"sort_keys": False}  # columns in the order of their declaration
-    return room.get_template("page.html").render(divisions=told, published=all_published(), curves=judged)
+    return room.get_template("page.html").render(divisions=told, published=all_published(), curves=judged, live=live)
 
 
 def _mine(out: Path) -> None:

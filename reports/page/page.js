@@ -415,6 +415,28 @@ function division(article) {
   chosen();
 }
 
+/** A page that is written again while jobs run is loaded again, with what was chosen, unless somebody is looking closely. */
+function live() {
+  const { live: seconds, written } = document.documentElement.dataset, banner = document.querySelector(".live");
+  if (!seconds) return;
+  const wait = Number(seconds) * 1000, chosen = [...document.querySelectorAll(".controls select, .controls input[type=search]")];
+  const kept = JSON.parse(sessionStorage.getItem("chosen") || "[]");
+  if (kept.length === chosen.length) chosen.forEach((node, k) => {
+    if (node.tagName === "SELECT" && ![...node.options].some((o) => o.value === kept[k])) return;
+    node.value = kept[k];
+    node.dispatchEvent(new Event(node.tagName === "SELECT" ? "change" : "input"));
+  });
+  setInterval(() => {
+    if (Date.now() - Number(written) * 1000 > 5 * wait + 60000) { // whoever wrote it has gone
+      banner.classList.add("over");
+      banner.textContent = `Nobody writes this page any more: it is of ${new Date(Number(written) * 1000).toLocaleString()}.`;
+    } else if (!document.querySelector("dialog[open], .play[aria-pressed=true]")) {
+      sessionStorage.setItem("chosen", JSON.stringify(chosen.map((node) => node.value)));
+      location.reload();
+    }
+  }, wait);
+}
+
 /** Response curves: a chart a metric, a line a damage, by its strength. */
 function judges(section) {
   const all = JSON.parse(section.querySelector("script.judges").textContent);
@@ -451,4 +473,5 @@ document.querySelectorAll("article.division").forEach(division);
 document.querySelectorAll("section.judged").forEach(judges);
 tips();
 spy();
+live();
 document.documentElement.dataset.ready = "yes";
