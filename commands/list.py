@@ -6,6 +6,7 @@ import names
 from commands.options import Parser
 from engine.external.reading import shipped
 from eval.outside import OUTSIDE
+from prompts.named import NAMED
 from say import Console, say
 from suites import SUITES
 
@@ -19,6 +20,7 @@ def main(arguments: list[str]) -> int:
         "scenes": names.SCENES,
         "methods": names.RECIPES,
         "external engines": shipped(),
+        "lists of prompts": {name: listed.about for name, listed in NAMED.items()},
         "priors": names.PRIORS,
         "judges of other packages": {name: judge.title for name, judge in OUTSIDE.items()},
         "ablations": names.ABLATIONS,

@@ -60,8 +60,8 @@ def parser() -> Parser:
                       "folder of their checkout, or FILE.toml (docs/external-engines.md)")  # fmt: skip
     made.add_argument("--tuned", nargs="+", default=[], metavar="JSON", help="a row for each best.json of a sweep")
     made.add_argument("--prompts", nargs="+", metavar="TEXT",
-                      help="all, texts, ids, texts of your own, or a FILE of them (.txt, .json, .csv); default: the "
-                      "first look's four")  # fmt: skip
+                      help="all, texts, ids, texts of your own, a FILE of them (.txt, .json, .csv), or a list's name, "
+                      "as dreamfusion (`list` has them); default: the first look's four")  # fmt: skip
     add_settings(made)
     return made
 

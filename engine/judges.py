@@ -23,6 +23,7 @@ from eval import views
 from eval.encoders import Encodes, load_clip
 from eval.image_reward import ImageReward
 from eval.open_clip import PREFIX, load_open_clip, parts_of
+from eval.outside import OUTSIDE
 from eval.outside.asked import asked
 from eval.rn50 import load_rn50
 from eval.score import Scorer
@@ -34,6 +35,7 @@ from suites.base import Truth as Known
 
 UNSCORED = "There is no CLIP to score the paper's suite with: run_benchmark.py fetch clip-vit-b32 or give --clip."
 TITLES = {"clip": "CLIP", "clip2": "the second CLIP", "reward": "ImageReward"}  # judges that read texts, by their need
+ALIKE = {"hpsv2": "clip"}  # of other packages, by whose need of ours they cut texts
 LEFT_OUT = "{} is left out, for its weight {} is not there: run_benchmark.py fetch {} brings it."
 
 
@@ -98,9 +100,17 @@ def cut_off(scorer: Scorer, own: Iterable[Prompt] = ()) -> list[str]:
     said = []
     for name, ids in scorer.cut(own).items():
         prompts = "1 prompt is" if len(ids) == 1 else f"{len(ids)} prompts are"
-        longest = f"{TITLES[name]} reads ({scorer.judges[name].longest} tokens)"
+        longest = f"{_readers(scorer, name)} ({scorer.judges[name].longest} tokens)"
         said.append(f"{prompts} longer than {longest}, and scored without the rest: {', '.join(ids)}.")
     return said
+
+
+def _readers(scorer: Scorer, name: str) -> str:
+    """A judge, with those of other packages that read texts by the same words."""
+    alike = [
+        other for other in scorer.judges if other in OUTSIDE and name in (OUTSIDE[other].weights, ALIKE.get(other))
+    ]
+    return f"{', '.join([TITLES[name], *alike])} read" if alike else f"{TITLES[name]} reads"
 
 
 def warnings(suite: Suite, judges: Judges, prompts: Iterable[Prompt]) -> list[str]:

@@ -23,6 +23,7 @@ from pathlib import Path
 from errors import UserError
 from files import read_text
 from prompts.lists import is_list, normal, texts_of
+from prompts.named import texts_named
 
 HERE = Path(__file__).parent
 SLUG = 40  # characters of a slug, at most
@@ -92,9 +93,9 @@ def find(prompts: tuple[Prompt, ...], requests: Iterable[str], where: str) -> tu
     """The prompts that the requests name, in their order, each once.
 
     A request is `all`, a prompt's text, its id, its number, or a part of the text that no other prompt has; case does
-    not matter. It may also be a file of texts (`prompts.lists`), or a text of one's own: of several words, or in other
-    letters than ours, and not so near to a prompt that it is a slip. Raises UserError for one that names none or
-    several, with the nearest; `where` says of what.
+    not matter. It may also be a file of texts (`prompts.lists`), the name of a list (`prompts.named`), or a text of
+    one's own: of several words, or in other letters than ours, and not so near to a prompt that it is a slip. Raises
+    UserError for one that names none or several, with the nearest; `where` says of what.
     """
     return tuple(dict.fromkeys(listed(prompts, requests, where)))
 
@@ -109,6 +110,8 @@ def _found(where: str, prompts: tuple[Prompt, ...], request: str) -> Iterable[Pr
         return prompts
     if is_list(request):
         return [known_or_own(prompts, text) for text in texts_of(Path(request))]
+    if (texts := texts_named(request)) is not None:
+        return [known_or_own(prompts, text) for text in texts]
     return [_one(where, prompts, request)]
 
 

@@ -8,14 +8,14 @@ import pytest
 from safetensors.torch import save_file
 
 from commands.shared import results
-from engine.judges import UNSCORED, Judges, judges_of, needs_of, remarks, scorer_of, truth_from, truths_of
+from engine.judges import UNSCORED, Judges, cut_off, judges_of, needs_of, remarks, scorer_of, truth_from, truths_of
 from engine.recipes.base import Orbit
 from engine.weights import manifest as weights
 from errors import UserError
 from eval.published_reward import MED, WEIGHTS
 from eval.score import Scorer, score_run
 from eval.truth import over
-from prompts import paper43
+from prompts import Prompt, paper43
 from reports import load as load_run
 from run_benchmark import main
 from scene.background import GREY
@@ -150,6 +150,12 @@ def test_prompts_that_are_cut_are_named_once(fetched, run, capsys, monkeypatch):
     ids = f"{PROMPTS[5].id}, {PROMPTS[6].id}"
     sentence = f"2 prompts are longer than CLIP reads (32 tokens), and scored without the rest: {ids}."
     assert capsys.readouterr().out.count(sentence) == 1
+
+
+def test_judges_of_other_packages_that_cut_alike_are_named():
+    judges = {"clip": encoder(), "torchmetrics:clip_score": None, "hpsv2": None, "pyiqa:musiq": None}
+    (said,) = cut_off(Scorer(judges, (Prompt("01-a-word", "a word " * 99),)))
+    assert said.startswith("1 prompt is longer than CLIP, torchmetrics:clip_score, hpsv2 read (")
 
 
 def test_a_device_that_is_not_there_is_a_sentence(fetched, run, capsys):

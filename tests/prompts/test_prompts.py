@@ -138,3 +138,22 @@ def test_a_file_that_is_no_list_of_prompts_is_refused(tmp_path, name, content, s
         file.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UserError, match=says):
         WORLD.select([str(file)])
+
+
+def test_lists_of_other_papers_have_names(capsys):
+    from commands import list as command
+
+    found = WORLD.select(["dreamfusion"])
+    assert len(found) == 415
+    assert found[1].text == "a bald eagle carved out of wood"
+    assert not any(prompt.text.startswith("#") for prompt in found)
+    assert paper43()[6] in found  # which both have
+    for name, where in (("t3bench", "THU-LYJ-Lab/T3Bench"), ("GPTEval3D", "tournament-v0/prompts.json")):
+        with pytest.raises(UserError, match="states no licence: get .*" + where):
+            WORLD.select([name])
+    with pytest.raises(UserError, match="did you mean 'dreamfusion'"):
+        WORLD.select(["dreamfuson"])
+    assert command.main([]) == 0
+    said = capsys.readouterr().out
+    assert "lists of prompts" in said
+    assert "  t3bench " in said
