@@ -58,17 +58,21 @@ def _members(run: Path, folders: list[Path], each: Callable[[Path], None]) -> It
             yield name, (run / name).read_bytes()
     for job in folders:
         at = job.relative_to(run).as_posix()
-        config = job_json(job / "config.json")
-        if orbit := orbit_of(job):
-            config = config | {"recipe": config.get("recipe", {}) | {"orbit": orbit}}
-        yield f"{at}/config.json", _json(bare(config))
-        yield f"{at}/record.json", _json(bare(job_json(job / "record.json")))
-        for name in (SCORES, STAMPS):
-            if (job / name).is_file():
-                yield f"{at}/{name}", (job / name).read_bytes()
-        for name, picture in _samples(job):
-            yield f"{at}/samples/{name}", picture
+        for name, content in (*texts(job), *_samples(job)):
+            yield f"{at}/{name}", content
         each(job)
+
+
+def texts(job: Path) -> Iterator[tuple[str, bytes]]:
+    """What a job's row of a table is made of: its files' names and contents, without paths of a machine."""
+    config = job_json(job / "config.json")
+    if orbit := orbit_of(job):
+        config = config | {"recipe": config.get("recipe", {}) | {"orbit": orbit}}
+    yield "config.json", _json(bare(config))
+    yield "record.json", _json(bare(job_json(job / "record.json")))
+    for name in (SCORES, STAMPS):
+        if (job / name).is_file():
+            yield name, (job / name).read_bytes()
 
 
 def _samples(job: Path) -> Iterator[tuple[str, bytes]]:
@@ -79,7 +83,7 @@ def _samples(job: Path) -> Iterator[tuple[str, bytes]]:
             image.thumbnail((LARGEST, LARGEST))
             stream = io.BytesIO()
             image.save(stream, "PNG")
-        yield file.name, stream.getvalue()
+        yield f"samples/{file.name}", stream.getvalue()
 
 
 def _about(run: Path, folders: list[Path]) -> dict[str, Any]:

@@ -1,0 +1,55 @@
+"""Numbers of a page are those of the results that are committed: whoever changes one changes the other."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from tests.guide.pages import ROOT
+
+PAGE = (ROOT / "world" / "README.md").read_text("utf-8")
+SCORES = pd.read_csv(ROOT / "results" / "reference" / "world-43.csv").set_index(["method", "prompt_id"])
+MEANS = [
+    *("clip_score", "iqa_quality", "image_reward", "r_precision", "r_precision_2", "iou", "psnr"),
+    *("sharpness", "chroma", "clipped", "fog"),
+]
+
+
+def rows(header: str) -> list[list[str]]:
+    """The cells of the table under a header that begins so."""
+    _, found, below = PAGE.partition(f"\n{header}")
+    assert found, f"no table begins with {header}"
+    lines = below.split("\n\n")[0].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def number(text: str) -> float:
+    return float(text.rstrip("°"))
+
+
+@pytest.mark.parametrize("method", ["sdi", "sds"])
+def test_the_means_of_all_prompts_are_those_of_the_scores(method):
+    (said,) = (row[1:] for row in rows("| | CLIP score | IQA quality %") if row[0] == f"`{method}`")
+    scores = SCORES.loc[method]
+    for metric, text in zip(MEANS, said, strict=True):
+        mean = scores[metric].median() if metric == "iou" else scores[metric].mean()
+        half = 0.5 * 10.0 ** -len(text.partition(".")[2])
+        assert number(text) == pytest.approx(mean, abs=half + 0.0006), metric  # scores have three decimals
+
+
+def test_each_prompt_has_the_numbers_of_its_scores():
+    said = rows("| prompt | sdi | yaw | PSNR | sds | yaw | PSNR |")
+    assert len(said) == 43
+    for name, *cells in said:
+        for method, (iou, yaw, psnr) in (("sdi", cells[:3]), ("sds", cells[3:])):
+            scores = SCORES.loc[method]
+            own = scores[scores.index.str.startswith(name.replace(" ", "-"))]
+            assert len(own) == 1, name
+            assert number(iou) == pytest.approx(own["iou"].iloc[0], abs=0.0056), name
+            assert number(yaw) == pytest.approx(own["yaw"].iloc[0], abs=0.51), name
+            assert number(psnr) == pytest.approx(own["psnr"].iloc[0], abs=0.051), name
+
+
+def test_as_many_prompts_of_sdi_stay_below_as_the_page_says():
+    assert "Seven prompts stay below IoU .6" in PAGE
+    assert int((SCORES.loc["sdi"]["iou"] < 0.6).sum()) == 7
