@@ -84,8 +84,9 @@ class Bars:
         self._count(path, step)
 
     def back(self, path: Path) -> None:
-        """The job waits again: another command has it."""
-        self._remove(path)
+        """The job waits again: another command has it, or it failed, be it there."""
+        if path in self._tasks:
+            self._remove(path)
         self._count(path, 0)
 
     def theirs(self, jobs: int) -> None:

@@ -43,7 +43,7 @@ from files import ROOT, read_json, sha256
 from records import RECORD
 from reports.markdown import pipes
 from say import Console, say
-from scene.kernels import compiled
+from scene.kernels.compiled import config
 
 JOBS = ("--methods", "sds", "sdi", "--prompts", "31", "43", "--steps", "4", "--resolution", "8", "--views", "2",
         "--device", "cpu", "--jobs", "2", "--retry-on-error", "1000")  # fmt: skip
@@ -53,6 +53,7 @@ PHASES = ("starting", "jobs", "scoring", "tables")
 COLD = 5  # kills of a run that compiles its kernels at most: each compiles on from what was kept
 SHARE = 0.17  # of the undisturbed run's processor time: what is used between two kills, on average
 LOOK = 0.05  # seconds between two looks
+STOPPED = 130  # the exit code
 PATIENCE = 120.0  # seconds for what was orphaned to end
 TIMED = ("seconds", "peak_bytes", "memory", "tries", "failures")  # of a record: not the job's result
 TIMED_COLUMNS = ("second", "minute", "time", "memory", "peak")  # in the names of a table's
@@ -77,7 +78,7 @@ def command(arguments: list[str], log: Path, kernels: Path, temporary: Path) -> 
 
 def _compile_into(kernels: Path) -> None:
     """Keep compiled kernels in another folder, and know none that are not there."""
-    compiled.config.CACHE_DIR = str(kernels)
+    config.CACHE_DIR = str(kernels)
     for module in [module for name, module in sys.modules.items() if name.startswith("scene.")]:
         for value in vars(module).values():
             if isinstance(value, Dispatcher):
@@ -361,7 +362,7 @@ class Study:
         out, rng = self.options.out.resolve(), random.Random(self.options.seed)
         if out.exists() and any(out.iterdir()):
             raise UserError(f"The folder {out} is not empty: give another --out.")
-        whole, warm = out / "whole", Path(compiled.config.CACHE_DIR)
+        whole, warm = out / "whole", Path(config.CACHE_DIR)
         preload()
         place = Place(out, warm)
         times = Times(rng, SHARE * self.undisturbed(place, whole))
@@ -435,9 +436,12 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"kills: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        if not found.runs:
+            say(found.console, "Stopped before a run came to its end: nothing is known.")
+            return STOPPED
         say(found.console, "Stopped: this is what the runs say that came to their end.")
     say(found.console, page(found))
-    return int(bool(found.problems))
+    return int(bool(found.problems)) or (STOPPED if found.kills.total() < found.options.kills else 0)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import random
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -235,6 +236,7 @@ DAMAGES = {
     "cut off": cut_off,
     "empty": lambda path: path.write_bytes(b""),
     "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "random bytes": lambda path: path.write_bytes(random.Random(0).randbytes(path.stat().st_size)),
     "text": lambda path: path.write_text("{}"),
     "a bit": flip_a_bit,
     "a tensor less": lack_a_tensor,
@@ -321,6 +323,27 @@ def test_a_failure_that_another_command_recorded_meanwhile_is_not_tried_again(tm
     records, said = start(tmp_path, [a, b], Late())
     assert records[b.path]["cause"] == "it broke there"
     assert "[crashed: it broke there]" in said
+
+
+def test_a_failure_that_another_command_recorded_is_tried_again_where_that_is_asked_for(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(queue, "LOOK", 0.05)
+    a, b = seeds(2)
+
+    def meanwhile():
+        Store(tmp_path, b).give_up({"key": b.key("none")}, {"status": "crashed", "cause": "it broke there"})
+        return ended(a)
+
+    class Late(Told):
+        def events(self):
+            return [meanwhile()] if len(self.given) == 1 else [ended(b)]
+
+    told = Late()
+    records, said = start(tmp_path, [a, b], told, policy=Policy(retries=1))
+    assert "failed (it broke there), and is tried again" in said
+    assert [seeds for _, seeds in told.given if seeds] == [[0], [1]]
+    assert records[b.path]["status"] == "finished"
 
 
 def test_a_job_that_another_command_took_first_waits_again(tmp_path, monkeypatch):
