@@ -325,9 +325,7 @@ def test_a_failure_that_another_command_recorded_meanwhile_is_not_tried_again(tm
     assert "[crashed: it broke there]" in said
 
 
-def test_a_failure_that_another_command_recorded_is_tried_again_where_that_is_asked_for(
-    tmp_path, monkeypatch
-):
+def test_a_failure_that_another_command_recorded_is_tried_again_where_that_is_asked_for(tmp_path, monkeypatch):
     monkeypatch.setattr(queue, "LOOK", 0.05)
     a, b = seeds(2)
 
