@@ -7,7 +7,7 @@ viser's cameras look along z with y down; those of here along -z with y up.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,10 @@ class Live:
         chosen.on_update(lambda _: self.open(chosen.value))
         for kind in COLOURS:
             shown = gui.add_checkbox(f"Cameras of {kind}", initial_value=False)
-            shown.on_update(lambda _, kind=kind, shown=shown: self._show(kind, shown.value))
+            shown.on_update(self._toggled(kind, shown))
+
+    def _toggled(self, kind: str, shown: Any) -> Callable[[object], None]:
+        return lambda _: self._show(kind, shown.value)
 
     def _show(self, kind: str, visible: bool) -> None:
         self.shown[kind] = visible
