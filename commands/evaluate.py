@@ -64,7 +64,7 @@ def parser() -> Parser:
         help=f"whose judges and prompts: {' or '.join(SUITES)}; default: paper",
     )
     add("--prompts", nargs="+", metavar="TEXT",
-        help="what was asked for: a FILE (.txt, .json, .csv), a list's name, texts, or all; default: the suite's")  # fmt: skip
+        help="what was asked for: a FILE (.txt, .json, .csv), a list, texts, or all; default: the suite's")  # fmt: skip
     add("--name", metavar="METHOD", help="of the method; default: as folders say")
     add("--out", type=Path, metavar="DIR", help="default: results/runs/evaluate-SUITE-PATH")
     add("--views", type=positive, metavar="N", help=f"of a mesh, and at most of a video; default: {VIEWS}")
