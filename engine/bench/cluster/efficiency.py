@@ -75,7 +75,8 @@ class Watched(Cluster):
                 case Ended():
                     self.ends.append(time.monotonic())
                 case Away(place):
-                    self.now[place].append(self.killed)
+                    if len(self.now[place]) == 2:  # else no job had begun there
+                        self.now[place].append(self.killed)
                     self.lost |= {path: self.steps.get(path, 0) for path in sat[place]}
             yield event
 
