@@ -220,6 +220,11 @@ class Cluster:
                 self.ray.get(it.answer, timeout=ENDS)
                 self._ask(it)
         it.forsake(self.run)
+        deadline = time.monotonic() + ENDS
+        while any(claims.is_held(self.run / ".unfinished" / path) for path in it.jobs):
+            if time.monotonic() > deadline:
+                return
+            time.sleep(0.05)  # Ray tells that it is gone when it has been told to go
 
     def stop(self) -> bool:
         """All are told before any is waited for; Ctrl-C while they are waited for ends them at once."""
