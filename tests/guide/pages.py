@@ -60,7 +60,12 @@ def spans(page: Path) -> list[str]:
 
 def lines(page: Path) -> list[Line]:
     """All commands of a page: those of its blocks, and those that stand in its sentences."""
-    typed = [words for block in blocks(page) if block.language in ("", "sh", "yaml") for words in commands(block.text)]
+    typed = [
+        words
+        for block in blocks(page)
+        if block.language in ("", "sh", "bash", "yaml")
+        for words in commands(block.text)
+    ]
     said = [words for span in spans(page) for words in commands(span, loose=True)]
     return [Line(words, True) for words in typed] + [Line(words, False) for words in said]
 

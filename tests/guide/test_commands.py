@@ -29,7 +29,6 @@ STANDS_FOR = {
     "<name>": "sds",
 }  # where not every word is taken
 EXTRAS = (ROOT / "pyproject.toml").read_text("utf-8")
-ELSEWHERE = {"--replay", "--check", "--variants"}  # of `python -m world.train`
 VOCABULARY = {
     "methods": RECIPES,
     "method": RECIPES,
@@ -58,9 +57,11 @@ def reading(monkeypatch):
     parse = argparse.ArgumentParser.parse_args
 
     def read(self, args=None, namespace=None):
-        raise Read(self, argparse.Namespace() if args == UNREAD else parse(self, args, namespace))
+        given = sys.argv[1:] if args is None else args
+        raise Read(self, argparse.Namespace() if given == UNREAD else parse(self, args, namespace))
 
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", read)
+    monkeypatch.setattr(sys, "argv", sys.argv)
 
 
 def read(words: tuple[str, ...]) -> Read:
@@ -135,10 +136,12 @@ def test_every_example_of_a_command_s_help_is_understood(command, reading, capsy
 
 
 def test_every_option_that_a_sentence_names_is_one(reading):
-    ours = [options_of(command) for command in COMMANDS]
+    modules = {line.words[2] for page in PAGES for line in lines(page) if line.words[:2] == ("python", "-m")}
+    known = [options_of(command) for command in COMMANDS]
+    known += [{*read(("python", "-m", module, *UNREAD)).parser._option_string_actions} for module in modules]
     for page in PAGES:
         for span in (span for span in spans(page) if span.startswith("--")):
-            assert any(options(span.split()) <= known for known in [*ours, ELSEWHERE]), f"{page}: {span}"
+            assert any(options(span.split()) <= those for those in known), f"{page}: {span}"
 
 
 def test_every_spec_of_an_engine_is_one(tmp_path):

@@ -17,8 +17,15 @@ from run_benchmark import main
 from tests.guide.pages import ROOT, lines
 from tests.tiny import write_prior
 
-SLOW = {"sweep", "ablate", "bench", "fetch", "evaluate", "serve", "doctor", "report"}
-ELSEWHERE = {"paper", "--external", "--judge", "--help", "--budget"}  # what is not here; what takes long in small, too
+SLOW = {"sweep", "ablate", "bench", "fetch", "evaluate", "serve", "doctor", "report", "export", "view"}
+ELSEWHERE = {
+    "paper",
+    "--external",
+    "--judge",
+    "--help",
+    "--executor",
+    "--budget",
+}  # what is not here; what takes long in small, too
 SIZES = ["--resolution", "16", "--views", "4", "--limit", "1", "--jobs", "1", "--steps", "1", "--prior", "prior"]
 SHORT = {"120": "5"}
 CODES = {"check": 2}  # a run in small cannot be judged by the reference that is shipped, which it says
