@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
 from engine.executors.base import Ended, Event, Work
 from engine.job import Setup
+from engine.machine import device_of
 from engine.together import Together
 from engine.worker import do
 
 
 class Here:
     cut = False
+
+    def device(self, name: str) -> str:
+        return device_of(name)
+
+    def room(self, jobs: str, device: str, missing: int, folders: Iterable[str | None]) -> int:
+        return 1
 
     def start(self, run: Path, setup: Setup, places: int) -> None:
         self.run, self.setup = run, setup
