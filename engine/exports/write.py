@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -115,21 +116,25 @@ def carried_out(task: Task, wanted: Wanted, device: str) -> list[str]:
     scene, settings = reopened(task.job, device)
     folder, orbit, lacks = wanted.folder(task.job), turned(task.job), []
     folder.mkdir(parents=True, exist_ok=True)
-    with held(task.job):  # nobody renders or replaces it now
-        prior = decoder_of(task.job, settings, device) if {"glb", "mp4"} & set(task.todo) else None
-        for form in task.todo:
-            if form == "glb":
-                facts: dict[str, Any] = {key: settings[key] for key in ("prompt", "seed") if key in settings}
-                why = _mesh(scene, orbit, prior, wanted, folder / GLB, facts)
-            elif form == "mp4":
-                pictures.turntable(scene, orbit, prior, wanted.size, folder / MP4)
-                why = None
-            else:
-                why = _pictures(scene, orbit, _normals(task.job, folder))
-            if why:
-                lacks.append(why)
-            else:
-                write_json(folder / ABOUT, _about(folder) | {form: _made_of(task.job, wanted, form)})
+    try:
+        with held(task.job):  # nobody renders or replaces it now
+            prior = decoder_of(task.job, settings, device) if {"glb", "mp4"} & set(task.todo) else None
+            for form in task.todo:
+                if form == "glb":
+                    facts: dict[str, Any] = {key: settings[key] for key in ("prompt", "seed") if key in settings}
+                    why = _mesh(scene, orbit, prior, wanted, folder / GLB, facts)
+                elif form == "mp4":
+                    pictures.turntable(scene, orbit, prior, wanted.size, folder / MP4)
+                    why = None
+                else:
+                    why = _pictures(scene, orbit, _normals(task.job, folder))
+                if why:
+                    lacks.append(why)
+                else:
+                    write_json(folder / ABOUT, _about(folder) | {form: _made_of(task.job, wanted, form)})
+    finally:
+        with suppress(OSError):
+            folder.rmdir()  # of which nothing could be made: else it is not empty
     return lacks
 
 

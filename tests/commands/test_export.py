@@ -93,6 +93,8 @@ def test_an_empty_surface_is_said_and_not_written(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "sds/01-a-red-ball/0: no mesh, as its surface is empty" in out
     assert not list(run.rglob("mesh.glb"))
+    assert export(run, "--formats", "glb", "--out", str(tmp_path / "out")) == 0
+    assert not list((tmp_path / "out").rglob("0"))  # no folder of nothing
 
 
 def emptied(job: Path) -> None:
