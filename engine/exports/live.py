@@ -27,6 +27,7 @@ from scene.splatting import rotations
 
 MOVING = 64  # pixels along an edge while the camera moves
 STILL = 0.3  # seconds without a movement, after which a picture of full size is made
+BACK = 1.3  # times as far as evaluation's cameras a browser starts, behind the first of them
 TRAINING = 24  # cameras of training that are drawn: they are random, and these a sample
 COLOURS = {"training": (200, 120, 40), "evaluation": (60, 110, 200)}
 
@@ -87,7 +88,7 @@ class Live:
         self.drawn["training"] = self._draw("training", trained)
         self.drawn["evaluation"] = self._draw("evaluation", self.orbit.cameras())
         front = self.orbit.cameras()[:1]
-        self.server.initial_camera.position = tuple(front.c2w[0, :3, 3].tolist())
+        self.server.initial_camera.position = tuple((BACK * front.c2w[0, :3, 3]).tolist())
         self.server.initial_camera.look_at = (0.0, 0.0, 0.0)
         self.server.initial_camera.fov = float(torch.deg2rad(front.fov[0]))
         for event in self.changed.values():
@@ -96,9 +97,9 @@ class Live:
     def _draw(self, kind: str, cameras: Cameras) -> list[Any]:
         return [
             self.server.scene.add_camera_frustum(
-                f"/{kind}/{k}", float(torch.deg2rad(cameras.fov[k])), 1.0, scale=0.08, color=COLOURS[kind],
+                f"/{kind}/{k}", float(torch.deg2rad(cameras.fov[k])), 1.0, scale=0.08, thickness=0.004,
                 wxyz=quaternion(cameras.c2w[k, :3, :3] * torch.tensor([1.0, -1.0, -1.0])),
-                position=tuple(cameras.c2w[k, :3, 3].tolist()), visible=self.shown[kind],
+                position=tuple(cameras.c2w[k, :3, 3].tolist()), color=COLOURS[kind], visible=self.shown[kind],
             )
             for k in range(len(cameras))
         ]  # fmt: skip
@@ -114,6 +115,8 @@ class Live:
         while client.client_id in self.changed:
             event.wait()
             event.clear()
+            if client.client_id not in self.changed:
+                return  # it was told that it left
             for size in (MOVING, self.size):
                 camera = client.camera
                 client.scene.set_background_image(
