@@ -55,7 +55,7 @@ SHARE = 0.17  # of the undisturbed run's processor time: what is used between tw
 LOOK = 0.05  # seconds between two looks
 STOPPED = 130  # the exit code
 PATIENCE = 120.0  # seconds for what was orphaned to end
-TIMED = ("seconds", "peak_bytes", "memory", "tries", "failures")  # of a record: not the job's result
+TIMED = ("seconds", "peak_bytes", "memory", "tries", "failures", "commit")  # of a record or a config: not the result
 TIMED_COLUMNS = ("second", "minute", "time", "memory", "peak")  # in the names of a table's
 Problems = list[str]
 
@@ -280,9 +280,9 @@ def unlike(run: Path, whole: Path) -> Problems:
 
 
 def same(a: Path, b: Path) -> bool:
-    if a.name == RECORD:
-        first, second = ({key: value for key, value in read_json(path).items() if key not in TIMED} for path in (a, b))
-        return first == second and first["status"] in FINAL
+    if a.name in (RECORD, "config.json"):
+        first, second = ({key: said for key, said in read_json(path).items() if key not in TIMED} for path in (a, b))
+        return first == second and first.get("status", FINAL[0]) in FINAL
     if a.name in ("table.csv", "differences.csv"):
         return _untimed(a).equals(_untimed(b))
     return a.name in ("table.md", "table.tex") or sha256(a) == sha256(b)  # they show table.csv
