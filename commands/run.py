@@ -35,6 +35,7 @@ EPILOG = """examples
   run_benchmark.py report RUN                                  a page of it, to look at and to publish
   run_benchmark.py compare RUN theirs.zip table-1              runs, packs and published tables side by side
   run_benchmark.py pack RUN                                    a run as one archive, to hand around
+  run_benchmark.py merge RUN theirs --out results/runs/all     several runs of one protocol as one
   run_benchmark.py export RUN                                  its scenes as meshes (GLB) and videos (MP4)
   run_benchmark.py view RUN                                    its scenes live, in this machine's browser
   run_benchmark.py serve results/runs                          the pages of all runs, to this machine's browser

@@ -21,7 +21,6 @@ from pathlib import Path
 
 import requests
 import requests.auth
-from safetensors import SafetensorError, safe_open
 from urllib3.exceptions import DecodeError, HTTPError
 
 from engine.weights.manifest import sha256
@@ -119,6 +118,8 @@ def size(file: Path) -> int:
 
 def fault(file: Path, suffix: str) -> str:
     """What is wrong with a file that no checksum is known of; "" where nothing is."""
+    from safetensors import SafetensorError, safe_open  # not where help is asked for
+
     with file.open("rb") as stream:
         start = stream.read(512).removeprefix(codecs.BOM_UTF8).lstrip().lower()
     if not start or start.startswith(PAGE):

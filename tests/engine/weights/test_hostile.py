@@ -73,7 +73,9 @@ class Case:
 
 
 def moved(to: str) -> bytes:
-    return reply(b"", f"Location: {to}", status="302 Found")
+    return reply(
+        b"", f"Location: {to}", "Connection: close", status="302 Found"
+    )  # else it is asked for more, while it hangs up
 
 
 def partial(first: int, *headers: str) -> bytes:
