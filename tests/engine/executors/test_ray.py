@@ -101,6 +101,7 @@ def test_nodes_and_processes_are_lost_and_one_node_joins_and_every_job_ends_once
     assert not executor.places
 
 
+@pytest.mark.skipif("CLUSTER_TESTS" not in os.environ, reason="ends its own process on a busy machine: CLUSTER_TESTS=1")
 def test_a_job_that_takes_too_long_is_ended_and_ctrl_c_writes_a_checkpoint(tmp_path, executor):
     slow, job = jobs_of(2, 10**6)
     (tmp_path / HOLD).touch()
