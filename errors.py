@@ -1,6 +1,8 @@
 """Errors that a user caused and can mend: one clear sentence, exit code 2, no traceback. And what errors say."""
 
 import errno
+import sys
+from collections.abc import Callable
 
 TOO_LITTLE = (  # in the words of torch on a CPU, CUDA, cuBLAS and cuDNN, Python's threads, and the system
     "can't allocate memory",
@@ -15,6 +17,15 @@ TOO_LITTLE = (  # in the words of torch on a CPU, CUDA, cuBLAS and cuDNN, Python
 
 class UserError(Exception):
     """What is wrong and what to do, in one sentence."""
+
+
+def exit_code(program: str, main: Callable[[], int | None]) -> int:
+    """Of a program's `main`: what it returns, or 2 after the sentence of a UserError."""
+    try:
+        return main() or 0
+    except UserError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return 2
 
 
 class RuleError(Exception):

@@ -68,13 +68,14 @@ def main(arguments: list[str]) -> int:
     if others:
         say(console, f"{others} jobs ended without a scene, and are passed over.")
     try:
-        made = carried_out([task for task in tasks if task.todo], wanted, device, console)
+        todo = [task for task in tasks if task.todo]
+        made = carried_out(todo, wanted, device, console)
     except OSError as error:
         place = options.out or options.run
         raise UserError(
             f"{place} cannot be written ({first_line(error)}): make room, or give another --out."
         ) from error
-    kept = ", the others were there" if made < len(tasks) else ""
+    kept = ", the others were there" if len(todo) < len(tasks) else ""
     say(console, f"{made} of {len(tasks)} scenes were exported{kept}: in {options.out or options.run}")
     return 0
 
@@ -96,7 +97,10 @@ def carried_out(tasks: list[Task], wanted: Wanted, device: str, console: Console
 
     from engine.exports import write
 
+    made = 0
     for task in track(tasks, "exporting", console=console, disable=not tasks, transient=True):
-        for why in write.carried_out(task, wanted, device):
+        lacks = write.carried_out(task, wanted, device)
+        for why in lacks:
             say(console, f"{'/'.join(task.job.parts[-3:])}: {why}.", "yellow")
-    return len(tasks)
+        made += len(lacks) < len(task.todo)
+    return made

@@ -30,16 +30,15 @@ from multiprocessing import forkserver, util
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import psutil
 from numba.core.dispatcher import Dispatcher
 from rich.progress import Progress
 
 import engine.plan
 from engine.executors.starting import LIBRARIES, environment, started
-from engine.store import FINAL
+from engine.studies.alike import Problems, left_over, unlike
 from errors import UserError
-from files import ROOT, read_json, sha256
+from files import ROOT
 from records import RECORD
 from reports.markdown import pipes
 from say import Console, say
@@ -55,9 +54,6 @@ SHARE = 0.17  # of the undisturbed run's processor time: what is used between tw
 LOOK = 0.05  # seconds between two looks
 STOPPED = 130  # the exit code
 PATIENCE = 120.0  # seconds for what was orphaned to end
-TIMED = ("seconds", "peak_bytes", "memory", "tries", "failures", "commit")  # of a record or a config: not the result
-TIMED_COLUMNS = ("second", "minute", "time", "memory", "peak")  # in the names of a table's
-Problems = list[str]
 
 
 def command(arguments: list[str], log: Path, kernels: Path, temporary: Path) -> None:
@@ -265,38 +261,6 @@ def _group(pid: int) -> int:
         return 0
 
 
-def files_of(run: Path) -> set[Path]:
-    """All files of a run, and folders that are empty."""
-    return {p.relative_to(run) for p in run.rglob("*") if p.is_file() or not any(p.iterdir())}
-
-
-def unlike(run: Path, whole: Path) -> Problems:
-    """In what a run differs from the undisturbed one: every file by its bytes, but for the times and the memory that
-    records and tables say."""
-    here, there = files_of(run), files_of(whole)
-    said = [f"{run.name}: {path} is missing" for path in sorted(there - here)]
-    said += [f"{run.name}: {path} is left over" for path in sorted(here - there)]
-    return said + [f"{run.name}: {path} differs" for path in sorted(here & there) if not same(run / path, whole / path)]
-
-
-def same(a: Path, b: Path) -> bool:
-    if a.name in (RECORD, "config.json"):
-        first, second = ({key: said for key, said in read_json(path).items() if key not in TIMED} for path in (a, b))
-        return first == second and first.get("status", FINAL[0]) in FINAL
-    if a.name in ("table.csv", "differences.csv"):
-        return _untimed(a).equals(_untimed(b))
-    return a.name in ("table.md", "table.tex") or sha256(a) == sha256(b)  # they show table.csv
-
-
-def _untimed(path: Path) -> pd.DataFrame:
-    table = pd.read_csv(path)
-    for name in ("metric", "column"):
-        if name in table:
-            table = table[~table[name].astype(str).str.lower().str.contains("|".join(TIMED_COLUMNS))]
-    kept = [name for name in table.columns if not any(word in name.lower() for word in TIMED_COLUMNS)]
-    return table[kept].reset_index(drop=True)
-
-
 TEXT = """Made by `uv run python -m engine.studies.kills --kills {wanted} --commands {commands} --seed {seed}`: runs of
 {jobs} jobs with a checkpoint at every step, {commands_said}, killed by SIGKILL at random times
 and given again, until there were {kills} kills in {runs} runs.{cold}
@@ -399,11 +363,6 @@ class Study:
             for made in (run, run.with_suffix(".temporary")):
                 shutil.rmtree(made)
         self.kills, self.problems, self.runs = self.kills + new, self.problems + found, self.runs + 1
-
-
-def left_over(run: Path) -> list[Path]:
-    """Of a run that nobody disturbed: what is hidden, or empty."""
-    return sorted(p for p in files_of(run) if any(part.startswith(".") for part in p.parts) or (run / p).is_dir())
 
 
 def preload() -> None:

@@ -32,7 +32,7 @@ from engine.recipes.base import Orbit
 from engine.request import Request
 from engine.store import Store
 from engine.studies.defects import DEFECTS, SLUG, TRAINING, VIEWS, Defect
-from errors import UserError
+from errors import UserError, exit_code
 from eval.score import score_run
 from files import ROOT, read_json, write_json, write_text
 from reports import gate
@@ -222,6 +222,11 @@ def main() -> None:
     if options.one:
         one(options.clean, options.out, SLUG[options.one], options.method, options.seed)
         return
+    read(options.baseline)  # before hours are spent
+    if not any(options.clean.glob(f"*/*/{options.seed}/config.json")):
+        raise UserError(
+            f"{options.clean} has no job of seed {options.seed}: name a run that the reference was made of."
+        )
     options.out.mkdir(parents=True, exist_ok=True)
     for slug in track(options.only or [*SLUG], "planting", console=console, transient=True):
         done = tried(options.clean, options.baseline, options.out, slug, options.seed)
@@ -233,4 +238,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code("engine.studies.planted", main))

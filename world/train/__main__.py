@@ -26,7 +26,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from errors import UserError
+from errors import UserError, exit_code
 from prompts import find, paper43
 from world import models
 from world.captions import every_caption
@@ -164,10 +164,7 @@ if __name__ == "__main__":
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # being told to stop saves the step, as Ctrl-C does
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
     try:
-        main()
-    except UserError as error:
-        print(f"world.train: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(exit_code("world.train", main))
     except KeyboardInterrupt:
         print("\nStopped, and saved: the same command goes on from here.", file=sys.stderr)
         sys.exit(130)

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from errors import UserError
+from errors import UserError, exit_code
 from say import Console, say
 
 
@@ -42,8 +42,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except UserError as error:
-        print(f"engine.bench.cluster: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(exit_code("engine.bench.cluster", lambda: main(sys.argv[1:])))

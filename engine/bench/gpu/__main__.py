@@ -17,7 +17,7 @@ import sysconfig
 from importlib.util import find_spec
 from pathlib import Path
 
-from errors import UserError
+from errors import UserError, exit_code
 from files import ROOT
 
 MODULES = {"pillow": "PIL", "pyyaml": "yaml"}  # of packages whose module has another name
@@ -76,8 +76,4 @@ def refuse_missing(names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except UserError as error:
-        print(f"engine.bench.gpu: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(exit_code("engine.bench.gpu", lambda: main(sys.argv[1:])))

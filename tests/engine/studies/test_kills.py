@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from engine.studies import kills
+from engine.studies import alike, kills
 
 
 def test_three_kills_leave_what_no_kill_leaves(tmp_path, monkeypatch, capfd):
@@ -38,7 +38,7 @@ def runs(tmp_path):
 
 def test_times_are_no_difference(runs):
     run, whole, _ = runs
-    assert kills.unlike(run, whole) == []
+    assert alike.unlike(run, whole) == []
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_times_are_no_difference(runs):
 def test_what_is_wrong_is_said_and_counted(runs, harm, said):
     run, whole, job = runs
     harm(run, job)
-    (found,) = kills.unlike(run, whole)
+    (found,) = alike.unlike(run, whole)
     assert found.endswith(said)
     assert sum(n for _, n in kills.verdict([found])) == 1
     assert dict(kills.verdict([found]))["commands that failed"] == 0
