@@ -79,7 +79,8 @@ def latents(vae, data: Pictures, seed: int, grounds: int = 2) -> Tensor:
     rng, kept = rng_of(seed, 7), []
     for _ in range(grounds):
         for rgba in track(data.rgba.split(100), description="Encoding the pictures"):
-            posterior = vae.encode(over_grey(rgba, rng).to(vae.device) * 2 - 1).latent_dist
+            with torch.autocast(vae.device.type, torch.bfloat16, enabled=fast(vae.device.type)):
+                posterior = vae.encode(over_grey(rgba, rng).to(vae.device) * 2 - 1).latent_dist
             noise = torch.randn(posterior.mean.shape, generator=rng).to(vae.device)
             kept.append((posterior.mean + posterior.std * noise).half().cpu())
     codes = torch.cat(kept).unflatten(0, (grounds, -1))
