@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from commands.options import CLIP, DEVICE, JOBS, OVERWRITE, PHI, PRIOR, Parser, positive, seed
+from commands.options import CLIP, DEVICE, JOBS, OUT, OVERWRITE, PHI, PRIOR, Parser, positive, seed
+from engine.remote.mirror import place_of
 from engine.request import RUNS, SIZES, Request
 from names import ABLATIONS, known
 from say import Console, say
@@ -33,7 +34,7 @@ def parser() -> Parser:
     )
     made.add_argument("--device", default="auto", metavar="NAME", help=DEVICE)
     made.add_argument("--jobs", default="auto", metavar="N", help=JOBS)
-    made.add_argument("--out", metavar="DIR", help="default: results/runs/ablate-NAME")
+    made.add_argument("--out", type=place_of, metavar="DIR", help=f"{OUT}; default: results/runs/ablate-NAME")
     made.add_argument("--overwrite", action="store_true", help=OVERWRITE)
     return made
 
@@ -50,7 +51,7 @@ def main(arguments: list[str]) -> int:
         suite,
         suite.track,
         suite.select(options.prompts or ()),
-        Path(options.out) if options.out else RUNS / "-".join(parts),
+        options.out or RUNS / "-".join(parts),
         seeds=tuple(dict.fromkeys(options.seeds or ())),
         steps=options.steps or small.get("steps"),
         resolution=small.get("resolution"),
@@ -62,12 +63,21 @@ def main(arguments: list[str]) -> int:
         jobs=options.jobs,
         overwrite=options.overwrite,
     )
+    from engine.remote.sharing import worked_on
+
+    console = Console()
+    with worked_on(request.out, console) as part:
+        code = carried_out(name, request, console)
+    return code or int(not part.whole)
+
+
+def carried_out(name: str, request: Request, console: Console) -> int:
+    """The exit code of an ablation, its table and its figure."""
     from engine import judges
     from engine.studies import ablate
     from reports import ablations
 
-    console = Console()
-    chosen = judges.required(judges.judges_of(suite, request.clip))
+    chosen = judges.required(judges.judges_of(request.suite, request.clip))
     assert chosen.clip is not None
     labels, whole = ablate.run(name, request, chosen, console)
     files, table = ablations.write(name, request.out, labels, chosen.clip)

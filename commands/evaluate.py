@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commands.options import Parser, add_judges, positive
+from commands.options import Parser, add_judges, folder, positive
 from engine.request import RUNS, VIEWS
 from errors import UserError, first_line
 from prompts import Prompt, listed, slug
@@ -66,7 +66,7 @@ def parser() -> Parser:
     add("--prompts", nargs="+", metavar="TEXT",
         help="what was asked for: a FILE (.txt, .json, .csv), a list, texts, or all; default: the suite's")  # fmt: skip
     add("--name", metavar="METHOD", help="of the method; default: as folders say")
-    add("--out", type=Path, metavar="DIR", help="default: results/runs/evaluate-SUITE-PATH")
+    add("--out", type=folder, metavar="DIR", help="default: results/runs/evaluate-SUITE-PATH")
     add("--views", type=positive, metavar="N", help=f"of a mesh, and at most of a video; default: {VIEWS}")
     add("--resolution", type=positive, metavar="N", help="of views of meshes; default: the suite's")
     add("--up", choices=("y", "z"), help="a mesh's axis; default: as its format has it")

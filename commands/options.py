@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import names
 from engine.executors import EXECUTORS
+from engine.remote.mirror import mirror_of, place_of
 from engine.request import RUNS, SIZES, VIEWS, Policy, Request, folder_name
 from errors import UserError
 from prompts import Prompt
@@ -25,6 +26,8 @@ LORA = "an adapter in diffusers' or peft's format, a .safetensors file, merged i
 PHI = "whose U-Net vsd and esd train; default: the prior's, or fetch's sd21 beside its sd21-base"
 JOBS = "processes; default: one a core, one on a GPU"
 EXECUTOR = "where jobs run: local (default), or ray, on all nodes of a cluster (docs/cluster.md)"
+OUT = "a folder, or the URL of a store, as s3://BUCKET/NAME (docs/stores.md)"
+RUN = "a run's folder, or its URL (docs/stores.md)"
 OVERWRITE = "replace results of other settings in --out"
 FAIL = "stop once X jobs have failed, or, below 1, that share of them; without X, at the first; default: go on"
 FIRST = ("sdi", "sds")  # methods, where none is named
@@ -50,6 +53,12 @@ def positive(text: str) -> int:
     if not (text.isascii() and text.isdecimal()) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
+
+
+def folder(text: str) -> Path:
+    if "://" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is a URL, and a place on this machine is needed")
+    return Path(text)
 
 
 def whole(text: str) -> int:
@@ -112,7 +121,7 @@ def add_settings(parser: Parser) -> None:
     add("--lora", metavar="FILE", help=LORA)
     add("--phi", metavar="PATH", help=PHI)
     add_judges(parser)
-    add("--out", metavar="DIR", help="default: results/runs/SUITE-TRACK")
+    add("--out", type=place_of, metavar="DIR", help=f"{OUT}; default: results/runs/SUITE-TRACK")
     add("--jobs", default="auto", metavar="N", help=JOBS)
     add("--executor", default="local", metavar="NAME", help=EXECUTOR)
     add(
@@ -125,6 +134,11 @@ def add_settings(parser: Parser) -> None:
     add("--retry-on-error", type=whole, default=0, metavar="N", help="tries more for a job that failed; default: 0")
     add("--timeout", type=above_zero, metavar="SECONDS", help="a job that takes longer has failed; its steps are kept")
     add("--fail-on-error", type=failures, nargs="?", const=1.0, metavar="X", help=FAIL)
+
+
+def add_run(parser: Parser) -> None:
+    """The run that a command reads."""
+    parser.add_argument("run", metavar="RUN", type=place_of, help=RUN)
 
 
 def add_judges(parser: Parser) -> None:
@@ -150,13 +164,14 @@ def request_of(options: Namespace, prefix: str = "") -> Request:
     named = {key: getattr(options, key) for key in ("budget", "scene", "prior", "lora", "phi")}
     if options.scene is not None:
         names.known("scene", options.scene, names.SCENES)
-    known_executor(options.executor, options.address, options.device)
     made = folder_name(suite, track, **sizes, **named, tuned=bool(options.tuned), rehearse=options.rehearse)
+    out = options.out or RUNS / f"{prefix}{made}"
+    known_executor(options.executor, options.address, options.device, out)
     return Request(
         suite,
         track,
         prompts_of(suite, options.prompts, apart=bool(options.tuned))[:limit],
-        Path(options.out) if options.out else RUNS / f"{prefix}{made}",
+        out,
         methods=tuple(options.methods if options.methods is not None else FIRST if not external else ()),
         tuned=tuple(options.tuned),
         seeds=tuple(dict.fromkeys(options.seeds)),
@@ -172,11 +187,13 @@ def request_of(options: Namespace, prefix: str = "") -> Request:
     )
 
 
-def known_executor(name: str, address: str | None, device: str) -> None:
+def known_executor(name: str, address: str | None, device: str, out: Path) -> None:
     """Raises UserError where there is no such executor, or it does not take the other two."""
     names.known("executor", name, EXECUTORS)
     if address is not None and name == "local":
         raise UserError("--address is that of a Ray cluster: give --executor ray with it.")
+    if name != "local" and mirror_of(out):
+        raise UserError(f"--executor {name} takes a folder that all nodes see as --out, and no URL.")
     if name != "local" and device not in ("auto", "cpu", "cuda"):
         raise UserError(
             f"On a cluster, each job has the GPU that it is given: --device takes auto, cpu or cuda, not {device!r}."

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from argparse import Namespace
 
-from commands.options import DEVICE, Parser, above_zero, number, positive
+from commands.options import DEVICE, Parser, above_zero, add_run, number, positive
 from errors import UserError
 from say import Console, say
 
@@ -19,7 +19,7 @@ EPILOG = """example
 
 def parser() -> Parser:
     made = Parser("render", DESCRIPTION, EPILOG)
-    made.add_argument("run", metavar="RUN", type=Path)
+    add_run(made)
     made.add_argument("--views", type=positive, metavar="N", help="of one turn around the object")
     made.add_argument("--resolution", type=positive, metavar="N", help="pixels along an edge")
     made.add_argument("--elevation", type=number, metavar="DEGREES", help="of the camera above the horizon")
@@ -33,6 +33,17 @@ def main(arguments: list[str]) -> int:
     options, console = parser().parse_args(arguments), Console()
     if (options.fov and options.fov >= 180) or (options.elevation and abs(options.elevation) >= 90):
         raise UserError("--fov takes less than 180 degrees, --elevation more than -90 and less than 90.")
+    from engine.remote.mirror import needed
+    from engine.remote.sharing import worked_on
+
+    needed(options.run)
+    with worked_on(options.run, console) as part:
+        rendered(options, console)
+    return int(not part.whole)
+
+
+def rendered(options: Namespace, console: Console) -> None:
+    """Make the views that are asked for. Raises UserError where there is no scene."""
     from engine import views
     from engine.machine import device_of
     from eval.views import jobs
@@ -46,4 +57,3 @@ def main(arguments: list[str]) -> int:
     say(console, f"{len(done)} of {len(found)} scenes were rendered, the others have these views already.")
     if done:
         say(console, f"Their scores are made again by: run_benchmark.py score {options.run}")
-    return 0

@@ -29,6 +29,7 @@ EPILOG = """examples
   run_benchmark.py score RUN                                   score a run's views again
   run_benchmark.py evaluate PATH                               score renders, turntables and meshes made elsewhere
   run_benchmark.py --suite paper --executor ray                its jobs on a Ray cluster (docs/cluster.md)
+  run_benchmark.py --out s3://BUCKET/NAME                      shared by all machines that say so (docs/stores.md)
   run_benchmark.py status RUN --watch                          how far a run is, and who works at it
   run_benchmark.py table RUN                                   print and write the tables of a scored run
   run_benchmark.py table RUN --compare published               beside published tables
@@ -79,6 +80,15 @@ def requested(arguments: list[str]) -> Request:
 
 def main(arguments: list[str]) -> int:
     request, console = requested(arguments), Console()
+    from engine.remote.sharing import worked_on
+
+    with worked_on(request.out, console) as part:
+        code = carried_out(request, console)
+    return code or int(not part.whole)
+
+
+def carried_out(request: Request, console: Console) -> int:
+    """The exit code of jobs, scores and tables."""
     from commands.shared import results
     from engine import judges, plan
     from engine.external import jobs as external

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
-from commands.options import Parser, add_judges
+from commands.options import Parser, add_judges, add_run
 from say import Console, say
 
 EPILOG = """What other programs made, in whatever layout it lies, is scored by run_benchmark.py evaluate PATH.
@@ -16,7 +17,7 @@ exit codes
 
 def parser() -> Parser:
     made = Parser("score", "Score the views of a run, or anyone's in its layout.", EPILOG)
-    made.add_argument("run", metavar="RUN", type=Path)
+    add_run(made)
     made.add_argument("--suite", metavar="NAME", help="default: as the run says")
     add_judges(made)
     made.add_argument("--judge", nargs="+", default=[], metavar="NAME",
@@ -28,6 +29,18 @@ def parser() -> Parser:
 
 def main(arguments: list[str]) -> int:
     options = parser().parse_args(arguments)
+    from engine.remote.mirror import SCORES, needed
+    from engine.remote.sharing import worked_on
+
+    console = Console()
+    needed(options.run, SCORES)
+    with worked_on(options.run, console) as part:
+        code = scored(options, console)
+    return code or int(not part.whole)
+
+
+def scored(options: Namespace, console: Console) -> int:
+    """The exit code of scores and tables."""
     from commands.shared import results
     from engine import judges
     from engine.weights.manifest import place
@@ -36,7 +49,6 @@ def main(arguments: list[str]) -> int:
     refuse(options.run)
     suite = judges.suite_of(options.run, options.suite)
     chosen = replace(judges.judges_of(suite, options.clip, options.clip2), outside=tuple(options.judge))
-    console = Console()
     wanted = asked.asked(chosen.outside, {"clip": chosen.clip, "reward": chosen.reward}, "cpu").values()
     asked.accept(wanted, place(), options.accept_licence, lambda line: say(console, line))
     return int(not results.score_and_report(options.run, suite, chosen, options.device, console))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
+
 from commands.options import Parser, above_zero, add_settings, number, request_of
+from engine.request import Request
 from errors import UserError
 from names import RECIPES, is_outside, known
 from say import Console, say
@@ -42,7 +45,16 @@ def main(arguments: list[str]) -> int:
         known("method", options.method, RECIPES)
     options.methods, options.tuned = [options.method], []
     options.prompts = [prompt.text for prompt in suite_named(options.suite).tuned_on]
-    request = request_of(options, prefix=f"sweep-{name}-")
+    request, console = request_of(options, prefix=f"sweep-{name}-"), Console()
+    from engine.remote.sharing import worked_on
+
+    with worked_on(request.out, console) as part:
+        code = carried_out(request, options, console)
+    return code or int(not part.whole)
+
+
+def carried_out(request: Request, options: Namespace, console: Console) -> int:
+    """The exit code of jobs, scores and the table of settings."""
     from commands.shared import results
     from engine import judges, plan
     from engine.studies import sweep
@@ -50,7 +62,7 @@ def main(arguments: list[str]) -> int:
     from reports import sweep as outcome
     from reports.columns import selectable
 
-    chosen, console = judges.judges_of(request.suite, request.clip, request.clip2), Console()
+    chosen = judges.judges_of(request.suite, request.clip, request.clip2)
     known("metric", options.select, selectable(judges.needs_of(request.suite, judges.required(chosen))))
     todo = plan.plan(request, console, sweep.rows(options.method, options.cfg, options.lr))
     crashed = results.carried_out(todo, console)

@@ -19,6 +19,7 @@ from engine.executors.base import Away, Busy, Ended, Event, Executor, Fatal, Los
 from engine.job import Job, Setup
 from engine.progress import Bars, title
 from engine.recipes.outside import Outside
+from engine.remote.sharing import sharing_of
 from engine.request import Policy
 from engine.store import Store
 from errors import UserError
@@ -119,6 +120,7 @@ class Queue:
         self.records: Records = {}
         self.theirs: dict[Path, tuple[Job, float]] = {}  # what another command has, and when that was seen
         self.before = {job.path: self._stamp(job) for job in jobs}
+        self.shared = sharing_of(run)
 
     def done(self) -> Records:
         """Do all; returns the records."""
@@ -204,7 +206,7 @@ class Queue:
         if self._stamp(job) != self.before[job.path] and (record := store.found(self.configs[job.path]["key"])):
             self._end(job, record)
             return False
-        if store.held:
+        if store.held or (self.shared and not self.shared.take(job.path)):
             self.theirs[job.path] = job, time.monotonic()
             return False
         return True
@@ -239,6 +241,8 @@ class Queue:
                 place, job = self._risen(path)
                 self.bars.back(path)
                 self.theirs[path] = job, time.monotonic()
+                if self.shared:
+                    self.shared.leave(path)
                 self._give(place, [] if isolated(job) else self._chosen(place, fresh=False))
             case Started(path):
                 self.since[path] = self.begun[path] = time.monotonic()
@@ -288,6 +292,8 @@ class Queue:
             return
         self.failed += record["status"] == "crashed"
         self.records[job.path] = record
+        if self.shared:
+            self.shared.put(job.path)
         self.bars.end(job.path, record)
 
     def _expire(self) -> None:

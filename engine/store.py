@@ -128,12 +128,7 @@ class Store:
         return read_tensors(path) if path.exists() else None
 
     def kept_step(self) -> int:
-        """The step of the last checkpoint; 0 where there is none that can be read."""
-        try:
-            with safe_open(self.work / "checkpoint.safetensors", "pt") as file:
-                return json.loads(json.loads(file.metadata()["kept"])["facts"])["step"]
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError):
-            return 0
+        return step_of(self.work / "checkpoint.safetensors")
 
     def drop_checkpoint(self) -> None:
         (self.work / "checkpoint.safetensors").unlink(missing_ok=True)
@@ -245,6 +240,15 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return tensors, json.loads(kept["facts"])
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise damaged(path) from error
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step of a checkpoint; 0 where there is none that can be read."""
+    try:
+        with safe_open(checkpoint, "pt") as file:
+            return json.loads(json.loads(file.metadata()["kept"])["facts"])["step"]
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+        return 0
 
 
 def checked_sum(tensors: dict[str, Tensor], facts: str) -> str:

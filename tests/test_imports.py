@@ -45,6 +45,7 @@ DOORS = {  # a library and the files that may import it
         "world/",
     },
     "ray": {"engine/executors/ray.py"},
+    "fsspec": {"engine/remote/objects.py"},
     "torchmetrics": {"eval/"},
     "pyiqa": {"eval/"},
     "open_clip": {"eval/"},
@@ -69,6 +70,7 @@ LAZY = {
     "embreex",
     "av",
     "jinja2",
+    "fsspec",
 }  # inside a function, where they are used
 SHARED = {"base", "timesteps", "target", "variational"}  # algebra that rules have in common: never a rule
 UNSAFE = {"pickle", "dill", "cloudpickle", "joblib"}

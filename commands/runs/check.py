@@ -6,7 +6,8 @@ import os
 from argparse import Namespace
 from pathlib import Path
 
-from commands.options import Parser
+from commands.options import Parser, add_run
+from engine.remote.mirror import needed, place_of
 from errors import UserError
 from say import Console, say
 
@@ -28,13 +29,13 @@ SUMMARY = "GITHUB_STEP_SUMMARY"
 
 def parser() -> Parser:
     made = Parser("check", DESCRIPTION, EPILOG)
-    made.add_argument("run", metavar="RUN", type=Path)
+    add_run(made)
     made.add_argument("--baseline", metavar="REF", required=True, type=Path,
                       help="a reference, such as results/reference/ci.json")  # fmt: skip
     made.add_argument("--junit", metavar="FILE", type=Path, help="write JUnit XML")
     made.add_argument("--strict", action="store_true", help="what was not reproduced fails, too")
     made.add_argument("--update", action="store_true", help="write RUN as the reference; least changes stay")
-    made.add_argument("--drift", metavar="RUN2", type=Path,
+    made.add_argument("--drift", metavar="RUN2", type=place_of,
                       help="with --update: the same jobs with other rounding, to say what that does")  # fmt: skip
     return made
 
@@ -46,6 +47,8 @@ def main(arguments: list[str]) -> int:
         made.error("--drift needs --update")
     if options.junit and not options.junit.absolute().parent.is_dir():
         made.error(f"there is no folder {options.junit.parent} for --junit")
+    for run in filter(None, (options.run, options.drift)):
+        needed(run)
     from reports import gate
 
     if options.update:

@@ -6,7 +6,8 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from commands.options import Parser
+from commands.options import Parser, folder
+from engine.remote.mirror import SCORES, needed, place_of
 from errors import UserError
 from names import RECIPES, known
 from say import Console, say
@@ -25,9 +26,9 @@ EPILOG = """examples
 def parser() -> Parser:
     made = Parser("compare", DESCRIPTION, EPILOG)
     made.add_argument("inputs", metavar="RUN", nargs="+",
-                      help="a run's folder, a pack, or a published table: table-1, table-2, mv-sdi")  # fmt: skip
+                      help="a run's folder or URL, a pack, or a published table: table-1, table-2, mv-sdi")  # fmt: skip
     made.add_argument("--baseline", metavar="RUN/METHOD", help="what differences are taken to; default: the first row")
-    made.add_argument("--out", metavar="DIR", type=Path, help="write compare.csv, compare.md, differences.csv there")
+    made.add_argument("--out", metavar="DIR", type=folder, help="write compare.csv, compare.md, differences.csv there")
     return made
 
 
@@ -38,15 +39,16 @@ def main(arguments: list[str]) -> int:
 
     by_name = {table.name: table for table in TABLES}
     published = [by_name[name] for name in options.inputs if name in by_name]
-    folders = [name for name in options.inputs if name not in by_name]
-    for name in folders:
-        if not Path(name).exists():
-            known("run, pack or published table", name, by_name)
+    folders = [place_of(name) for name in options.inputs if name not in by_name]
+    for path in folders:
+        needed(path, SCORES)
+        if not path.exists():
+            known("run, pack or published table", str(path), by_name)
     if not folders:
         raise UserError("There is nothing of your own to compare: name a run or a pack beside the published tables.")
     with ExitStack() as stack:
         runs: dict[str, Path] = {}
-        for path in map(Path, folders):
+        for path in folders:
             name, run = opened(path, stack)
             runs[free(name, runs)] = run
         found = side_by_side.compared(runs, published, list(RECIPES), options.baseline)

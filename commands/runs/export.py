@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commands.options import DEVICE, Parser, positive
+from commands.options import DEVICE, Parser, add_run, folder, positive
 from commands.shared.chosen import add_choice, scenes_of
+from engine.remote.mirror import needed
+from engine.remote.sharing import worked_on
 from errors import UserError, first_line
 from names import known
 from say import Console, say
@@ -34,11 +35,11 @@ EPILOG = """examples
 
 def parser() -> Parser:
     made = Parser("export", DESCRIPTION, EPILOG)
-    made.add_argument("run", metavar="RUN", type=Path)
+    add_run(made)
     add_choice(made)
     add = made.add_argument
     add("--formats", nargs="+", default=list(FORMATS), metavar="NAME", help=f"default: {' '.join(FORMATS)}")
-    add("--out", type=Path, metavar="DIR", help="default: the jobs' own folders")
+    add("--out", type=folder, metavar="DIR", help="default: the jobs' own folders")
     add("--resolution", type=positive, default=RESOLUTION, metavar="N",
         help=f"cells of the grid along a scene's longest edge; default: {RESOLUTION}")  # fmt: skip
     add("--faces", type=positive, default=FACES, metavar="N", help=f"of a mesh, at most; default: {FACES}")
@@ -55,6 +56,14 @@ def main(arguments: list[str]) -> int:
         known("format", name, FORMATS)
     if options.resolution < 8:
         raise UserError(f"--resolution {options.resolution} is too coarse for a surface: give 8 or more.")
+    needed(options.run)
+    with worked_on(options.run, console) as part:
+        exported(options, console)
+    return int(not part.whole)
+
+
+def exported(options: Namespace, console: Console) -> None:
+    """Make what is missing of what is asked for. Raises UserError where it cannot be made."""
     from engine.exports import write
     from engine.machine import device_of
 
@@ -77,7 +86,6 @@ def main(arguments: list[str]) -> int:
         ) from error
     kept = ", the others were there" if len(todo) < len(tasks) else ""
     say(console, f"{made} of {len(tasks)} scenes were exported{kept}: in {options.out or options.run}")
-    return 0
 
 
 def refuse(tasks: list[Task], options: Namespace) -> None:

@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commands.options import Parser
+from commands.options import Parser, folder
+from engine.remote.mirror import needed, place_of
 from errors import UserError
 from say import Console, say
 
@@ -30,13 +31,15 @@ what is missing."""
 
 def parser() -> Parser:
     made = Parser("merge", DESCRIPTION, EPILOG)
-    made.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="runs' folders, and packs of runs")
-    made.add_argument("--out", metavar="OUT", type=Path, required=True, help="a run's folder, or a pack, FILE.zip")
+    made.add_argument("runs", metavar="RUN", type=place_of, nargs="+", help="runs' folders or URLs, and packs of runs")
+    made.add_argument("--out", metavar="OUT", type=folder, required=True, help="a run's folder, or a pack, FILE.zip")
     return made
 
 
 def main(arguments: list[str]) -> int:
     options, console = parser().parse_args(arguments), Console()
+    for run in options.runs:
+        needed(run)
     refuse(options.runs, options.out)
     from commands.runs.compare import free, opened
     from reports.submissions import merge

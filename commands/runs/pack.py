@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from commands.options import Parser
+from commands.options import Parser, add_run, folder
+from engine.remote.mirror import VIEWS, mirror_of, needed
 from errors import UserError, first_line
 from say import Console, say
 
@@ -18,8 +19,8 @@ EPILOG = """example
 
 def parser() -> Parser:
     made = Parser("pack", DESCRIPTION, EPILOG)
-    made.add_argument("run", metavar="RUN", type=Path)
-    made.add_argument("--out", metavar="FILE", type=Path, help="default: RUN.zip, beside the run")
+    add_run(made)
+    made.add_argument("--out", metavar="FILE", type=folder, help="default: RUN.zip, beside the run; of a URL, here")
     return made
 
 
@@ -28,9 +29,11 @@ def main(arguments: list[str]) -> int:
     from eval.views import jobs
     from reports.submissions import pack
 
-    target = options.out or Path(f"{options.run.resolve()}.zip")
+    run = options.run
+    target = options.out or (Path(f"{run.name}.zip") if mirror_of(run) else Path(f"{run.resolve()}.zip"))
     if target.suffix != ".zip":
         raise UserError(f"{target} is no name of a pack: give --out one that ends with .zip.")
+    needed(run, VIEWS)
     total = len(jobs(options.run))
     try:
         with console.status("Packing") as status:

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commands.options import Parser, above_zero
+from commands.options import RUN, Parser, above_zero, folder
+from engine.remote import sharing
+from engine.remote.mirror import VIEWS, needed, place_of
 from errors import UserError
 from names import RECIPES, known
 from say import Console, say
@@ -32,8 +34,8 @@ PATIENCE = 120.0  # seconds without a new score, after which nobody is scoring
 
 def parser() -> Parser:
     made = Parser("report", DESCRIPTION, EPILOG)
-    made.add_argument("runs", metavar="RUN", type=Path, nargs="+")
-    made.add_argument("--out", metavar="DIR", type=Path, help="default, of one run: RUN/page")
+    made.add_argument("runs", metavar="RUN", type=place_of, nargs="+", help=RUN)
+    made.add_argument("--out", metavar="DIR", type=folder, help="default, of one run: RUN/page")
     made.add_argument("--pictures", metavar="WHICH", default="first",
                       help="turntables of the first seed, of all seeds, or none; default: first")  # fmt: skip
     made.add_argument("--all-jobs", action="store_true",
@@ -52,6 +54,7 @@ def main(arguments: list[str]) -> int:
     from eval.views import jobs
 
     for run in [] if options.live else options.runs:
+        needed(run, VIEWS)
         jobs(run)
     console, out = Console(), options.out or options.runs[0] / "page"
 
@@ -97,6 +100,9 @@ def looked(runs: list[Path]) -> tuple[bool, str, int, int]:
     from commands.runs.status import status_of
     from eval.score import SCORES
 
+    for run in runs:
+        sharing.looked(run)
+        needed(run, VIEWS)
     found = [status_of(run) for run in runs]
     ended = [run / job for run, status in zip(runs, found, strict=True) for job in status.records]
     done = sum((job / SCORES).exists() for job in ended)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from commands.options import Parser, positive
+from commands.options import Parser, folder, positive
 from errors import UserError
 from say import Console, say
 
@@ -21,7 +19,7 @@ EPILOG = """examples
 
 def parser() -> Parser:
     made = Parser("serve", DESCRIPTION, EPILOG)
-    made.add_argument("results", metavar="RESULTS", type=Path, help="a folder of runs, a run, or a page")
+    made.add_argument("results", metavar="RESULTS", type=folder, help="a folder of runs, a run, or a page")
     made.add_argument("--port", type=positive, default=PORT, metavar="N", help=f"default: {PORT}")
     made.add_argument("--host", default="127.0.0.1", metavar="ADDRESS",
                       help="whom it listens to; default: 127.0.0.1, this machine alone")  # fmt: skip

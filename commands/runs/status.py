@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from commands.options import Parser, above_zero
+from commands.options import Parser, above_zero, add_run
+from engine.remote.mirror import SCORES, needed
+from engine.remote.sharing import looked
 from errors import UserError
 from records import RECORD, NewerError, outcome, read_record
 from say import Console, say
@@ -58,7 +60,7 @@ class Status:
 
 def parser() -> Parser:
     made = Parser("status", DESCRIPTION, EPILOG)
-    made.add_argument("run", metavar="RUN", type=Path)
+    add_run(made)
     made.add_argument("--watch", type=above_zero, nargs="?", const=5.0, metavar="SECONDS",
                       help="look again every so many seconds, until nobody works at it; default: 5")  # fmt: skip
     return made
@@ -66,9 +68,11 @@ def parser() -> Parser:
 
 def main(arguments: list[str]) -> int:
     options, console = parser().parse_args(arguments), Console()
-    if not options.run.is_dir():
-        raise UserError(f"There is no run in {options.run}: the folder does not exist.")
     while True:
+        looked(options.run)
+        needed(options.run, SCORES)
+        if not options.run.is_dir():
+            raise UserError(f"There is no run in {options.run}: the folder does not exist.")
         found = status_of(options.run)
         if options.watch and console.is_terminal:
             console.clear()

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commands.options import Parser, above_zero
+from commands.options import Parser, above_zero, add_run
+from engine.remote.mirror import SCORES, needed
 from names import RECIPES, known
 from say import Console, say
 
@@ -29,7 +30,7 @@ def difference(text: str) -> tuple[str, float]:
 
 def parser() -> Parser:
     made = Parser("table", "Print and write the tables of a scored run.", EPILOG)
-    made.add_argument("run", metavar="RUN", type=Path)
+    add_run(made)
     made.add_argument("--compare", metavar="{published}", help="published: beside the paper's tables and MV-SDI's")
     made.add_argument("--against", metavar="METHOD",
                       help="each other method less METHOD, paired: 95 %% intervals, Holm's correction")  # fmt: skip
@@ -46,6 +47,7 @@ def main(arguments: list[str]) -> int:
     options = made.parse_args(arguments)
     if options.see and not options.against:
         made.error("--see needs --against METHOD")
+    needed(options.run, SCORES)
     if options.against or options.judges:
         return sure(options)
     if options.compare is not None:

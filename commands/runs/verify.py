@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commands.options import Parser
+from commands.options import Parser, add_run
+from engine.remote.mirror import needed
 from errors import UserError
 from say import Console, say
 
@@ -23,7 +24,7 @@ EPILOG = "exit codes\n  0 closed or open, as said; 1 --closed was asked for, and
 
 def parser() -> Parser:
     made = Parser("verify", DESCRIPTION, EPILOG)
-    made.add_argument("run", metavar="RUN", type=Path)
+    add_run(made)
     made.add_argument("--closed", action="store_true", help="exit 1 where the run may not claim closed results")
     return made
 
@@ -32,6 +33,7 @@ def main(arguments: list[str]) -> int:
     options, console = parser().parse_args(arguments), Console()
     from reports.gate.rules import CLOSED, UNSOUND, VERSION
 
+    needed(options.run)
     found = claim_of(options.run)
     if found.division == UNSOUND:
         raise UserError(f"The run is not sound, and may claim nothing: {'; '.join(found.reasons)[:2000]}.")

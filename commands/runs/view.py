@@ -5,10 +5,10 @@ from __future__ import annotations
 import socket
 import time
 from importlib.util import find_spec
-from pathlib import Path
 
-from commands.options import DEVICE, Parser, positive
+from commands.options import DEVICE, Parser, add_run, positive
 from commands.shared.chosen import add_choice, scenes_of
+from engine.remote.mirror import needed
 from errors import UserError
 from say import Console, say
 
@@ -26,7 +26,7 @@ EPILOG = """examples
 
 def parser() -> Parser:
     made = Parser("view", DESCRIPTION, EPILOG)
-    made.add_argument("run", metavar="RUN", type=Path)
+    add_run(made)
     add_choice(made)
     made.add_argument("--port", type=positive, default=PORT, metavar="N", help=f"default: {PORT}")
     made.add_argument("--size", type=positive, default=SIZE, metavar="N",
@@ -40,6 +40,7 @@ def main(arguments: list[str]) -> int:
     if not find_spec("viser"):
         raise UserError("The live viewer needs a library that is not here: uv sync --extra view.")
     refuse_taken(options.port)
+    needed(options.run)
     scenes, _ = scenes_of(options.run, options.methods, options.prompts, options.seeds)
     from engine.exports import live
     from engine.machine import device_of

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import reports
+from engine.remote.mirror import VIEWS, needed
 from eval import views
 from eval.truth import Truth
 from files import is_older
@@ -24,6 +25,7 @@ def report(run: Path, console: Console, truth_of: Callable[[], Truth | None], ne
         table = write.tables(run, frames, order, common=common)
         figure = run / "comparison.png"
         if new or any(is_older(figure, job / "scores.csv") for job in views.jobs(run)):
+            needed(run, VIEWS)
             figures.comparison(run, frames, order, truth_of())
         glance = measures(run, frames, order, common=common)
     terminal.show(frames, table, console)

@@ -21,6 +21,7 @@ from engine.machine import devices_of
 from engine.progress import Bars
 from engine.recipes.base import Orbit
 from engine.recipes.tables import recipe
+from engine.remote.sharing import sharing_of
 from engine.request import Request
 from engine.store import Store
 from engine.worker import full, is_full
@@ -105,12 +106,16 @@ class Line:
                     record = self._do(job, variables)
                 except (Held, Gone):
                     self.bars.back(job.path)
+                    if shared := sharing_of(self.request.out):
+                        shared.leave(job.path)
                     self.theirs.add(job.path)
                     self.waiting.put(job)
                     self.stop.wait(LOOK)
                     continue
                 if record is not None:
                     self.records[job.path] = record
+                    if shared := sharing_of(self.request.out):
+                        shared.put(job.path)
                     self.bars.end(job.path, record)
         except queue.Empty:
             return
@@ -126,6 +131,9 @@ class Line:
         store, config = Store(self.request.out, job), job.config(self.request)  # type: ignore[arg-type]
         if job.path in self.theirs and (record := store.found(job.key)) is not None:
             return record  # how it ended there, be it by a failure
+        shared = sharing_of(self.request.out)
+        if shared and not shared.take(job.path):
+            raise Held
         with store.opened(config) as found:
             if found is not None:
                 return found
