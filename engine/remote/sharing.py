@@ -26,7 +26,7 @@ from typing import Any
 from engine import claims
 from engine.remote.mirror import ALL, RUN, SCORES, Mirror, is_job, mirror_of
 from engine.remote.objects import Unreachable
-from errors import UserError
+from errors import UserError, first_line
 from files import write_json
 from records import RECORD, outcome, read_record
 from say import Console, say
@@ -35,7 +35,7 @@ CLAIMS, WORK = ".claims", ".unfinished"
 KEPT = ("config.json", "log.jsonl", "checkpoint.safetensors")  # of a job under way, in the order that they are put
 PATIENCE = 20.0  # seconds that a store which does not answer is waited for at the end
 LOOK = 1.0
-AWAY = "{} The run goes on here, and is put there when it answers again."
+AWAY = "{}. The run goes on here, and is put there when it answers again."
 BACK = "{} answers again."
 LEFT = "Not all of the run is in {} yet: the same command puts there what is in {}."
 SHARED = (
@@ -102,7 +102,7 @@ class Sharing(Part):
     def _claimed(self, job: str) -> bool:
         number = self._tops.get(job, 0) + 1
         made = self.mirror.objects.create(_claim(job, number), self._said(job))
-        found = _numbers(self.mirror.objects.find(f"{CLAIMS}/{job}"))[job]
+        found = _numbers(self.mirror.objects.find(f"{CLAIMS}/{job}")).get(job, [number])
         self._tops[job] = max(found)
         if not made or max(found) > number:
             self.mirror.objects.remove([_claim(job, number)] if made else [])
@@ -164,7 +164,8 @@ class Sharing(Part):
             (work / claims.LOCK).touch()
             if not (work / KEPT[0]).exists():
                 self.mirror.objects.fetch({f"{WORK}/{job}/{KEPT[0]}": work / KEPT[0]})
-            write_json(work / claims.CLAIM, said)
+            aside = write_json(work / f"{claims.CLAIM}.theirs", said)  # the worker may just be writing its own
+            aside.replace(work / claims.CLAIM)
         elif before and before.get("machine") != claims.machine():
             (work / claims.CLAIM).unlink(missing_ok=True)
 
@@ -310,15 +311,15 @@ class Sharing(Part):
         """Whether the store answers is told when that changes."""
         try:
             yield
-        except Unreachable as error:
+        except (Unreachable, OSError) as error:  # be it this machine's disk
             self._answers(error)
         else:
             self._answers(None)
 
-    def _answers(self, error: Unreachable | None) -> None:
+    def _answers(self, error: Exception | None) -> None:
         if (error is not None) != self._away:
             self._away = error is not None
-            say(self.console, AWAY.format(error) if error else BACK.format(self.mirror.url), "yellow")
+            say(self.console, AWAY.format(first_line(error)) if error else BACK.format(self.mirror.url), "yellow")
 
     def _drop(self, damaged: dict[str, str]) -> None:
         self._tell(damaged)

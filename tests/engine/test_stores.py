@@ -3,19 +3,22 @@ the store is fsspec's in memory, or moto's S3 on 127.0.0.1."""
 
 import json
 import os
+import sys
 import threading
+import time
 import uuid
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
 
 from engine import claims
 from engine.optimize import Stopped
 from engine.queue import launch
-from engine.remote import mirror, sharing
+from engine.remote import mirror, objects, sharing
 from engine.remote.mirror import ALL, SCORES, needed, place_of
 from engine.remote.objects import Objects
 from engine.remote.sharing import worked_on
@@ -23,16 +26,44 @@ from engine.store import Store
 from errors import UserError
 from files import read_json
 from records import RECORD
+from run_benchmark import main
 from tests.engine import jobs
 from tests.engine.executors.here import Here
+from tests.reports.synthetic import WORLD, ball, random_scores, write_job
 
 JOB = jobs.job()
 NAME = JOB.path.as_posix()
 
 
+@pytest.fixture(scope="module")
+def s3():
+    """A server that speaks S3, with a bucket; it may be stopped and started again, and keeps what it has."""
+    pytest.importorskip("s3fs", reason="s3fs is not installed (the extra s3)")
+    servers = pytest.importorskip("moto.server", reason="moto is not installed (pip install 'moto[server]')")
+    server = servers.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    server._port = server.get_host_and_port()[1]
+    names = {"ACCESS_KEY_ID": "k", "SECRET_ACCESS_KEY": "s", "DEFAULT_REGION": "us-east-1"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (names | {"ENDPOINT_URL": f"http://127.0.0.1:{server._port}"}).items():
+            patch.setenv(f"AWS_{name}", value)
+        from s3fs import S3FileSystem
+
+        S3FileSystem(skip_instance_cache=True).mkdir("bucket")
+        yield server
+        halt(server)
+
+
+def halt(server):
+    server.stop()
+    server._server.server_close()  # so that it can listen at the same port again
+
+
 @pytest.fixture
-def url():
-    return f"memory://{uuid.uuid4().hex}/run"
+def url(request):
+    """Of a store in memory, or in S3 where a test asks for it by `in_s3`."""
+    name = f"{uuid.uuid4().hex}/run"
+    return f"s3://bucket/{name}" if "s3" in request.fixturenames else f"memory://{name}"
 
 
 @dataclass
@@ -109,6 +140,52 @@ def test_a_run_in_a_store_is_that_of_a_folder_byte_for_byte(machine, url, tmp_pa
     store.fetch({name: there / name for name in names})
     assert tree(there) == tree(tmp_path / "run")
     assert f"{NAME}/scene.safetensors" in names
+
+
+def test_in_s3_a_run_goes_on_elsewhere_though_the_server_ended_meanwhile(
+    s3, machine, url, alone, tmp_path, monkeypatch
+):
+    """The whole way: a server that ends in the middle, a machine that is stopped, another that goes on, a third that
+    reads."""
+    monkeypatch.setitem(
+        objects.OPTIONS, "s3", {"config_kwargs": {"connect_timeout": 1, "retries": {"max_attempts": 1}}}
+    )
+    one, two = machine(), machine("two")
+
+    class Ending(Cut):
+        def send(self, event):
+            super().send(event)
+            if getattr(event, "step", None) == 0:
+                halt(s3)
+                back.start()
+
+    def restart():
+        while "cannot be reached" not in one.said:
+            time.sleep(0.1)
+        s3.start()
+
+    back = threading.Thread(target=restart, daemon=True)
+    with pytest.raises(KeyboardInterrupt):
+        one.launched(executor=Ending(5))
+    back.join()
+    assert "cannot be reached" in one.said
+    assert f"{url} answers again." in one.said
+    assert f".unfinished/{NAME}/checkpoint.safetensors" in Objects(url).find(".unfinished")
+    two.launched()
+    assert scene(two.run) == alone
+    three = machine("three")
+    needed(three.run)
+    assert tree(three.run) == tree(two.run)
+
+
+def test_s3_lets_one_alone_make_an_object(s3, url):
+    store, made = Objects(url), []
+    threads = [threading.Thread(target=lambda k=k: made.append(store.create("a", b"%d" % k))) for k in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(made) == [False] * 7 + [True]
 
 
 def scene(run, job=JOB):
@@ -301,3 +378,112 @@ def test_nothing_is_written_outside_the_folder(machine, url, name):
         needed(two.run)
     assert not list(two.home.rglob("escaped.txt"))
     assert not (Path("/tmp/escaped.txt")).exists()
+
+
+@pytest.fixture
+def third(tmp_path, monkeypatch):
+    """A machine on which commands are given."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "third"))
+
+
+def test_a_third_machine_reads_a_run_by_its_url(machine, url, third, capsys):
+    one = machine()
+    with worked_on(one.run, one.console):
+        rng = torch.Generator().manual_seed(0)
+        for prompt in WORLD[:2]:
+            write_job(one.run, "sds", prompt, 0, ball(8), scores=random_scores(rng, views=8))
+    assert main(["table", url]) == 0
+    assert "CLIP" in capsys.readouterr().out
+    local = place_of(url)
+    assert not list(local.rglob("scene.safetensors"))
+    assert main(["status", url]) == 0
+    assert "2 ok, 0 diverged, 0 failed, 0 running, 0 waiting" in capsys.readouterr().out
+    assert main(["report", url]) == 0
+    assert (local / "page" / "index.html").exists()
+    assert len(list(local.rglob("views/rgb_*.png"))) == len(list(one.run.rglob("views/rgb_*.png"))) > 0
+
+
+def test_status_tells_who_works_elsewhere_and_what_was_left(machine, url, third, capsys):
+    one, other = machine(), jobs.job(seed=1)
+    config = {"key": "k", "recipe": {"steps": 12}}
+    with worked_on(one.run, one.console) as part:
+        for job in (other, JOB):
+            assert part.take(job.path)
+            store = Store(one.run, job)
+            with store.opened(config):
+                store.log([])
+                store.save_checkpoint({}, {"step": 5})
+                store.at(5)
+                part._carry()
+                if job is JOB:
+                    time.sleep(0.5)  # two signs of life
+                    assert main(["status", url]) == 0
+            part.leave(job.path)
+        said = capsys.readouterr().out
+        assert f"running  {NAME}  5 of 12 steps" in said
+        assert f"left     {other.path.as_posix()}" in said
+    assert main(["status", url]) == 0
+    assert "nobody works at it" in capsys.readouterr().out
+
+
+def test_a_claim_that_another_made_stops_who_had_the_job(machine):
+    """The owner was slow: another has made the next claim."""
+    one, two = machine(), machine("two")
+    with worked_on(one.run, one.console) as part:
+        assert part.take(JOB.path)
+        store = Store(one.run, JOB)
+        with store.opened({"key": "k"}):
+            store.save_checkpoint({}, {"step": 1})
+            thief = sharing.Sharing(mirror.mirror_of(two.run), two.console)
+            thief.look()
+            assert claims.is_held(two.run / ".unfinished" / JOB.path)
+            assert thief.take(JOB.path)
+            part.look()
+            with pytest.raises(claims.Held):
+                store.save_checkpoint({}, {"step": 2})
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("nothing://at/all", "nothing://at/all is no URL of a store"),
+        ("s3://nobucket/run", "s3://nobucket/run is not there (The specified bucket does not exist): make the bucket"),
+    ],
+)
+def test_what_cannot_be_used_is_one_sentence(s3, third, capsys, name, said):
+    assert main(["--out", name]) == 2
+    assert said in capsys.readouterr().err
+    assert main(["table", name]) == 2
+
+
+def test_who_may_not_read_is_told_so(third, capsys, url, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Access Denied")
+
+    monkeypatch.setattr("fsspec.implementations.memory.MemoryFileSystem.find", refuse)
+    assert main(["status", url]) == 2
+    assert f"{url} may not be read or written by you" in capsys.readouterr().err
+
+
+def test_without_its_library_the_extra_is_named(third, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    assert main(["table", "s3://bucket/run"]) == 2
+    assert (
+        "s3:// needs a library that is not installed: pip install s3fs, or uv sync --extra s3."
+        in capsys.readouterr().err
+    )
+
+
+def test_a_store_that_makes_what_is_there_already_is_refused(third, capsys, url, monkeypatch):
+    monkeypatch.setattr(Objects, "create", lambda *_: True)
+    assert main(["--out", url]) == 2
+    assert "does not refuse to make an object that is there already" in capsys.readouterr().err
+
+
+def test_other_places_are_folders(third, tmp_path, capsys):
+    assert place_of(f"file://{tmp_path}/a%20run") == tmp_path / "a run"
+    assert place_of("results/runs/x") == Path("results/runs/x")
+    assert main(["--executor", "ray", "--out", "memory://a/run"]) == 2
+    assert "--executor ray takes a folder that all nodes see as --out, and no URL." in capsys.readouterr().err
+    assert main(["pack", str(tmp_path), "--out", "s3://bucket/x.zip"]) == 2
+    assert "is a URL, and a place on this machine is needed" in capsys.readouterr().err
