@@ -71,7 +71,7 @@ class Peak:
 
 def be_deterministic() -> None:
     """As jobs compute: by deterministic operators, where torch has them; it warns where not."""
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_deterministic_debug_mode("warn")  # the other way to say it imports a second of compilers
     # every torch.empty would be filled; nothing reads it unwritten, so that the bits are the same without
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 

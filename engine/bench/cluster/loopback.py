@@ -27,11 +27,12 @@ PATIENCE = 240.0  # seconds for a head to listen, on a machine that has other th
 
 
 class Loopback:
-    """A context with a head, to which nodes are added, each with `cpus` cores, whether there are as many or not. All
-    end with it. Who connects before there are others is connected by way of the head."""
+    """A context with a head, to which nodes are added, each with `cpus` cores, whether there are as many or not, and
+    the head with as many, or with `head`. All end with it. Who connects before there are others is connected by way of
+    the head."""
 
-    def __init__(self, cpus: int = 1):
-        self.cpus = cpus
+    def __init__(self, cpus: int = 1, head: int | None = None):
+        self.cpus, self.head = cpus, cpus if head is None else head
         self.folder = Path(tempfile.mkdtemp(prefix="ray-"))  # short: a socket's path has at most 107 characters
         self.nodes: list[subprocess.Popen[bytes]] = []
         with socket.socket() as probe:
@@ -40,7 +41,13 @@ class Loopback:
 
     def __enter__(self) -> Loopback:
         try:
-            self._start("--head", f"--port={self.address.rpartition(':')[2]}", "--include-dashboard=false")
+            self._start(
+                self.head,
+                "--head",
+                f"--port={self.address.rpartition(':')[2]}",
+                "--include-dashboard=false",
+                "--no-monitor",
+            )
             self._listens()
         except BaseException:
             self.__exit__(None, None, None)
@@ -54,7 +61,7 @@ class Loopback:
 
     def add(self) -> int:
         """Start another node; returns its number. It joins in its own time."""
-        return self._start(f"--address={self.address}")
+        return self._start(self.cpus, f"--address={self.address}")
 
     def kill(self, node: int) -> None:
         """As when its power fails: all its processes at once."""
@@ -70,9 +77,9 @@ class Loopback:
                 continue
         self.nodes[node].wait()
 
-    def _start(self, *where: str) -> int:
+    def _start(self, cpus: int, *where: str) -> int:
         options = (
-            f"--num-cpus={self.cpus}",
+            f"--num-cpus={cpus}",
             "--num-gpus=0",
             "--memory=8000000000",
             "--object-store-memory=80000000",

@@ -1,19 +1,22 @@
-"""A cluster on this machine: nodes join and are lost, processes are killed, and every job ends once."""
+"""A cluster on this machine and what may happen to it: a node joins, another is lost, a process is killed, a job takes
+too long, Ctrl-C. All in one run: a node that starts, and a process at it, takes seconds of a core."""
 
 import os
 import signal
-import threading
 import time
+from collections import defaultdict
 from io import StringIO
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
-from engine.bench.cluster.efficiency import Watched, await_nodes
+from engine.bench.cluster.efficiency import Watched
 from engine.bench.cluster.loopback import Loopback
 from engine.bench.cluster.standin import ends, jobs_of
+from engine.executors import ray as cluster
+from engine.executors.base import Step
 from engine.queue import launch
-from engine.request import Policy
 from engine.store import Store
 from tests.engine import jobs
 from tests.engine.executors.mixed import HOLD, Mixed
@@ -23,107 +26,92 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="Ray's nodes on 
 
 
 class Struck(Watched):
+    """The executor, with all steps that were told, and what happens between two looks at the news."""
+
     strikes = iter(())
 
+    def __init__(self, address, task):
+        super().__init__(address, task)
+        self.all_steps = defaultdict(list)
+
     def events(self):
-        yield from super().events()
+        for event in super().events():
+            if isinstance(event, Step):
+                self.all_steps[event.path].append(event.step)
+            yield event
         next(self.strikes, None)
 
 
-@pytest.fixture(scope="module")
-def nodes():
+@pytest.fixture
+def nodes(monkeypatch):
+    """A head that does no jobs; each node has one place."""
     import ray
 
-    with Loopback() as nodes:
+    monkeypatch.setattr(cluster, "LOOK", 0.2)  # seconds between two looks for nodes that have joined
+    with Loopback(head=0) as nodes:
         yield nodes
         ray.shutdown()  # before its head ends: Ray ends a process that is left connected to nothing
 
 
-@pytest.fixture
-def executor(nodes):
-    return Struck(nodes.address, Mixed(0.05, kept=0.0))
-
-
-def start(run, which, executor, policy=None):
-    configs = {job.path: {"key": job.key("none")} for job in which}
-    console = Console(file=StringIO(), width=200)
-    slots = executor.room("auto", "cpu", len(which), ())
-    records = launch(run, which, configs, jobs.SETUP, slots, console, policy or Policy(), executor)
-    return records, console.file.getvalue()
-
-
-def until(condition, seconds=300):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
-
-
-def aside(task, *arguments):
-    thread = threading.Thread(target=task, args=arguments, daemon=True)
-    thread.start()
-    return thread
-
-
-def test_nodes_and_processes_are_lost_and_one_node_joins_and_every_job_ends_once(tmp_path, nodes, executor):
+def test_whatever_happens_to_nodes_and_processes_every_job_ends_once_or_keeps_its_steps(tmp_path, nodes):
+    executor = Struck(nodes.address, Mixed(0.05, kept=0.0))
     lost = nodes.add()
-    await_nodes(executor, 2)
-    head = executor.ray.get_runtime_context().get_node_id()
-    which = [*jobs_of(8, 12), jobs.job(seed=20), jobs.job(seed=21)]
+    while not (first := [node["NodeID"] for node in executor.ray.nodes() if node["Resources"].get("CPU")]):
+        time.sleep(0.05)
+    endless, short, real = jobs_of(2, 10**6), jobs_of(8, 12)[2:], jobs.job(seed=20)
+    policy = SimpleNamespace(retries=1, timeout=None, is_over=lambda *_: False)
+    console = Console(file=StringIO(), width=200)
     (tmp_path / HOLD).touch()
 
-    def waiting():
-        return sum(Store(tmp_path, job).kept_step() > 2 for job in which)
+    def late(job):
+        record = Store(tmp_path, job).record()
+        return record is not None and record["cause"] == "it took longer than 1 s"
 
-    def strike():
-        """What happens between two looks at the news."""
-        while waiting() < 2:
-            yield
+    def came_on():
+        return [job for job in endless if executor.steps.get(job.path, 0) > 3 and not late(job)]
+
+    def strikes():
+        """The endless jobs are struck first, and so come last again."""
         nodes.add()
-        while waiting() < 3:  # at the node that has joined, too
+        while any(Store(tmp_path, job).kept_step() < 3 for job in endless):
             yield
-        (pid,) = (it.who["pid"] for it in executor.places.values() if it.who["node"] == head)
+        (pid,) = (it.who["pid"] for it in executor.places.values() if it.who["node"] not in first)
         os.kill(pid, signal.SIGKILL)
-        executor.killed = time.monotonic()
         nodes.kill(lost)
         (tmp_path / HOLD).unlink()
+        while not came_on():
+            yield
+        policy.timeout = 1.0
+        while not any(late(job) for job in endless):
+            yield
+        policy.timeout = None
+        while not came_on():
+            yield
+        os.kill(os.getpid(), signal.SIGINT)
 
-    executor.strikes = strike()
-    records, said = start(tmp_path, which, executor, Policy(retries=1))
-    assert [records[job.path]["status"] for job in which] == ["finished"] * 10
-    assert ends(tmp_path) == dict.fromkeys(range(8), 1)
-    assert said.count("is gone: it goes on elsewhere from step ") == 1
-    assert said.count("is gone; it may have been out of memory") == 1
-    assert sum(records[job.path].get("first", 0) > 2 for job in which) >= 2  # they went on, and did not begin anew
-    assert [records[job.path]["tries"] for job in which].count(2) == 1
-    for job in which[8:]:
-        jobs.do(tmp_path / "here", job)
-        scene = f"{job.path}/scene.safetensors"
-        assert (tmp_path / scene).read_bytes() == (tmp_path / "here" / scene).read_bytes()
-    assert not (tmp_path / ".unfinished").exists()
-    assert not executor.places
-
-
-def test_a_job_that_takes_too_long_is_ended_and_ctrl_c_writes_a_checkpoint(tmp_path, executor):
-    slow, job = jobs_of(2, 10**6)
-    (tmp_path / HOLD).touch()
-    records, _ = start(tmp_path, [slow], executor, Policy(timeout=1.0))
-    assert records[slow.path]["cause"] == "it took longer than 1 s"
-    assert Store(tmp_path, slow).record()["status"] == "crashed"
-    (tmp_path / HOLD).unlink()
-    executor.task = Mixed(0.05, kept=1e6)
-    stopping = aside(lambda: (until(lambda: executor.steps.get(job.path, 0) > 2), os.kill(os.getpid(), signal.SIGINT)))
+    executor.strikes = strikes()
+    which = [*endless, *short, real]
+    configs = {job.path: {"key": job.key("none")} for job in which}
+    slots = executor.room("auto", "cpu", len(which), ())
     with pytest.raises(KeyboardInterrupt) as stop:
-        start(tmp_path, [job], executor)
-    stopping.join()
+        launch(tmp_path, which, configs, jobs.SETUP, slots, console, policy, executor)
+    said = console.file.getvalue()
     assert str(stop.value) == ""  # nothing was lost
-    assert Store(tmp_path, job).kept_step() >= executor.steps[job.path] > 2
-    assert not Store(tmp_path, job).held
-
-
-@pytest.fixture(scope="module", autouse=True)
-def disconnected():
-    yield
-    import ray
-
-    ray.shutdown()
+    assert said.count("is gone: it goes on elsewhere from step 3") == 1
+    assert said.count("is gone; it may have been out of memory") == 1
+    assert [Store(tmp_path, job).record()["status"] for job in [*short, real]] == ["finished"] * 7
+    assert ends(tmp_path) == dict.fromkeys(range(2, 8), 1)
+    (last,) = came_on()
+    for job in endless:  # they went on, and did not begin anew
+        steps = executor.all_steps[job.path]
+        assert steps == sorted(set(steps))
+        assert steps[-1] > 3
+        assert not Store(tmp_path, job).held
+    assert Store(tmp_path, last).kept_step() >= executor.steps[last.path]
+    jobs.do(tmp_path / "here", real)
+    scene = f"{real.path}/scene.safetensors"
+    assert (tmp_path / scene).read_bytes() == (tmp_path / "here" / scene).read_bytes()
+    assert {path.parent for path in tmp_path.rglob("checkpoint.safetensors")} == {
+        Store(tmp_path, job).work for job in endless
+    }
+    assert not executor.places
