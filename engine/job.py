@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ class Job:
     prompt: Prompt
     seed: int
 
-    @property
+    @cached_property
     def path(self) -> Path:
         """`<recipe>/<NN-slug>/<seed>`, relative to the run."""
         return Path(self.recipe.name, self.prompt.id, str(self.seed))

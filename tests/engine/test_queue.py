@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from engine import queue, worker
-from engine.bench.cluster.simulate import simulated
+from engine.bench.cluster.simulate import World, simulated, told
 from engine.claims import Claim
 from engine.executors import EXECUTORS, executor_of
 from engine.executors.base import Away, Busy, Ended, Fatal, Lost, Room, Said, Started, Step
@@ -549,9 +549,14 @@ def test_of_many_bars_twenty_are_shown():
         assert bars._bars.tasks[0].completed == 22 * 12
 
 
-def test_where_nodes_are_lost_now_and_then_every_job_of_a_plan_ends_once_and_in_its_folder(tmp_path):
-    """The real queue, and for some the real store; only the jobs' hours pass in no time."""
-    found = simulated(tmp_path / "unstored", 30, 300, stored=False, lost_every=50)
-    assert (found.twice, found.lost) == (0, 6)
-    assert simulated(tmp_path / "stored", 10, 30, stored=True, lost_every=10).twice == 0
-    assert len(list((tmp_path / "stored").rglob("record.json"))) == 30
+def test_where_nodes_and_processes_are_lost_every_job_of_a_plan_ends_once_and_in_its_folder(tmp_path):
+    """The real queue and store; only the jobs' hours pass in no time."""
+    found = simulated(tmp_path / "run", 20, 500, World(process=20 * 3600.0, node=3600.0))
+    assert found.tally.nodes > 20
+    assert found.tally.processes > 5
+    assert found.tries == 500 + found.tally.processes
+    assert found.tally.resumed > 50  # from checkpoints that are whole: a plan that finds one that is not raises
+    assert 0 < found.tally.again < World.kept * (8 * found.tally.nodes + found.tally.processes)
+    assert 0.8 * found.tally.there < found.work < found.tally.there
+    assert len(list((tmp_path / "run").rglob("record.json"))) == 500
+    assert "each ended once" in told(found)

@@ -1,8 +1,8 @@
 """What a Ray cluster costs: three nodes on this machine, jobs that only wait, one node killed, and one that joins.
 
 python -m engine.bench.cluster                  efficiency, and what a job costs beside its own time; minutes
-python -m engine.bench.cluster --plan 1000 100000   places and jobs through the real queue, hours in no time
-python -m engine.bench.cluster --plan 100 1000 --stored   and through the real store, in a temporary folder
+python -m engine.bench.cluster --plan 1000 100000   places and jobs through the real queue and store, hours in no
+                                                time; nodes and processes are lost; in a temporary folder (TMPDIR)
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seconds", type=float, default=20.0, metavar="S", help="of a job; default: %(default)g")
     parser.add_argument("--cpus", type=int, default=2, metavar="N", help="places of a node; default: %(default)s")
     parser.add_argument("--plan", type=int, nargs=2, metavar=("PLACES", "JOBS"), help="no cluster: simulate")
-    parser.add_argument("--stored", action="store_true", help="with --plan: write each job's folder, too")
     options = parser.parse_args(arguments)
     if min(options.jobs, options.seconds, options.cpus, *(options.plan or ())) <= 0:
         raise UserError("Numbers of jobs, seconds, cores and places are above 0.")
@@ -33,7 +32,7 @@ def main(arguments: list[str]) -> int:
 
     with tempfile.TemporaryDirectory() as folder:
         if options.plan:
-            planned = simulate.simulated(Path(folder), options.plan[0], options.plan[1], options.stored)
+            planned = simulate.simulated(Path(folder) / "run", *options.plan)
             say(console, simulate.told(planned))
         else:
             found = efficiency.measured(Path(folder), options.jobs, options.seconds, options.cpus, console)
