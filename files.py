@@ -25,7 +25,7 @@ def read_json(path: Path, mend: str = "restore it, or name another") -> dict[str
     """A JSON object. Raises UserError, which names the file and says how to `mend` it, where it is none."""
     try:
         content = json.loads(read_text(path))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"The file {path} cannot be read: {mend}.") from error
     if not isinstance(content, dict):
         raise UserError(f"The file {path} is no JSON object: {mend}.")

@@ -15,6 +15,7 @@ from errors import UserError
 from names import COMMANDS, COMMANDS_OF_RUNS, known
 
 REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+NO_FOLDERS = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EEXIST)  # what is named cannot be one
 ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
@@ -32,10 +33,10 @@ def main(arguments: list[str] | None = None) -> int:
             command, rest = known("command", arguments[0], COMMANDS), arguments[1:]
         return import_module(module_of(command)).main(rest)
     except UserError as error:
-        print(f"run_benchmark.py: {error}", file=sys.stderr)
+        print(f"run_benchmark.py: {say.one_line(error)}", file=sys.stderr)
         return 2
     except OSError as error:
-        if error.errno not in REFUSALS:
+        if error.errno not in (*REFUSALS, *NO_FOLDERS):
             raise
         return refused(error)
     except KeyboardInterrupt as stop:
@@ -59,7 +60,7 @@ def refused(error: OSError) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     where = f"{error.filename} cannot be written" if error.filename else "Output cannot be written"
     said = f"{where}: {error.strerror}. Nothing finished is lost: mend that, and give the same command again."
-    print(f"run_benchmark.py: {said}", file=sys.stderr)
+    print(f"run_benchmark.py: {say.one_line(said)}", file=sys.stderr)
     return 2
 
 

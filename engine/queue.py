@@ -15,7 +15,7 @@ from rich.console import Console
 
 from engine.claims import roster
 from engine.executors import executor_of
-from engine.executors.base import Away, Busy, Ended, Event, Executor, Fatal, Lost, Room, Said, Started, Step
+from engine.executors.base import Away, Busy, Ended, Event, Executor, Fatal, Lost, Over, Room, Said, Started, Step
 from engine.job import Job, Setup
 from engine.progress import Bars, title
 from engine.recipes.outside import Outside
@@ -27,6 +27,7 @@ from records import RECORD
 
 Records = dict[Path, dict[str, Any]]
 STOPPING = "Stopping: every job writes a checkpoint first. Ctrl-C again ends them at once."
+OVER = "{}: {} of {} jobs are done. The same command goes on from where it was."
 TOO_MANY = "Stopped: {} of {} jobs have failed, which --fail-on-error takes for too many. The others keep their steps."
 LOOK = 1.0  # seconds between two looks at a job that another command has
 LOSSES = 3  # machines that a job may lose without a new checkpoint: it may be what they die of
@@ -106,6 +107,7 @@ class Queue:
     ):
         self.run, self.configs, self.setup, self.executor, self.bars = run, configs, setup, executor, bars
         self.policy, self.count, self.failed = policy, len(jobs), 0
+        self.over = ""  # why no job can go on
         self.pending = Waiting(jobs)
         self.worn: set[int] = set()  # places that ran out of memory, and are made anew
         self.steps: dict[Path, int] = {}
@@ -134,6 +136,9 @@ class Queue:
             while self._waits or any(self.sitting.values()):
                 for event in self.executor.events() if any(self.sitting.values()) or not self.sitting else ():
                     self._take(event)
+                if self.over:
+                    self.bars.say(OVER.format(self.over, len(self.records) - self.failed, self.count))
+                    break
                 self._expire()
                 if self.policy.is_over(self.failed, self.count):
                     self.bars.say(TOO_MANY.format(self.failed, self.count))
@@ -220,6 +225,8 @@ class Queue:
         match event:
             case Fatal(sentence):
                 raise UserError(sentence)
+            case Over(sentence):
+                self.over = sentence
             case Lost(place):
                 for job in self._gone(place):
                     self._end(job, self._recorded(job, event.cause))

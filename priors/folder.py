@@ -72,6 +72,8 @@ def checksum(path: str | Path) -> str:
     folder = checked(path)
     read = [file for part in PARTS for file in (folder / part).iterdir() if is_read(file)]
     read += [file for part in STEMS for file in weights(folder / part)[1]]
+    if odd := [file for file in read if file.exists() and not (file.is_file() or file.is_dir())]:
+        raise UserError(f"The prior's {odd[0]} is no file: fetch it again.")  # a pipe would be waited for
     try:
         return digest_once({*read, *folder.glob("views.json")}, within=folder)
     except OSError as error:  # a link into a cache that was cleared, most often

@@ -56,9 +56,14 @@ def slug(text: str) -> str:
 
 
 def own(text: str) -> Prompt:
-    """A prompt of one's own. Its id is of its text alone, the same in every run."""
+    """A prompt of one's own. Its id is of its text alone, the same in every run. Raises UserError for what is no
+    text."""
     text = " ".join(text.split())
-    parts = (OWN, slug(text), hashlib.sha256(text.encode()).hexdigest()[:6])
+    try:
+        checksum = hashlib.sha256(text.encode()).hexdigest()[:6]
+    except UnicodeEncodeError:
+        raise UserError(f"The prompt {text!r} is no text: give it in UTF-8.") from None
+    parts = (OWN, slug(text), checksum)
     return Prompt("-".join(filter(None, parts)), text)
 
 

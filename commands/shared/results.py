@@ -27,14 +27,14 @@ from suites.base import Suite
 
 
 def carried_out(todo: Plan, console: Console) -> bool:
-    """Do what is missing; returns whether a job crashed."""
+    """Do what is missing; returns whether a job crashed, or was left."""
     done = len(todo.jobs) - len(todo.missing)
     say(console, f"{len(todo.jobs)} jobs, {done} of them done, in {todo.run}")
     records = launch(todo.run, todo.missing, todo.configs, todo.setup, todo.slots, console, todo.policy, todo.executor)
     tidy(todo.run, todo.jobs)
     brought(todo.run)
     renew({todo.run / job.path: job.recipe.orbit for job in todo.jobs}, todo.here, console)
-    return any(record["status"] == "crashed" for record in records.values())
+    return len(records) < len(todo.missing) or any(record["status"] == "crashed" for record in records.values())
 
 
 def external_done(request: Request, jobs: list[external.ExternalJob], console: Console) -> bool:

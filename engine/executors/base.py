@@ -80,13 +80,20 @@ class Room:
 
 
 @dataclass(frozen=True)
+class Over:
+    """No job can go on here, through no fault of anybody's: in a sentence, why. What is done is done."""
+
+    sentence: str
+
+
+@dataclass(frozen=True)
 class Fatal:
     """No job can go on: the sentence of a UserError."""
 
     sentence: str
 
 
-Event = Started | Step | Said | Ended | Busy | Lost | Away | Room | Fatal
+Event = Started | Step | Said | Ended | Busy | Lost | Away | Room | Over | Fatal
 
 
 class Executor(Protocol):

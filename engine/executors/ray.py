@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from engine import claims
-from engine.executors.base import Away, Busy, Ended, Event, Fatal, Lost, Room, Step, Work
+from engine.executors.base import Away, Busy, Ended, Event, Fatal, Lost, Over, Room, Step, Work
 from engine.executors.starting import variables
 from engine.job import Setup
 from engine.machine import GIGABYTES_A_JOB, asked_for, gigabytes, version_of
@@ -37,6 +37,8 @@ LOOK = 5.0  # seconds between two looks for nodes that have joined
 ANSWERS = 200  # a second, at most: each costs about a millisecond
 APPEARS = 10.0  # seconds after which a file is seen from every node: NFS remembers for a while that it was not there
 ENDS = 20.0  # seconds that the end of a process may take to be told
+GONE = 15.0  # seconds without the head, after which it is taken for gone: Ray ends this process after a minute
+LEAVE = 20.0  # seconds that places then have to write their last checkpoints
 STILLBORN = 3  # places that may end before they begin, one after another
 MISSING = "--executor ray needs Ray, which is not installed: pip install ray, or uv sync --extra ray."
 NOBODY = "No Ray cluster answers at {}: start one with `ray start --head`, or say --address HOST:PORT of its head{}."
@@ -157,8 +159,9 @@ class Cluster:
 
     def __init__(self, address: str = "auto", task: Task | None = None):
         self.ray, self.task = connected(address), task
+        self.head = self.ray.get_runtime_context().gcs_address
         self.places: dict[int, Place] = {}
-        self.told, self.stillborn, self.looked = 0, 0, 0.0
+        self.told, self.stillborn, self.looked, self.lost = 0, 0, 0.0, False
 
     def device(self, name: str) -> str:
         return name if name != "auto" else "cuda" if self._total("GPU") else "cpu"
@@ -237,13 +240,16 @@ class Cluster:
             for it in places:
                 self.ray.kill(it.actor)
                 it.forsake(self.run)
-            self._wish(0)
+            if self.lost:
+                self.ray.shutdown()  # else Ray ends this process, which has tables to write
+            else:
+                self._wish(0)
 
     def _left(self, places: list[Place]) -> bool:
         """Whether all places ended by themselves. One that has not answered yet waits for a node, and has nothing to
         lose."""
         begun, whole, left = time.monotonic(), True, {it.answer: it for it in places}
-        while left and time.monotonic() < begun + PATIENCE:
+        while left and time.monotonic() < begun + (LEAVE if self.lost else PATIENCE):
             for answer in self.ray.wait(list(left), timeout=LONGEST)[0]:
                 it = left.pop(answer)
                 try:
@@ -303,6 +309,8 @@ class Cluster:
             time.sleep(0.1)
             self._ask(it)
             return []
+        if self._is_lost():
+            return [self._over()]
         del self.places[place]
         it.forsake(self.run)
         if it.who is None:
@@ -319,11 +327,26 @@ class Cluster:
         self.told -= 1
         return Away(place, cause)
 
+    def _is_lost(self) -> bool:
+        """Whether the head has not answered for a while. Looked at before it is asked for anything: Ray would wait, and
+        then end this process without a word."""
+        deadline = time.monotonic() + GONE
+        while not self.lost and not _listens(self.head):
+            self.lost = time.monotonic() > deadline
+            time.sleep(0.5)
+        return self.lost
+
+    def _over(self) -> Over:
+        return Over(f"The cluster's head at {self.head} is gone")
+
     def _lives(self, node: str) -> bool:
         return any(it["NodeID"] == node and it["Alive"] for it in self.ray.nodes())
 
     def _joined(self) -> Iterator[Room]:
         if time.monotonic() < self.looked + LOOK:
+            return
+        if self._is_lost():
+            yield self._over()
             return
         self.looked = time.monotonic()
         if (fits := min(self._fits(), self.most)) > self.told:
@@ -386,6 +409,16 @@ def _refuse_deaf(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=5).close()
     except (OSError, OverflowError) as error:
         raise UserError(NOBODY.format(address, f" ({first_line(error)})")) from error
+
+
+def _listens(address: str) -> bool:
+    """Whether somebody does at HOST:PORT."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 def _reason(error: Exception) -> str:

@@ -15,12 +15,14 @@ from rich.console import Console
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from commands.shared import results
 from engine import queue, worker
 from engine.bench.cluster.simulate import World, simulated, told
 from engine.claims import Claim
 from engine.executors import EXECUTORS, executor_of
-from engine.executors.base import Away, Busy, Ended, Fatal, Lost, Room, Said, Started, Step
+from engine.executors.base import Away, Busy, Ended, Fatal, Lost, Over, Room, Said, Started, Step
 from engine.optimize import Stopped
+from engine.plan import Plan
 from engine.progress import SHOWN, Bars
 from engine.queue import launch
 from engine.request import Policy
@@ -534,6 +536,25 @@ def test_where_no_place_is_left_the_next_is_waited_for(tmp_path):
     told = Told([Away(0, "the node is gone")], [], [Room(1)], [ended(a)])
     records, _ = start(tmp_path, [a], told)
     assert records[a.path]["status"] == "finished"
+
+
+def test_where_the_cluster_is_gone_it_is_said_and_what_is_done_is_done(tmp_path):
+    a, b, c = seeds(3)
+    told = Told([ended(a)], [Over("The cluster's head at 10.0.0.1:6379 is gone")])
+    records, said = start(tmp_path, [a, b, c], told, slots=2)
+    assert set(records) == {a.path}
+    sentence = "The cluster's head at 10.0.0.1:6379 is gone: 1 of 3 jobs are done. The same command goes on from where"
+    assert said.count(sentence) == 1
+    assert told.stops
+
+
+def test_a_run_of_which_jobs_are_left_is_not_whole(tmp_path, monkeypatch):
+    a, b = seeds(2)
+    configs = {job.path: {"key": job.key("none")} for job in (a, b)}
+    monkeypatch.setattr(results, "renew", lambda *_: None)
+    for script, left in (([[ended(a)], [Over("It is gone")]], True), ([[ended(a), ended(b)]], False)):
+        todo = Plan(tmp_path, [a, b], [a, b], configs, jobs.SETUP, 2, "none", Policy(), Told(*script), "cpu")
+        assert results.carried_out(todo, Console(file=StringIO())) is left
 
 
 def test_of_many_bars_twenty_are_shown():

@@ -3,9 +3,11 @@ too long, Ctrl-C. All in one run: a node that starts, and a process at it, takes
 
 import os
 import signal
+import socket
 import time
 from collections import defaultdict
 from io import StringIO
+from itertools import chain, repeat
 from types import SimpleNamespace
 
 import pytest
@@ -15,7 +17,7 @@ from engine.bench.cluster.efficiency import Watched
 from engine.bench.cluster.loopback import Loopback
 from engine.bench.cluster.standin import ends, jobs_of
 from engine.executors import ray as cluster
-from engine.executors.base import Step
+from engine.executors.base import Over, Step
 from engine.queue import launch
 from engine.store import Store
 from tests.engine import jobs
@@ -115,3 +117,20 @@ def test_whatever_happens_to_nodes_and_processes_every_job_ends_once_or_keeps_it
         Store(tmp_path, job).work for job in endless
     }
     assert not executor.places
+
+
+def test_a_head_that_does_not_answer_for_a_while_is_gone_and_is_asked_for_nothing(monkeypatch):
+    """Ray would wait for it, and then end this process without a word."""
+    it, looks = object.__new__(cluster.Cluster), chain([False, True], repeat(False))
+    it.head, it.lost, it.looked, it.ray = "10.0.0.1:6379", False, 0.0, None
+    monkeypatch.setattr(cluster, "_listens", lambda address: next(looks))
+    monkeypatch.setattr(cluster, "GONE", 1.0)
+    assert not it._is_lost()  # it came back
+    assert list(it._joined()) == [Over("The cluster's head at 10.0.0.1:6379 is gone")]
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.undo()
+        assert not cluster._listens(address)
+        server.listen()
+        assert cluster._listens(address)
