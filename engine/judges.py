@@ -214,7 +214,8 @@ def truth_of_run(run: Path, views_of: int | None = None) -> Truth | None:
 def needs_of(suite: Suite, judges: Judges) -> set[str]:
     """What of a metric's needs is there, in a suite's own runs."""
     served = {name for name, folder in _served(judges).items() if folder}
-    return {*served, "candidates", "opacity"} | _asked(suite, judges) | ({"truth", "depth"} if suite.truth else set())
+    known = {"truth", "shape"} if suite.truth else set()
+    return {*served, "candidates", "opacity", "depth"} | _asked(suite, judges) | known
 
 
 def scorer_of(suite: Suite, judges: Judges, device: str = "cpu") -> Scorer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +20,21 @@ from engine.prior import identity, open_prior
 from engine.recipes.base import Orbit
 from engine.store import SCENE, damaged, read_tensors, write_tensors
 from errors import UserError, first_line, is_out_of_memory
-from eval.score import Depths
 from eval.truth import depths
-from eval.views import ORBIT, SUM, are_whole, checksum, has_pictures, job_json, orbit_of
-from files import read_json, sha256, write_json
+from eval.views import (
+    ORBIT,
+    SUM,
+    Depths,
+    are_whole,
+    checksum,
+    depth_beside,
+    has_pictures,
+    job_json,
+    numbered,
+    orbit_of,
+    read,
+)
+from files import digest, read_json, sha256, write_json
 from locks import held
 from priors.base import Prior
 from records import RECORD
@@ -183,28 +195,42 @@ def has_scene(job: Path) -> bool:
 
 
 def depths_of(job: Path) -> Depths | None:
-    """What gives the depth of a job's views, rendered from its scene; None where there is no scene, and of a flat one.
+    """What gives the depth of a job's views: its scene, or, of a mesh that was handed in, files beside its views. None
+    where there is neither, and of a flat scene.
 
     On a CPU, whatever made the scene, so that scores do not depend on where they are computed."""
-    if not (has_scene(job) and has_pictures(job)):
+    if not has_pictures(job):
         return None
-    config = job_json(job / "config.json")
     try:
-        if config_of(config["recipe"]["scene"]).flat:
+        recipe = job_json(job / "config.json")["recipe"]
+        orbit = Orbit(**(orbit_of(job) or recipe["orbit"]))
+        seen_from = " ".join(map(str, asdict(orbit).values()))
+        if files := numbered(job, "depth"):
+            return Depths(f"{digest(files)[:16]} {seen_from}", orbit.cameras(), partial(_depth_beside, job))
+        if not has_scene(job) or config_of(recipe["scene"]).flat:
             return None
     except (KeyError, TypeError):
-        return None  # of a kind that is known no more
+        return None  # pictures alone, or a scene of a kind that is known no more
     drawn = digest_of_module("scene.scenes", ("scene",))[:16]
-    return Depths(f"{sha256(job / 'scene.safetensors')[:16]} {drawn}", lambda: _depth(job))
+    fingerprint = f"{sha256(job / SCENE)[:16]} {drawn} {seen_from}"
+    return Depths(fingerprint, orbit.cameras(), partial(_depth, job, orbit.cameras()))
 
 
 @torch.no_grad()
-def _depth(job: Path) -> Float[Tensor, "V 1 H W"]:
+def _depth(job: Path, cameras: Cameras, side: int) -> Float[Tensor, "V 1 side side"]:
     """Of a job's views; a scene of latents is as sharp as its pictures."""
-    (scene, _), orbit = reopened(job, "cpu"), turned(job)
-    cameras = orbit.cameras()
-    chunks = [_rendered(scene, cameras[k : k + CHUNK], orbit.resolution) for k in range(0, len(cameras), CHUNK)]
+    scene, _ = reopened(job, "cpu")
+    chunks = [_rendered(scene, cameras[k : k + CHUNK], side) for k in range(0, len(cameras), CHUNK)]
     return torch.cat([depths(r.depth, r.opacity) for r in chunks])
+
+
+def _depth_beside(job: Path, side: int) -> Float[Tensor, "V 1 side side"]:
+    """The same from files, averaged down where they are larger."""
+    depth, seen = depth_beside(job), read(job)
+    assert seen.opacity is not None
+    opacity = seen.opacity * (depth > 0)
+    smaller = partial(F.interpolate, size=(side, side), mode="area")
+    return depths(smaller(depth * opacity), smaller(opacity))
 
 
 def turned(job: Path, **asked: Any) -> Orbit:

@@ -65,7 +65,7 @@ class Seen:
         self, pictures: Pictures, prompts: tuple[str, ...], number: int, judges: Mapping[str, Any], truth: Any = None,
         read: dict[Any, Tensor] | None = None,
     ):  # fmt: skip
-        self.rgb, self.opacity, self.depth = pictures
+        self.rgb, self.opacity, self.depths = pictures
         self.prompts, self.prompt, self.number = prompts, prompts[number], number
         self.judges, self._truth = judges, truth
         self._read = {} if read is None else read  # features of texts, which jobs share
@@ -76,6 +76,15 @@ class Seen:
         if function not in self._done:
             self._done[function] = function(self)
         return self._done[function]
+
+    def depth(self, side: int | None = None) -> Float[Tensor, "V 1 S S"]:
+        """How far along its ray what a pixel shows lies, in scene units, infinite where it is not solid: at the size of
+        the views, or of `side` pixels an edge."""
+        assert self.depths is not None
+        side = side or self.rgb.shape[-1]
+        if ("depth", side) not in self._done:
+            self._done["depth", side] = self.depths.at(side)
+        return self._done["depth", side]
 
     def image(self, judge: str = "clip") -> Float[Tensor, "V D"]:
         """Unit features of the views."""
@@ -124,7 +133,8 @@ class Metric(Column):
     opacity                    of the views
     pyiqa:musiq, ...           a judge in an environment of its own (eval.outside), asked for by name
     truth, variants            true views; those of several variants
-    depth                      of the views, and the true object in space
+    depth                      of the views
+    shape                      the true object in space
 
     Raise `version` where numbers change for a reason that code and judges do not show. `group`: a column of the paper's
     Table 1, one that it lacks ("more"), or one for scores.csv alone ("hidden").

@@ -15,8 +15,8 @@ from eval import (
     sides,
     solid,
     truth,
-    view_preference,
 )
+from eval.consistency import front_back, view_preference, warp_error
 from eval.metric import Metric
 
 METRICS: tuple[Metric, ...] = (
@@ -29,6 +29,8 @@ METRICS: tuple[Metric, ...] = (
     r_precision.R_PRECISION_2,
     clip_score.CLIP_SCORE_2,
     view_preference.VIEW_PREFERENCE,
+    front_back.FRONT_BACK,
+    warp_error.WARP_ERROR,
     truth.IOU,
     solid.VOLUME_IOU,
     solid.F_SCORE,

@@ -31,23 +31,17 @@ from eval.encoders import HALVED
 from eval.metric import Metric, Seen, code_of
 from eval.outside import OUTSIDE
 from eval.truth import Truth
+from eval.views import Depths
 from prompts import Prompt, is_own
 from records import NewerError
 from scene.background import GREY
+from scene.cameras import orbit
 
 SCORES, STAMPS = "scores.csv", "scores.json"
 VIEWS = 50  # of a job whose record does not say
 # what a need is called in references and tables
 JUDGES = {"clip": "encoder", "iqa": "encoder_iqa", "clip2": "encoder_2", "reward": "reward"}
 Stamp = dict[str, Any]
-
-
-class Depths(NamedTuple):
-    """What can give the depth of a job's views (`eval.views.Pictures`), and a text that changes when they do. `views`
-    raises UserError where it cannot."""
-
-    fingerprint: str
-    views: Callable[[], Tensor]
 
 
 class Unwritable(UserError):
@@ -129,10 +123,12 @@ class Scorer:
         facts["candidates"] = sha256("\n".join(self._texts).encode()).hexdigest()[:16]
         if opacity:
             facts["opacity"] = "known"
+        if depth:
+            facts["depth"] = depth
         if self.truth:
             facts["truth"] = self.truth.fingerprint(text)
             facts |= {"variants": str(self.truth.variants)} if self.truth.variants > 1 else {}
-            facts |= {"depth": depth} if depth and self.truth.shape else {}
+            facts |= {"shape": "known"} if self.truth.shape else {}
         return {
             m.key: {"version": m.version, "code": m.code, "prompt": text, "pictures": pictures}
             | {need: facts[need] for need in m.needs}
@@ -219,23 +215,18 @@ def score_job(folder: Path, scorer: Scorer, depths: Depths | None = None) -> boo
     elif not views.has_pictures(folder) and record:
         raise UserError(f"The views of {folder} are missing: {views.mend(folder)}.")
     pictures = views.checksum(folder) if blank is None else f"none, {' x '.join(map(str, blank.rgb.shape))}"
-    depth = "none" if blank is not None else depths.fingerprint if depths else ""
+    depths = blank.depths if blank else depths
+    depth = depths.fingerprint if depths else ""
     stamps = scorer.stamps(prompt_id, pictures, blank is not None or views.knows_opacity(folder), depth)
     before = scores_of(folder)
     stamps |= kept(before, stamps, pictures)
     stale = [m for m in metrics.METRICS if m.key in stamps and before.stamps.get(m.key) != stamps[m.key]]
     if not stale and before.stamps.keys() == stamps.keys() and before.about == scorer.about:
         return False
-    new = scorer(blank or _read(folder, depths, stale), prompt_id, stale) if stale else {}
+    new = scorer(blank or views.read(folder)._replace(depths=depths), prompt_id, stale) if stale else {}
     columns = {key: new[key].tolist() if key in new else before.columns[key] for key in stamps}
     write(folder, Scores(columns, stamps, scorer.about))
     return True
-
-
-def _read(folder: Path, depths: Depths | None, wanted: list[Metric]) -> views.Pictures:
-    """The job's pictures, with depth where a metric reads it."""
-    seen, deep = views.read(folder), any("depth" in m.needs for m in wanted)
-    return seen._replace(depth=depths.views()) if depths and deep else seen
 
 
 def kept(before: Scores, stamps: dict[str, Stamp], pictures: str) -> dict[str, Stamp]:
@@ -298,7 +289,8 @@ def _judge(judge: Any) -> str:
 def _blank(n: int, size: int) -> views.Pictures:
     """n views of nothing, for a job that left none."""
     nothing = torch.zeros(n, 1, size, size)
-    return views.Pictures(torch.full((n, 3, size, size), GREY), nothing, nothing + torch.inf)
+    air = Depths("none", orbit(n), lambda side: torch.full((n, 1, side, side), torch.inf))
+    return views.Pictures(torch.full((n, 3, size, size), GREY), nothing, air)
 
 
 def _number(value: float) -> str:

@@ -75,15 +75,22 @@ def carved(points: Float[Tensor, "N 3"], d: Float[Tensor, "V 1 H W"], cameras: C
 def _pixels(
     points: Float[Tensor, "N 3"], c2w: Float[Tensor, "4 4"], fov: Tensor, size: torch.Size
 ) -> tuple[Int[Tensor, " N"], Int[Tensor, " N"], Bool[Tensor, " N"], Float[Tensor, " N"]]:
-    """Row and column of points in a camera's picture, whether they are in it, and how far from the camera they are:
-    the inverse of `scene.cameras.rays`."""
+    """Row and column of points in a camera's picture, whether they are in it, and how far from the camera they are."""
+    x, y, ahead, far = projected(points, c2w, fov, size)
+    column, row = x.floor().long(), y.floor().long()
+    inside = ahead & (row >= 0) & (row < size[0]) & (column >= 0) & (column < size[1])
+    return row.clamp(0, size[0] - 1), column.clamp(0, size[1] - 1), inside, far
+
+
+def projected(
+    points: Float[Tensor, "N 3"], c2w: Float[Tensor, "4 4"], fov: Tensor, size: torch.Size
+) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"], Bool[Tensor, " N"], Float[Tensor, " N"]]:
+    """Where a camera sees points: x and y in pixels from the upper left of its picture, whether they are before it, and
+    how far from it they are. The inverse of `scene.cameras.rays`."""
     local = (points - c2w[:3, 3]) @ c2w[:3, :3]
     far, ahead = local.norm(dim=-1), -local[:, 2]
     focal = 0.5 * size[0] / torch.tan(torch.deg2rad(fov) / 2)
-    column = (local[:, 0] / ahead * focal + size[1] / 2).floor().long()
-    row = (size[0] / 2 - local[:, 1] / ahead * focal).floor().long()
-    inside = (ahead > 0) & (row >= 0) & (row < size[0]) & (column >= 0) & (column < size[1])
-    return row.clamp(0, size[0] - 1), column.clamp(0, size[1] - 1), inside, far
+    return local[:, 0] / ahead * focal + size[1] / 2, size[0] / 2 - local[:, 1] / ahead * focal, ahead > 0, far
 
 
 def grid() -> Float[Tensor, "N 3"]:
@@ -110,11 +117,10 @@ def measure(
 
 def _of(seen: Seen) -> dict[str, Float[Tensor, " V"]]:
     fit = seen.once(alignment)
-    assert seen.depth is not None
-    return measure(seen.depth, fit.mate, seen.shape(), fit.variant)
+    return measure(seen.depth(), fit.mate, seen.shape(), fit.variant)
 
 
-SPACE = (*KNOWN, "depth")
+SPACE = (*KNOWN, "depth", "shape")
 VOLUME_IOU = Metric(
     "volume_iou", "Volume IoU", "", "up", 2, 0.05, SPACE, lambda seen: seen.once(_of)["volume_iou"],
     bounds=(0.0, 1.0), about="Overlap of the object's volume with the true one.", version=2,

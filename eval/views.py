@@ -9,6 +9,7 @@ Numbers are read as numbers, with or without zeros in front, from 0 or from 1; P
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,20 +22,31 @@ from torch import Tensor
 from errors import UserError
 from files import digest, read_json
 from records import RECORD, read_record
+from scene.cameras import Cameras
 
 ORBIT = "orbit.json"  # beside the views: from where they are seen, and SUM, their checksum
 SUM = "pictures"
 KINDS = (".png", ".jpg", ".jpeg")
-VIEW = re.compile(r"(rgb|opacity|normal)_(\d+)", re.ASCII)
+VIEW = re.compile(r"(rgb|opacity|normal|depth)_(\d+)", re.ASCII)
+DEEP, PER_UNIT = "I;16", 5000  # a depth's mode, and what a scene unit is in it: up to 13 units, by .0002; 0 is none
+
+
+class Depths(NamedTuple):
+    """What gives the depth of a job's V views, from where they are seen, and a text that changes when these do. `at`
+    takes pixels of an edge to (V,1,edge,edge): how far along its ray what a pixel shows lies, in scene units, infinite
+    where it is not solid. It raises UserError where it cannot."""
+
+    fingerprint: str
+    cameras: Cameras
+    at: Callable[[int], Tensor]
 
 
 class Pictures(NamedTuple):
-    """V views at azimuths 360 v / V. `opacity` is None where it is not known, and so is `depth`: how far along its ray
-    what a pixel shows lies, in scene units, infinite where it is not solid. No file has it: a scene is asked."""
+    """V views at azimuths 360 v / V. `opacity` is None where it is not known, and so are `depths`."""
 
     rgb: Float[Tensor, "V 3 H W"]
     opacity: Float[Tensor, "V 1 H W"] | None
-    depth: Float[Tensor, "V 1 H W"] | None = None
+    depths: Depths | None = None
 
 
 def jobs(run: Path) -> list[Path]:
@@ -129,6 +141,15 @@ def read(job: Path) -> Pictures:
     return Pictures(rgb, alpha)
 
 
+def depth_beside(job: Path) -> Float[Tensor, "V 1 H W"]:
+    """How far along its ray what a pixel shows lies, in scene units, 0 where nothing is, of views that have it beside
+    them as depth_000.png. Raises UserError where these are damaged, or not as many as the views."""
+    deep = [file for _, file in _numbered(_folder(job), "depth")]
+    if len(deep) != len(numbers(job, "rgb")):
+        raise UserError(f"The depths of {job} are not as many as its views: {mend(job)}.")
+    return _stack(deep, DEEP, job)
+
+
 def _folder(job: Path) -> Path:
     return job / "views" if (job / "views").is_dir() else job
 
@@ -162,6 +183,10 @@ def _picture(file: Path, mode: str, job: Path) -> Tensor:
     """(C,H,W) in [0, 1]. A transparent picture has no background to score, and is refused."""
     try:
         with Image.open(file) as image:
+            if mode == DEEP:
+                if image.mode != DEEP:
+                    raise UserError(f"The depth {file} is of mode {image.mode}: expected 16 bits, {PER_UNIT} a unit.")
+                return torch.from_numpy(np.array(image).astype(np.float32))[None] / PER_UNIT
             seen = image.convert("RGBA") if image.mode in ("P", "RGBA", "LA", "PA") else image
             opaque = seen.mode == "RGBA" and np.array(seen)[..., 3].min() == 255
             if seen.mode not in ("RGB", "L") and not opaque:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from errors import UserError, first_line
@@ -20,10 +20,12 @@ ASIDE = {"__pycache__", "__MACOSX", "node_modules"}
 
 
 class Frame(NamedTuple):
-    """A view in 8 bits, over its background; opacity where it is known."""
+    """A view in 8 bits, over its background; opacity where it is known, and depth: how far along its ray what a pixel
+    shows lies, in scene units, 0 where nothing is."""
 
     rgb: UInt8[ndarray, "H W 3"]
     opacity: UInt8[ndarray, "H W"] | None
+    depth: Float[ndarray, "H W"] | None = None
 
 
 class Source(Protocol):

@@ -71,8 +71,9 @@ class Surface:
 
     def views(
         self, cameras: Cameras, size: int
-    ) -> Iterator[tuple[UInt8[ndarray, "size size 3"], UInt8[ndarray, "size size"]]]:
-        """Colours on the grey of evaluation, and opacity, of each camera."""
+    ) -> Iterator[tuple[UInt8[ndarray, "size size 3"], UInt8[ndarray, "size size"], Float[ndarray, "size size"]]]:
+        """Colours on the grey of evaluation, opacity, and depth along the rays, 0 where none meets it, of each
+        camera."""
         from embreex.mesh_construction import TriangleMesh
         from embreex.rtcore_scene import EmbreeScene
 
@@ -84,25 +85,27 @@ class Surface:
             )
             seen = [self._along(scene, origins[b : b + BLOCK], directions[b : b + BLOCK])
                     for b in range(0, len(origins), BLOCK)]  # fmt: skip
-            layers = np.concatenate(seen).reshape(size, fine, size, fine, 4).mean((1, 3))
-            rgb = layers[..., :3] + (1 - layers[..., 3:]) * GREY
-            yield _bytes(rgb), _bytes(layers[..., 3])
+            layers = np.concatenate(seen).reshape(size, fine, size, fine, 5).mean((1, 3))
+            opacity = layers[..., 3]
+            rgb = layers[..., :3] + (1 - opacity[..., None]) * GREY
+            yield _bytes(rgb), _bytes(opacity), layers[..., 4] / opacity.clip(1e-3)
 
     def _along(
         self, scene: Any, origins: Float[ndarray, "K 3"], directions: Float[ndarray, "K 3"]
-    ) -> Float[ndarray, "K 4"]:
-        """Colours, on black, and 1 where a ray meets the surface."""
+    ) -> Float[ndarray, "K 5"]:
+        """Where a ray meets the surface: colours, 1, and how far along it; else 0."""
         hit = scene.run(np.ascontiguousarray(origins), np.ascontiguousarray(directions), output=1)
-        layers = np.zeros((len(origins), 4), np.float32)
+        layers = np.zeros((len(origins), 5), np.float32)
         met = np.flatnonzero(hit["primID"] >= 0)
         face, u, v = hit["primID"][met], hit["u"][met], hit["v"][met]
         weights = np.stack([1 - u - v, u, v], 1)
         part = np.searchsorted(self.first, face, side="right") - 1
         for k in np.unique(part):
             mine = part == k
-            layers[met[mine], :3] = self.paints[k].at(face[mine] - self.first[k], weights[mine])
+            layers[met[mine], :3] = self.paints[k].at(face[mine] - self.first[k], weights[mine]).clip(0, 1)
         layers[met, 3] = 1
-        return layers.clip(0, 1)
+        layers[met, 4] = hit["tfar"][met]
+        return layers
 
 
 def paint(part: Any) -> Paint:

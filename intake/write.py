@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Shaped
 from numpy import ndarray
 from PIL import Image
 
 from errors import UserError, first_line
-from eval.views import ORBIT, has_pictures
+from eval.views import ORBIT, PER_UNIT, has_pictures
 from files import digest, read_json, write_json
 from intake.base import Frame, Place, Refused, Source, Unit
 from records import VERSION
@@ -30,6 +30,7 @@ from sources import digest_of_module
 
 OPEN = "renders made elsewhere"
 PIXELS = 64_000_000  # of all views of an object together, which judges read at once: 0.8 GB; more are averaged down
+DEEPEST = 65535  # of 16 bits
 MISSING = "missing"  # the status of what was handed in and cannot be read
 
 
@@ -119,6 +120,10 @@ def write_views(source: Source, into: Path) -> dict[str, Any]:
         if frame.opacity is not None:
             Image.fromarray(frame.opacity).save(into / f"opacity_{k:03d}.png")
             shapes += 1
+        if frame.depth is not None:
+            deep = frame.depth * PER_UNIT
+            deep[deep > DEEPEST] = 0  # too far to be told
+            Image.fromarray(deep.round().astype(np.uint16)).save(into / f"depth_{k:03d}.png")
     if shapes not in (0, n):
         for file in into.glob("opacity_*"):
             file.unlink()
@@ -130,17 +135,20 @@ def write_views(source: Source, into: Path) -> dict[str, Any]:
 
 def _sized(frames: Iterator[Frame], n: int) -> Iterator[Frame]:
     """The frames, averaged down where all of them together have more than PIXELS."""
-    for rgb, opacity in frames:
-        h, w = rgb.shape[:2]
+    for frame in frames:
+        h, w = frame.rgb.shape[:2]
         if (shrink := math.sqrt(PIXELS / (n * h * w))) >= 1:
-            yield Frame(rgb, opacity)
+            yield frame
             continue
         size = (max(int(w * shrink), 1), max(int(h * shrink), 1))
-        yield Frame(_smaller(rgb, size), None if opacity is None else _smaller(opacity, size))
+        depth = None if frame.depth is None else _smaller(frame.depth, size, Image.Resampling.NEAREST)
+        yield Frame(_smaller(frame.rgb, size), None if frame.opacity is None else _smaller(frame.opacity, size), depth)
 
 
-def _smaller(picture: UInt8[ndarray, "H W *C"], size: tuple[int, int]) -> UInt8[ndarray, "h w *C"]:
-    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
+def _smaller(
+    picture: Shaped[ndarray, "H W *C"], size: tuple[int, int], by: Image.Resampling = Image.Resampling.BOX
+) -> Shaped[ndarray, "h w *C"]:
+    return np.array(Image.fromarray(picture).resize(size, by))
 
 
 def _placed(aside: Path, folder: Path) -> None:

@@ -85,7 +85,7 @@ def _values(scores: pd.DataFrame) -> Iterable[str]:
 def _pictures(folder: Path) -> dict[str, list[int]]:
     """The numbers of a job's pictures by kind, in no order; none where there are none. The folder is asked once."""
     inside = folder / "views"
-    numbers: dict[str, list[int]] = {"rgb": [], "opacity": [], "normal": []}
+    numbers: dict[str, list[int]] = {"rgb": [], "opacity": [], "normal": [], "depth": []}
     for file in os.listdir(inside if inside.is_dir() else folder):
         if name := PICTURE.fullmatch(file):
             numbers[name[1]].append(int(name[2]))

@@ -20,10 +20,13 @@ from eval import views
 from eval.outside import asked as outside
 from eval.outside.process import Lost, OutsideJudge
 from eval.score import Scored, score_run
+from eval.views import Depths
 from files import is_older
 from reports import figures
 from say import Console, plain, say
 from suites.base import Suite
+
+NO_DEPTH = "Warp error needs depth, which the views of {} lack: pictures alone, or a flat scene."
 
 
 def carried_out(todo: Plan, console: Console) -> bool:
@@ -61,6 +64,13 @@ def score_missing(run: Path, suite: Suite, chosen: Judges, device: str, console:
     own = judges.own_prompts(run)
     for line in (*judges.remarks(chosen, scorer, own), *judges.unknown(suite, own)):
         say(console, line, "yellow")
+    flat: list[Path] = []
+
+    def deep(job: Path) -> Depths | None:
+        found = depths_of(job)
+        flat.extend([] if found or not views.has_pictures(job) else [job])
+        return found
+
     with console.status("Scoring") as status:
 
         def told(job: Path, new: bool) -> None:
@@ -72,7 +82,7 @@ def score_missing(run: Path, suite: Suite, chosen: Judges, device: str, console:
         others = [judge for judge in scorer.judges.values() if isinstance(judge, OutsideJudge)]
         try:
             outside.open_needed(run, scorer, others)
-            scored = score_run(run, scorer, told, judges.truths_of(suite), depths_of)
+            scored = score_run(run, scorer, told, judges.truths_of(suite), deep)
         except Lost as error:
             raise UserError(f"A judge of --judge gave up: {error}; what was scored is kept.") from error
         finally:
@@ -80,6 +90,8 @@ def score_missing(run: Path, suite: Suite, chosen: Judges, device: str, console:
                 judge.close()
     for line in outside.beside_ours(run, scorer, others):
         say(console, line)
+    if flat:
+        say(console, NO_DEPTH.format("1 job" if len(flat) == 1 else f"{len(flat)} jobs"), "yellow", wrap=True)
     for reason in scored.bad.values():
         say(console, reason, "red")
     return scored

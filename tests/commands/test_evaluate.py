@@ -1,10 +1,14 @@
 """`evaluate`: from what people hand in to the tables."""
 
+import math
 import shutil
 
 import pandas as pd
 import pytest
+import torch
 
+from engine.views import depths_of
+from eval.views import depth_beside, read
 from prompts import own, paper43
 from run_benchmark import main
 from tests.intake.made import box, run, views
@@ -102,6 +106,38 @@ def test_a_mesh_is_measured_against_the_truth_from_the_suites_own_views(capsys, 
     scores = pd.read_csv(out / "boxes" / S / "0" / "scores.csv")
     assert len(scores) == 6
     assert scores["iou"].between(0.1, 0.9).all()
+    assert scores["volume_iou"].between(0.05, 0.9).all()  # a mesh has depth
+
+
+def test_a_mesh_has_a_depth_and_pictures_of_it_have_none(capsys, tmp_path, clip):
+    """A box about the origin, as it is: its side lies at .5 before the camera at 2, and its views agree."""
+    pytest.importorskip("embreex")
+    meshes, out = tmp_path / "in" / "boxes", tmp_path / "run"
+    box(meshes / f"{S}.ply", (0.6, 0.6, 0.6))
+    code, said = evaluate(capsys, clip, tmp_path / "in", "--as-it-is", "--out", out, "--views", "24")
+    assert code == 0
+    assert "Warp error needs depth" not in said
+    job = out / "boxes" / S / "0"
+    assert pd.read_csv(job / "scores.csv")["warp_error"].mean() < 2
+    depths, opacity = depth_beside(job), read(job).opacity
+    assert ((depths > 0) == (opacity > 0)).all()
+    slope = 1 / math.cos(math.radians(15))  # of the ray to the middle, which meets the side x = .3
+    assert float(depths[0, 0, 31:33, 31:33].mean()) == pytest.approx(2 - 0.3 * slope, abs=0.01)
+    whole = depths_of(job).at(64)
+    assert (whole.isfinite() == (opacity > 0.5)).all()
+    assert torch.allclose(whole[whole.isfinite()], depths[whole.isfinite()], atol=1e-5)
+    half = depths_of(job).at(32)
+    assert float(half[0, 0, 15:17, 15:17].mean()) == pytest.approx(2 - 0.3 * slope, abs=0.01)
+    (job / "views" / "depth_003.png").unlink()
+    code = main(["score", str(out), "--clip", clip])
+    assert (code, "are not as many as its views" in capsys.readouterr().out) == (2, False)
+    pictures = tmp_path / "pictures" / "flat" / S
+    shutil.copytree(job / "views", pictures)
+    for file in pictures.glob("depth_*"):
+        file.unlink()
+    code, said = evaluate(capsys, clip, tmp_path / "pictures", "--out", tmp_path / "other")
+    assert (code, "Warp error needs depth, which the views of 1 job lack" in said) == (0, True)
+    assert "warp_error" not in pd.read_csv(tmp_path / "other" / "flat" / S / "0" / "scores.csv")
 
 
 def test_what_cannot_be_carried_out_is_one_sentence(capsys, tmp_path, clip):

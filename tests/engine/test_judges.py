@@ -83,7 +83,7 @@ def test_the_worlds_judges_are_shipped(place):
     scorer = scorer_of(WORLD, judges)
     assert scorer.judges["iqa"] is scorer.judges["clip"]
     assert list(scorer.judges) == ["clip", "iqa", "clip2", "reward"]
-    assert needs_of(WORLD, judges) == {*scorer.judges, "candidates", "opacity", "truth", "depth"}
+    assert needs_of(WORLD, judges) == {*scorer.judges, "candidates", "opacity", "truth", "shape", "depth"}
     assert not scorer.asked
     assert remarks(judges, scorer) == []
 

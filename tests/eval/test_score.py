@@ -15,8 +15,9 @@ import locks
 from errors import UserError
 from eval import metrics, outside
 from eval.divergence import classify
-from eval.score import Depths, Scorer, score_job, score_run
+from eval.score import Scorer, score_job, score_run
 from eval.truth import Shape, Truth
+from eval.views import Depths
 from prompts import own
 from records import NewerError
 from reports import load
@@ -27,7 +28,7 @@ from tests.eval.clip import encoder
 from tests.eval.reward import reward
 from tests.reports.synthetic import WORLD, ball, save, write_job
 
-CLIP = ["clip_score", "iqa_quality", "iqa_sharpness", "iqa_real", "r_precision"]
+CLIP = ["clip_score", "iqa_quality", "iqa_sharpness", "iqa_real", "r_precision", "front_back_cosine"]
 SIDES = ["scale_error", "chirality", "janus"]
 TRUTH = ["iou", *SIDES, "psnr_paired", "ssim", "psnr", "sharpness", "chroma", "clipped", "fog"]
 HIDDEN = ["yaw", "scale"]
@@ -112,14 +113,16 @@ def test_a_scene_adds_its_columns_in_space_and_one_that_is_gone_takes_them_along
     asked = []
 
     def scene(name, depth=1.65):
-        return Depths(name, lambda: asked.append(name) or at_once(torch.full((8, 1, 32, 32), depth)))
+        return Depths(
+            name, orbit(8), lambda side: asked.append((name, side)) or at_once(torch.full((8, 1, side, side), depth))
+        )
 
     assert score_job(job, scorer, scene("one"))
     assert scores_of(job)["depth_error"].tolist() == pytest.approx([0.05] * 8, abs=1e-5)
     assert not score_job(job, scorer, scene("one"))
     assert score_job(job, scorer, scene("other", 1.7))
     assert scores_of(job)["depth_error"].tolist() == pytest.approx([0.1] * 8, abs=1e-5)
-    assert asked == ["one", "other"]
+    assert asked == [("one", 32), ("other", 32)]
     assert score_job(job, scorer)
     assert not {*space} & {*scores_of(job)}
     lost = write_job(tmp_path, "sds", WORLD[3], 0, None, "non-finite")
@@ -152,7 +155,7 @@ def test_scored_jobs_are_left_alone(tmp_path, scorer, computed):
 @pytest.mark.parametrize(
     ("change", "again"),
     [
-        (lambda s: s.judges.update(clip=turned("another")), ["clip_score", "r_precision"]),
+        (lambda s: s.judges.update(clip=turned("another")), ["clip_score", "r_precision", "front_back_cosine"]),
         (lambda s: s.judges.update(iqa=turned("another")), ["iqa_quality", "iqa_sharpness", "iqa_real"]),
         (lambda s: s.judges.update(clip2=turned("another")), ["r_precision_2"]),
         (lambda s: s.judges.update(reward=reward()), ["image_reward"]),
@@ -244,8 +247,8 @@ def test_a_second_encoder_and_a_reward_add_their_columns(tmp_path, scorer):
     assert score_job(job, full)
     assert not score_job(job, full)
     scores = scores_of(job)
-    columns = [*CLIP[:4], "image_reward", "r_precision", "r_precision_2", *TRUTH, "opacity", *HIDDEN]
-    assert [*scores] == ["view", "azimuth", *columns]
+    more = ["image_reward", "r_precision", "r_precision_2", "front_back_cosine"]
+    assert [*scores] == ["view", "azimuth", *CLIP[:4], *more, *TRUTH, "opacity", *HIDDEN]
     rgb = (ball(8)[0] * 255).round() / 255
     expected = reward().score(rgb, WORLD[2].text)
     assert scores["image_reward"].to_numpy() == pytest.approx(expected.numpy(), abs=1e-4)

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 import torch
 
+from eval.consistency.view_preference import WORDS, view_preference
 from eval.score import Scorer, score_job
-from eval.view_preference import WORDS, view_preference
 from tests.eval.clip import encoder
 from tests.reports.synthetic import WORLD, ball, write_job
 

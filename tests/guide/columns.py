@@ -18,7 +18,7 @@ NEEDS = {  # what a reader must have for a column: what every suite has is left 
     "directions": "the paper's suite",
     "reward": "ImageReward",
     "truth": "the known world",
-    "depth": "a scene",
+    "depth": "a scene or a mesh",
     "variants": "a prior of several variants",
     **{name: f"`--judge {name}`" for name in OUTSIDE},
 }
@@ -33,7 +33,7 @@ def groups() -> dict[str, list[Column]]:
     return {
         "Table 1": [*measured("paper"), DIVERGED],
         "Cost": [*COST],
-        "More judges": [m for m in measured("more") if m not in (*others, *known)],
+        "Without a truth": [m for m in measured("more") if m not in (*others, *known)],
         "Against the truth": known,
         "In scores.csv alone": [*measured("hidden")],
         "Judges of other packages": others,
