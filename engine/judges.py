@@ -20,9 +20,10 @@ from engine.recipes.base import Orbit
 from engine.weights import manifest as weights
 from errors import UserError
 from eval import views
-from eval.encoders import Encodes, load_clip
+from eval.encoders import Encoder, Encodes, load_clip
 from eval.image_reward import ImageReward
 from eval.open_clip import PREFIX, load_open_clip, parts_of
+from eval.opened import opened
 from eval.outside import OUTSIDE
 from eval.outside.asked import asked
 from eval.rn50 import load_rn50
@@ -68,7 +69,7 @@ def _given(option: str, folder: str | None) -> Path | None:
     if folder and not (Path(folder) / "config.json").is_file():
         raise UserError(f"There is no CLIP at {folder}: give {option} a folder in transformers' format.")
     if folder:
-        load_clip(folder)  # before any work: what it cannot judge is said now
+        _clip(Path(folder))  # before any work: what it cannot judge is said now
     return Path(folder) if folder else None
 
 
@@ -222,13 +223,14 @@ def scorer_of(suite: Suite, judges: Judges, device: str = "cpu") -> Scorer:
     """The judges at work on a device: cpu, cuda or auto."""
     place, judges = device_of(device), required(judges)
     assert judges.clip is not None
-    working: dict[str, Any] = {"clip": load_clip(judges.clip, place)}
+    working: dict[str, Any] = {"clip": _clip(judges.clip, place)}
     if judges.iqa:
-        working["iqa"] = working["clip"] if judges.iqa == judges.clip else load_rn50(judges.iqa, place)
+        same = judges.iqa == judges.clip
+        working["iqa"] = working["clip"] if same else opened(load_rn50, judges.iqa, judges.iqa, place)
     if judges.second:
         working["clip2"] = _second(judges.second, place)
     if judges.reward:
-        working["reward"] = ImageReward.load(judges.reward, place)
+        working["reward"] = opened(ImageReward.load, judges.reward, judges.reward, place)
     working |= asked(judges.outside, {"clip": judges.clip, "reward": judges.reward}, place)
     return Scorer(working, suite.prompts, asked=_asked(suite, judges))
 
@@ -244,4 +246,8 @@ def _asked(suite: Suite, judges: Judges) -> set[str]:
 
 
 def _second(name: Path | str, device: str) -> Encodes:
-    return load_open_clip(name, device) if isinstance(name, str) else load_clip(name, device)
+    return opened(load_open_clip, name, parts_of(name)[1], device) if isinstance(name, str) else _clip(name, device)
+
+
+def _clip(folder: Path, device: str = "cpu") -> Encoder:
+    return opened(load_clip, folder, folder, device)

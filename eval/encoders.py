@@ -6,7 +6,7 @@ Every metric reads unit features, so that a picture is encoded once for all of t
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -65,6 +65,10 @@ class Encoder:
         with half(self.model.device):
             features = self.model.get_text_features(tokens["input_ids"], tokens["attention_mask"])
         return F.normalize(pooled(features).float(), dim=-1).cpu()
+
+    def on(self, device: torch.device | str) -> Encoder:
+        """The same on a device: its network goes there."""
+        return replace(self, model=self.model.to(device))
 
     @property
     def longest(self) -> int:

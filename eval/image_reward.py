@@ -54,6 +54,10 @@ class ImageReward(nn.Module):
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
+    def on(self, device: torch.device | str) -> ImageReward:
+        """The same on a device: it goes there."""
+        return self.to(device)
+
     def pixels(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 S S"]:
         """Images in [0, 1], by way of 8 bits: resized (bicubic), cropped to the middle, normalised."""
         made = self.processor(images=list(eight_bits(images).cpu()), return_tensors="pt")["pixel_values"]

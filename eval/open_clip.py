@@ -5,7 +5,7 @@ Named `open_clip:ARCHITECTURE=FILE.safetensors`. OpenAI's weights want the archi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,10 @@ class OpenClip:
         with half(self.device):
             features = self.model.encode_text(tokens)
         return F.normalize(features.float(), dim=-1).cpu()
+
+    def on(self, device: torch.device | str) -> OpenClip:
+        """The same on a device: its network goes there."""
+        return replace(self, model=self.model.to(device), device=torch.device(device))
 
     @property
     def longest(self) -> int:

@@ -9,7 +9,7 @@ Alphabet: w, tensors under OpenAI's names; x (V,C,H,W), feature maps; tokens (N,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,10 @@ class RN50:
     @property
     def device(self) -> torch.device:
         return self.weights["text_projection"].device
+
+    def on(self, device: torch.device | str) -> RN50:
+        """The same on a device."""
+        return replace(self, weights={name: tensor.to(device) for name, tensor in self.weights.items()})
 
     @torch.inference_mode()
     def images(self, images: Float[Tensor, "V 3 H W"]) -> Float[Tensor, "V D"]:

@@ -12,6 +12,7 @@ from rich.table import Table
 import reports
 from eval import views
 from eval.encoders import load_clip
+from eval.opened import opened
 from files import read_json, replaced, write_text
 from reports import Frames, tables
 from reports.ablation_figures import DRAW, PUBLISHED_CFG, finished, pictures
@@ -84,7 +85,7 @@ def show(table: pd.DataFrame, console: Console) -> None:
 def distances(run: Path, frames: Frames, labels: dict[str, str], clip: Path) -> pd.DataFrame:
     """How far the seeds of a prompt lie apart, a mean over pairs of seeds and views from the same side: 1 - cosine of
     CLIP's features, and the RMS of pixels in [0, 1]. NaN for a single seed."""
-    encoder, rows = load_clip(clip), []
+    encoder, rows = opened(load_clip, clip, clip), []
     for method in labels:
         apart: list[tuple[float, float]] = []
         for _, jobs in finished(frames, method).groupby("prompt_id"):
