@@ -20,6 +20,7 @@ COMMANDS_OF_RUNS = {  # what is done with runs that are there: commands/runs/
     "export": "a run's scenes as meshes and videos",
     "view": "a live viewer of a run's scenes",
     "serve": "the pages of a folder of runs, to this machine's browser",
+    "tensorboard": "the curves of a run's jobs, for TensorBoard",
     "check": "the gate",
     "verify": "what a run may claim: closed results, or open ones",
     "status": "how far a run is, and who works at it",

@@ -40,6 +40,7 @@ EPILOG = """examples
   run_benchmark.py export RUN                                  its scenes as meshes (GLB) and videos (MP4)
   run_benchmark.py view RUN                                    its scenes live, in this machine's browser
   run_benchmark.py serve results/runs                          the pages of all runs, to this machine's browser
+  run_benchmark.py tensorboard RUN                             what its jobs logged, for TensorBoard
   run_benchmark.py bench --quick                               what the kernels are worth here, and where time goes
   run_benchmark.py check RUN --baseline REF                    exit 1 where scores left the reference's margin
   run_benchmark.py verify RUN                                  may it claim closed results, or only open ones

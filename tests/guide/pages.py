@@ -23,7 +23,7 @@ NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`]+)`")
 FORMS = re.compile(r"\{([^{}\s]*,[^{}\s]*)\}")  # vae,unet: one of these
-OTHERS = {"pip", "uv", "pytest", "ruff", "mypy", "git", "export"}  # programs that are not ours
+OTHERS = {"pip", "uv", "pytest", "ruff", "mypy", "git", "export", "tensorboard"}  # programs that are not ours
 SHORT = "run"  # what docs/from-your-scripts.md calls the program
 
 

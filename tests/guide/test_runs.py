@@ -17,7 +17,10 @@ from run_benchmark import main
 from tests.guide.pages import ROOT, lines
 from tests.tiny import write_prior
 
-SLOW = {"sweep", "ablate", "bench", "fetch", "evaluate", "serve", "doctor", "report", "export", "view"}
+SLOW = {
+    *("sweep", "ablate", "bench", "fetch", "evaluate", "serve", "doctor", "report", "export", "view"),
+    "tensorboard",  # of an extra that need not be here
+}
 ELSEWHERE = {
     "paper",
     "--external",

@@ -1,0 +1,62 @@
+"""`run_benchmark.py tensorboard`: the curves of a run's jobs, as TensorBoard reads them."""
+
+from __future__ import annotations
+
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+from commands.options import Parser, above_zero
+from errors import UserError
+from say import Console, say
+
+DESCRIPTION = """Write what a run's jobs have logged at each step (norms, opacity, regularisers, calls of the network,
+whatever a rule logs) as event files, a folder a job, for TensorBoard to show.
+
+The jobs' log.jsonl stay as they are, and what was written before is written again."""
+
+EPILOG = """examples
+  run_benchmark.py tensorboard results/runs/world-controlled
+  tensorboard --logdir results/runs/world-controlled/tensorboard
+  run_benchmark.py tensorboard results/runs/world-controlled --live     while its jobs run"""
+
+MISSING = "Files for TensorBoard need a library that is not here: uv sync --extra tensorboard."
+
+
+def parser() -> Parser:
+    made = Parser("tensorboard", DESCRIPTION, EPILOG)
+    made.add_argument("run", metavar="RUN", type=Path)
+    made.add_argument("--out", metavar="DIR", type=Path, help="default: RUN/tensorboard")
+    made.add_argument("--live", type=above_zero, nargs="?", const=10.0, metavar="SECONDS",
+                      help="add what is logged meanwhile, every so many seconds, until nobody works at the run; "
+                      "default: 10")  # fmt: skip
+    return made
+
+
+def main(arguments: list[str]) -> int:
+    options, console = parser().parse_args(arguments), Console()
+    if not options.run.is_dir():
+        raise UserError(f"There is no run in {options.run}: the folder does not exist.")
+    if not find_spec("tensorboard"):
+        raise UserError(MISSING)
+    from commands.runs.status import status_of
+    from reports.curves import Curves
+
+    out, steps, told = options.out or options.run / "tensorboard", 0, False
+    curves = Curves(options.run, out)
+    try:
+        while True:
+            status = status_of(options.run) if options.live else None
+            steps += curves.follow()
+            if status is None or not (status.running or status.commands):
+                break
+            if not told:
+                say(console, f"{out}, added to every {options.live:g} s. Ctrl-C ends that, and nothing else.")
+                told = True
+            time.sleep(options.live)
+    finally:
+        curves.close()
+    if not curves.jobs:
+        raise UserError(f"No job of {options.run} has logged a step: there are no curves.")
+    say(console, f"{len(curves.jobs)} jobs, {steps} steps: tensorboard --logdir {out}")
+    return 0
