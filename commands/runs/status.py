@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from commands.options import Parser, above_zero, add_run
-from engine.remote.mirror import SCORES, needed
+from engine.remote.mirror import SCORES, name_of, needed
 from engine.remote.sharing import looked
 from errors import UserError
 from records import RECORD, NewerError, outcome, read_record
@@ -112,7 +112,7 @@ def lines(run: Path, found: Status) -> list[str]:
     why = f" ({', '.join(f'{n} {kind}' for kind, n in sorted(kinds.items()))})" if kinds else ""
     again = sum(record.get("tries", 1) - 1 for record in found.records.values())
     said = [
-        str(run),
+        name_of(run),
         f"  {ends['ok']} ok, {ends['diverged']} diverged{why}, {ends['failed']} failed, {len(found.running)} running, "
         f"{len(found.waiting)} waiting" + (f"; {again} tries more than jobs" if again else ""),
     ]

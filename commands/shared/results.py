@@ -11,6 +11,7 @@ from engine.external import launch as programs
 from engine.judges import Judges
 from engine.plan import Plan
 from engine.queue import launch
+from engine.remote.mirror import name_of
 from engine.remote.sharing import brought
 from engine.request import Request
 from engine.store import FINAL, tidy
@@ -32,7 +33,7 @@ NO_DEPTH = "Warp error needs depth, which the views of {} lack: pictures alone, 
 def carried_out(todo: Plan, console: Console) -> bool:
     """Do what is missing; returns whether a job crashed, or was left."""
     done = len(todo.jobs) - len(todo.missing)
-    say(console, f"{len(todo.jobs)} jobs, {done} of them done, in {todo.run}")
+    say(console, f"{len(todo.jobs)} jobs, {done} of them done, in {name_of(todo.run)}")
     records = launch(todo.run, todo.missing, todo.configs, todo.setup, todo.slots, console, todo.policy, todo.executor)
     tidy(todo.run, todo.jobs)
     brought(todo.run)

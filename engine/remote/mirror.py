@@ -64,6 +64,11 @@ def mirror_of(run: Path) -> Mirror | None:
     return _mirrors.get(run)
 
 
+def name_of(run: Path) -> str:
+    """What its user calls a run."""
+    return mirror.url if (mirror := mirror_of(run)) else str(run)
+
+
 def needed(run: Path, level: int = ALL) -> None:
     """Bring what a command reads of a run, where that is in a store. Raises UserError where that cannot be, and where
     it is damaged."""

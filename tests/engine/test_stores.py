@@ -420,6 +420,7 @@ def test_status_tells_who_works_elsewhere_and_what_was_left(machine, url, third,
                     assert main(["status", url]) == 0
             part.leave(job.path)
         said = capsys.readouterr().out
+        assert said.startswith(f"{url}\n")
         assert f"running  {NAME}  5 of 12 steps" in said
         assert f"left     {other.path.as_posix()}" in said
     assert main(["status", url]) == 0
