@@ -24,7 +24,7 @@ def read_text(path: Path) -> str:
 def read_json(path: Path, mend: str = "restore it, or name another") -> dict[str, Any]:
     """A JSON object. Raises UserError, which names the file and says how to `mend` it, where it is none."""
     try:
-        content = json.loads(read_text(path))
+        content = json.loads(path.read_bytes().decode("utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"The file {path} cannot be read: {mend}.") from error
     if not isinstance(content, dict):

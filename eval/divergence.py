@@ -9,13 +9,15 @@ failed          it ended for a reason that is not the rule's: it does not count 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Float
-from torch import Tensor
 
 from eval.metric import Metric, Seen
 from records import EMPTY
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 DIVERGED = ("empty", "non-finite", "out-of-memory")
 STATUSES = ("finished", "non-finite", "out-of-memory", "crashed", "missing")  # that a record can have

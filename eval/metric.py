@@ -12,14 +12,16 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from jaxtyping import Float
-from torch import Tensor
 
 from eval.views import Pictures
 from files import read_text
 from sources import digest_of_code, digest_of_module, file_of
+
+if TYPE_CHECKING:
+    from torch import Tensor  # tables are made without
 
 ROOMS = ("eval", "priors", "scene")  # whose code a metric's numbers come from
 Result = TypeVar("Result")

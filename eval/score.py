@@ -25,7 +25,7 @@ from torch import Tensor
 import files
 import locks
 from errors import UserError, first_line
-from eval import metrics, views
+from eval import JUDGES, SCORES, STAMPS, metrics, views
 from eval.divergence import DIVERGED, classify
 from eval.encoders import HALVED
 from eval.metric import Metric, Seen, code_of
@@ -37,10 +37,7 @@ from records import NewerError
 from scene.background import GREY
 from scene.cameras import orbit
 
-SCORES, STAMPS = "scores.csv", "scores.json"
 VIEWS = 50  # of a job whose record does not say
-# what a need is called in references and tables
-JUDGES = {"clip": "encoder", "iqa": "encoder_iqa", "clip2": "encoder_2", "reward": "reward"}
 Stamp = dict[str, Any]
 
 

@@ -11,18 +11,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from PIL import Image
-from torch import Tensor
 
 from errors import UserError
 from files import digest, read_json
 from records import RECORD, read_record
 from scene.cameras import Cameras
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ORBIT = "orbit.json"  # beside the views: from where they are seen, and SUM, their checksum
 SUM = "pictures"
@@ -171,6 +172,8 @@ def _numbered(folder: Path, kind: str) -> list[tuple[int, Path]]:
 
 
 def _stack(files: list[Path], mode: str, job: Path) -> Tensor:
+    import torch  # here: tables are made without
+
     pictures = [_picture(file, mode, job) for file in files]
     for file, picture in zip(files, pictures, strict=True):
         if picture.shape != pictures[0].shape:
@@ -181,6 +184,8 @@ def _stack(files: list[Path], mode: str, job: Path) -> Tensor:
 
 def _picture(file: Path, mode: str, job: Path) -> Tensor:
     """(C,H,W) in [0, 1]. A transparent picture has no background to score, and is refused."""
+    import torch
+
     try:
         with Image.open(file) as image:
             if mode == DEEP:

@@ -5,11 +5,18 @@ survive a restart).
 
 from __future__ import annotations
 
+import ast
 import math
+import sys
+from contextlib import suppress
+from functools import cache
+from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
-from eval import metrics
 from eval.metric import Column, Metric
+from files import read_text
+from sources import file_of
 
 DIVERGED = Column("diverged_pct", "Div.", "%", "down", 1, 5.0,
                   about="Jobs that left nothing, met a number that is none, or ran out of memory.")  # fmt: skip
@@ -30,7 +37,7 @@ PROCESS = "process peak"  # on a CPU: of the process, which does other jobs befo
 
 def measured(*groups: str) -> list[Metric]:
     """The metrics of some groups, of all that a table shows unless said."""
-    return [m for m in metrics.METRICS if m.group in (groups or ("paper", "more"))]
+    return [m for m in _metrics() if m.group in (groups or ("paper", "more"))]
 
 
 def paper() -> list[Column]:
@@ -63,3 +70,34 @@ def cost(record: dict[str, Any]) -> dict[str, float]:
 def own_memory(record: dict[str, Any]) -> bool:
     """Whether the peak is one job's: not a process's, nor that of jobs side by side."""
     return record.get("memory") != PROCESS and record.get("together", 1) == 1
+
+
+def _metrics() -> tuple[Metric, ...]:
+    """All metrics. Where nothing has imported them yet, they are read from the source of their files, without their
+    functions: to import those is to import torch, which takes longer than most tables."""
+    if "eval.metrics" not in sys.modules:
+        with suppress(NameError, AttributeError):  # declared by what only an import gives
+            return _read("eval.metrics").METRICS
+    return import_module("eval.metrics").METRICS
+
+
+@cache
+def _read(module: str) -> Any:
+    """What the assignments of a module of eval/ make, its functions and classes being no more than names; the module
+    itself where it needs no torch."""
+    if module == "eval.metric" or not file_of(module).is_file():
+        return import_module(module)
+    space: dict[str, Any] = {}
+    for node in ast.parse(read_text(file_of(module))).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            space[node.name] = None
+        elif isinstance(node, ast.Import):
+            space |= {name.name: import_module(name.name) for name in node.names if name.name == "math"}
+        elif isinstance(node, ast.ImportFrom) and node.module == "eval":
+            space |= {name.asname or name.name: _read(f"eval.{name.name}") for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("eval."):
+            space |= {name.name: getattr(_read(str(node.module)), name.name, None) for name in node.names}
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            with suppress(NameError, AttributeError, TypeError):  # made of torch: no metric's words are
+                exec(compile(ast.Module([node], []), module, "exec"), space)
+    return SimpleNamespace(**space)

@@ -5,21 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
 
 from errors import UserError
 from eval import views
-from eval.truth import Truth, over
 from files import replaced
 from reports import Frames
 from reports.tables import in_order
-from scene.background import GREY
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from eval.truth import Truth
 
 PAPER_WHITE, INK, FAINT, MISSING = (255, 255, 255), (25, 25, 28), (110, 110, 118), (232, 232, 236)
 AZIMUTHS = (0, 90, 180, 270)
@@ -127,6 +129,9 @@ def _picture(file: Path) -> UInt8[ndarray, "H W 3"]:
 
 
 def _true(truth: Truth, text: str) -> Image.Image | str:
+    from eval.truth import over  # which imports torch: most tables need no figure
+    from scene.background import GREY
+
     try:
         rgb, opacity = truth(text)
     except UserError:  # a prompt of one's own
@@ -163,7 +168,7 @@ def _sized(picture: UInt8[ndarray, "H W 3"], side: int) -> Image.Image:
 
 
 def _bytes(rgb: Float[Tensor, "V 3 H W"]) -> UInt8[ndarray, "V H W 3"]:
-    return (rgb.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return (rgb.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 def _wrapped(draw: ImageDraw.ImageDraw, text: str, frame: tuple[int, int, int, int]) -> None:

@@ -6,15 +6,15 @@ each a number that its metric can give; its pictures are there for every view; i
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool
+from jaxtyping import Bool, Shaped
 from numpy import ndarray
 from safetensors import SafetensorError, safe_open
 
@@ -46,26 +46,39 @@ def _is_wrong(column: pd.Series, metric: Metric) -> Bool[ndarray, " N"]:
     return ~known & column.notna().to_numpy()
 
 
+class Numbers(NamedTuple):
+    """The numbers of a job's pictures by kind."""
+
+    rgb: frozenset[int]
+    opacity: frozenset[int]
+
+
+@lru_cache  # the folders of a run hold the same names
+def pictures(names: frozenset[str]) -> Numbers:
+    """Of the files in the folder of a job's pictures."""
+    found = [match for name in names if (match := PICTURE.fullmatch(name))]
+    return Numbers(*(frozenset(int(match[2]) for match in found if match[1] == kind) for kind in Numbers._fields))
+
+
 def faults(
-    folder: Path, record: dict[str, Any], scores: pd.DataFrame | None, views: int | None, is_odd: bool
+    status: str, view: Shaped[ndarray, " V"] | None, wanted: int | None, seen: Numbers, wrong: pd.DataFrame | None
 ) -> list[str]:
-    """What is wrong in a job's folder, each in words that name the file. `views` as its orbit says, where one does;
-    `is_odd`: whether any row of the scores is `odd`."""
-    status = record.get("status", "finished")
+    """What is wrong in a job's folder, each in words that name the file: its `status` as its record says it, the
+    numbers of the `view`s that were scored, None where it was not, the views `wanted` by its orbit, where one says, its
+    pictures, and its scores where any is `odd`."""
     if status not in (*STATUSES, TIMED_OUT):
         return [f"record.json has the status {status!r}, which nobody knows"]
-    if scores is None:  # nothing of it counts, and that is said elsewhere
+    if view is None:  # nothing of it counts, and that is said elsewhere
         return []
-    pictures = _pictures(folder)
-    said = [*_counted(scores, len(pictures["rgb"]) or views)]
-    said += [*_values(scores)] if is_odd else []
-    return [*said, *_missing(pictures), *_scene(folder / "scene.safetensors")]
+    said = [*_counted(view, len(seen.rgb) or wanted)]
+    said += [*_values(wrong)] if wrong is not None else []
+    return [*said, *_missing(seen)]
 
 
-def _counted(scores: pd.DataFrame, views: int | None) -> Iterable[str]:
-    if views is not None and len(scores) != views:
-        yield f"scores.csv has {len(scores)} rows of {views} views"
-    elif not np.array_equal(scores["view"].to_numpy(), np.arange(len(scores))):
+def _counted(view: Shaped[ndarray, " V"], views: int | None) -> Iterable[str]:
+    if views is not None and len(view) != views:
+        yield f"scores.csv has {len(view)} rows of {views} views"
+    elif not np.array_equal(view, np.arange(len(view))):
         yield "scores.csv has views that are not numbered from 0, each once"
 
 
@@ -82,25 +95,13 @@ def _values(scores: pd.DataFrame) -> Iterable[str]:
             yield f"scores.csv has {value:g} for {metric.key}, which lies in {low:g} ... {high:g}"
 
 
-def _pictures(folder: Path) -> dict[str, list[int]]:
-    """The numbers of a job's pictures by kind, in no order; none where there are none. The folder is asked once."""
-    inside = folder / "views"
-    numbers: dict[str, list[int]] = {"rgb": [], "opacity": [], "normal": [], "depth": []}
-    for file in os.listdir(inside if inside.is_dir() else folder):
-        if name := PICTURE.fullmatch(file):
-            numbers[name[1]].append(int(name[2]))
-    return numbers
+def _missing(seen: Numbers) -> Iterable[str]:
+    if seen.opacity and (gone := sorted(seen.rgb ^ seen.opacity)):
+        yield f"the picture {'opacity' if gone[0] in seen.rgb else 'rgb'}_{gone[0]:03d} is missing"
 
 
-def _missing(numbers: dict[str, list[int]]) -> Iterable[str]:
-    seen, clear = set(numbers["rgb"]), set(numbers["opacity"])
-    if clear and (gone := sorted(seen ^ clear)):
-        yield f"the picture {'opacity' if gone[0] in seen else 'rgb'}_{gone[0]:03d} is missing"
-
-
-def _scene(path: Path) -> Iterable[str]:
-    if not path.exists():
-        return
+def scene(path: Path) -> Iterable[str]:
+    """What is wrong with a scene's file."""
     try:
         with safe_open(path, "np"):
             pass

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import reports
 from engine.remote.mirror import VIEWS, needed
 from eval import views
-from eval.truth import Truth
 from files import is_older
 from locks import held
 from names import RECIPES
 from reports import figures, terminal, write
 from reports.measures import measures
 from say import Console, say
+
+if TYPE_CHECKING:
+    from eval.truth import Truth
 
 
 def report(run: Path, console: Console, truth_of: Callable[[], Truth | None], new: bool, common: bool = True) -> None:
@@ -27,7 +30,7 @@ def report(run: Path, console: Console, truth_of: Callable[[], Truth | None], ne
         if new or any(is_older(figure, job / "scores.csv") for job in views.jobs(run)):
             needed(run, VIEWS)
             figures.comparison(run, frames, order, truth_of())
-        glance = measures(run, frames, order, common=common)
+        glance = measures(run, table)
     terminal.show(frames, table, console)
     for file in (figure, glance, run / "table.md", run / "table.csv", run / "table.tex", run / "scores.csv"):
         say(console, file)

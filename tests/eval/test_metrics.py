@@ -14,6 +14,7 @@ from eval.score import Scorer, score_run
 from eval.views import Pictures
 from reports import gate, load, measures, sweep, write
 from reports.columns import measured, selectable, shown
+from reports.tables import make
 from sources import digest_of_module
 from tests.eval.clip import encoder
 from tests.eval.test_score import KNOWN as TRUTH
@@ -52,7 +53,7 @@ def test_a_metric_of_ones_own_is_in_every_table(run, scorer, tmp_path):
     assert "Redness (%) ↓" in (run / "table.md").read_text()
     assert f"{table.loc['sdi', 'redness_mean']:.3f} ± " in (run / "table.md").read_text()
     assert r"Redness $\downarrow$ (\%)" in (run / "table.tex").read_text()
-    assert measures.measures(run, load(run)).exists()
+    assert measures.measures(run, make(load(run))).exists()
     gate.save(run, tmp_path / "reference.json")
     cell = json.loads((tmp_path / "reference.json").read_text())["methods"]["sdi"]["redness"]
     assert (cell["least"], cell["better"]) == (0.125, "down")  # a quarter of its margin

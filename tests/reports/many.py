@@ -41,13 +41,14 @@ DIVERGE = 29  # of so many jobs one leaves nothing, and one is not a number
 def synthesise(
     run: Path, methods: int = 12, prompts: int = 43, seeds: int = 5, views: int = 50, size: int = 64
 ) -> list[Prompt]:
-    """Write the run; returns its prompts. Jobs of one prompt and method share their pictures' files."""
+    """Write the run; returns its prompts. Seeds of one prompt and method share their pictures' files."""
     rng, chosen = np.random.default_rng(0), paper43()[:prompts]
     level = {method: rng.normal(size=len(MEANS)) for method in list(RECIPES)[:methods]}
     hard = {prompt.id: rng.normal(size=len(MEANS)) for prompt in chosen}
     for p, prompt in enumerate(chosen):
-        pictures = _pictures(run / ".pool" / prompt.id, p, views, size)
+        rgb, opacity = ball(views, size, turn=10.0 * p, hue=p % 3)
         for m, method in enumerate(level):
+            pictures = _pictures(run / ".pool" / method / prompt.id, rgb * (1 - 0.03 * m), opacity, m)
             for seed in range(seeds):
                 number = (p * methods + m) * seeds + seed
                 folder = run / method / prompt.id / str(seed)
@@ -64,11 +65,10 @@ def synthesise(
     return list(chosen)
 
 
-def _pictures(pool: Path, hue: int, views: int, size: int) -> list[Path]:
+def _pictures(pool: Path, rgb: torch.Tensor, opacity: torch.Tensor, turned: int) -> list[Path]:
     pool.mkdir(parents=True)
-    rgb, opacity = ball(views, size, turn=10.0 * hue, hue=hue % 3)
-    rgb = (rgb + 0.02 * torch.randn(rgb.shape, generator=torch.Generator().manual_seed(hue))).clamp(0, 1)
-    for v in range(views):
+    rgb, opacity = rgb.roll(turned, 0), opacity.roll(turned, 0)
+    for v in range(len(rgb)):
         save(rgb[v], pool / f"rgb_{v:03d}.png")
         save(opacity[v], pool / f"opacity_{v:03d}.png")
     return sorted(pool.iterdir())

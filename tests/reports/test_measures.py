@@ -18,14 +18,14 @@ def test_a_dot_is_the_tables_mean_and_its_bar_the_interval(tmp_path):
         for prompt in WORLD[:3]:
             write_job(tmp_path, method, prompt, 0, ball(8), scores=random_scores(rng))
     frames = load(tmp_path)
-    table, panel = make(frames).set_index("method"), Figure().subplots()
-    measures._panel(panel, measures._by_method(frames.wide), column("iou"), ["sds", "sdi"])
-    for bars, method in zip(panel.containers, ("sds", "sdi"), strict=True):
-        dot, _, (line,) = bars
-        assert np.isclose(dot.get_xdata()[0], table.loc[method, "iou_mean"])
-        low, high = line.get_segments()[0][:, 0]
-        assert np.allclose((low, high), table.loc[method, ["iou_low", "iou_high"]].astype(float))
-        assert 0 <= low < high <= 1
+    table, panel = make(frames), Figure().subplots()
+    measures._panel(panel, table, column("iou"))
+    bars, *_, dots = panel.collections
+    assert np.allclose(dots.get_offsets(), [(mean, y) for y, mean in enumerate(table["iou_mean"])])
+    for segment, (_, row) in zip(bars.get_segments(), table.iterrows(), strict=True):
+        low, high = segment[:, 0]
+        assert np.allclose((low, high), (row["iou_low"], row["iou_high"]))
+        assert 0 <= low < row["iou_mean"] < high <= 1
 
 
 def test_the_figure_has_a_panel_a_measure_and_a_row_a_method(tmp_path, monkeypatch):
@@ -34,7 +34,7 @@ def test_the_figure_has_a_panel_a_measure_and_a_row_a_method(tmp_path, monkeypat
         write_job(tmp_path, method, WORLD[0], 0, ball(8), scores=random_scores(rng))
     savefig = Figure.savefig
     monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: figures.append(self) or savefig(self, *a, **k))
-    path = measures.measures(tmp_path, load(tmp_path), ["sdi", "sds"])  # one prompt: no interval
+    path = measures.measures(tmp_path, make(load(tmp_path), ["sdi", "sds"]))  # one prompt: no interval
     (figure,) = figures
     shown = [axes for axes in figure.axes if axes.get_visible()]
     wide = load(tmp_path).wide
@@ -42,7 +42,7 @@ def test_the_figure_has_a_panel_a_measure_and_a_row_a_method(tmp_path, monkeypat
     assert [axes.get_title() for axes in shown] == [c.heading for c in columns]
     assert len(columns) > measures.PANELS
     for axes, metric in zip(shown, columns, strict=True):
-        dots = [bars.lines[0].get_xydata()[0] for bars in axes.containers]
+        dots = axes.collections[-1].get_offsets()
         assert np.allclose(dots, [(wide.loc[wide["method"] == m, metric.key].mean(), y) for y, m in enumerate(rows)])
     assert [label.get_text() for label in shown[0].get_yticklabels()] == rows
     wide_inches, high = figure.get_size_inches()
