@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from files import write_text
@@ -27,12 +26,25 @@ def tables(
     over what all methods have; else over all of their own."""
     run, table, paper = Path(run), make(frames, order, common), TABLE_1.read()
     gaps, said = differences(frames, baseline or in_order(frames, order)[0], order), remarks(frames, table)
-    write_text(run / "scores.csv", rows_as_csv(frames.wide))
-    write_text(run / "table.csv", table.to_csv(index=False))
-    write_text(run / "differences.csv", gaps.to_csv(index=False))
-    write_text(run / "table.md", markdown(table, paper, gaps, setting(frames), said))
-    write_text(run / "table.tex", latex(table, paper, setting(frames), said))
+    texts = {
+        "scores.csv": rows_as_csv(frames.wide),
+        "table.csv": table.to_csv(index=False),
+        "differences.csv": gaps.to_csv(index=False),
+        "table.md": markdown(table, paper, gaps, setting(frames), said),
+        "table.tex": latex(table, paper, setting(frames), said),
+    }
+    for name, text in texts.items():
+        if not says(run / name, text):
+            write_text(run / name, text)
     return table
+
+
+def says(path: Path, text: str) -> bool:
+    """Whether a file says so already: what is drawn of it is not drawn again."""
+    try:
+        return path.read_bytes() == text.encode("utf-8")
+    except OSError:
+        return False
 
 
 def rows_as_csv(frame: pd.DataFrame) -> str:
@@ -46,5 +58,6 @@ def rows_as_csv(frame: pd.DataFrame) -> str:
 
 
 def _told(column: pd.Series) -> list:
-    gone = column.isna().to_numpy()
-    return np.where(gone, None, column.to_numpy(object)).tolist() if gone.any() else column.tolist()
+    values = column.to_numpy(object, copy=True)
+    values[column.isna().to_numpy()] = None
+    return values.tolist()

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 def report(run: Path, console: Console, truth_of: Callable[[], Truth | None], new: bool, common: bool = True) -> None:
-    """Write the tables and, where something is new, the figure of a run, which alone asks for the truth; print the
-    table and where it all lies."""
+    """Write the tables and, where something is new, the figures of a run, of which comparison.png alone asks for the
+    truth; print the table and where it all lies."""
     frames, order = reports.load(run), list(RECIPES)
     with held(run):  # by one command at a time
         table = write.tables(run, frames, order, common=common)
@@ -30,7 +30,8 @@ def report(run: Path, console: Console, truth_of: Callable[[], Truth | None], ne
         if new or any(is_older(figure, job / "scores.csv") for job in views.jobs(run)):
             needed(run, VIEWS)
             figures.comparison(run, frames, order, truth_of())
-        glance = measures(run, table)
+        if is_older(glance := run / "measures.png", run / "table.csv"):
+            measures(run, table)
     terminal.show(frames, table, console)
     for file in (figure, glance, run / "table.md", run / "table.csv", run / "table.tex", run / "scores.csv"):
         say(console, file)

@@ -146,6 +146,7 @@ def test_a_disk_that_fills_up_costs_no_finished_job_and_the_rest_goes_on(disk, h
 def test_a_disk_that_is_full_while_scores_tables_and_pages_are_written_keeps_what_was_there(disk, capsys):
     run = made(disk / "run")
     assert main(["table", str(run)]) == 0
+    (run / "table.md").write_text("a table of before")  # one that says the same would not be written
     capsys.readouterr()
     fill(disk)
     before = contents(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -28,11 +29,25 @@ sys.exit(code or 10 * ("torch" in sys.modules))
 def test_a_table_whose_figure_is_there_imports_no_torch(tmp_path):
     synthesise(tmp_path, methods=2, prompts=3, seeds=1, views=4, size=8)
     assert main(["table", str(tmp_path)]) == 0  # draws comparison.png, which asks for the truth
-    names = ("scores.csv", "table.csv", "table.md", "table.tex", "differences.csv")
-    before = {name: (tmp_path / name).read_bytes() for name in names}
+    names = ("scores.csv", "table.csv", "table.md", "table.tex", "differences.csv", "measures.png", "comparison.png")
+    before = {name: written(tmp_path / name) for name in names}
     again = subprocess.run([sys.executable, "-c", PROBE, "table", str(tmp_path)], cwd=ROOT, capture_output=True)
     assert again.returncode == 0, again.stderr
-    assert before == {name: (tmp_path / name).read_bytes() for name in names}
+    assert before == {name: written(tmp_path / name) for name in names}
+
+
+def test_the_glance_is_drawn_again_where_the_table_says_something_else(tmp_path):
+    synthesise(tmp_path, methods=2, prompts=3, seeds=1, views=4, size=8)
+    assert main(["table", str(tmp_path)]) == 0
+    before = {name: written(tmp_path / name) for name in ("table.csv", "measures.png")}
+    shutil.rmtree(next(tmp_path.glob("sdi/03-*")))
+    assert main(["table", str(tmp_path)]) == 0
+    assert all(written(tmp_path / name) != was for name, was in before.items())
+
+
+def written(file):
+    """When, and what."""
+    return file.stat().st_mtime_ns, file.read_bytes()
 
 
 def test_metrics_read_from_their_files_are_those_that_are_imported():
