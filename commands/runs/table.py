@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> int:
         return sure(options)
     if options.compare is not None:
         known("comparison", options.compare, BESIDE)
-        from reports import compare
+        from reports.published import compare
 
         compare.report(options.run, list(RECIPES), Console())
         return 0

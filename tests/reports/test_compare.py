@@ -11,9 +11,10 @@ import torch
 from rich.console import Console
 
 from prompts import Prompt, paper43
-from reports import compare, load
+from reports import load
 from reports.columns import measured, paper
-from reports.compare_forms import latex, markdown, show
+from reports.published import compare
+from reports.published.forms import latex, markdown, show
 from reports.uncertainty import differences
 from run_benchmark import main
 from tests.reports.synthetic import random_scores, write_job

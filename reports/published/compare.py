@@ -25,9 +25,9 @@ from eval.divergence import DIVERGED
 from files import write_text
 from reports import Frames, load
 from reports.columns import Column, paper
-from reports.compare_forms import latex, markdown, show
 from reports.folders import TEXTS
 from reports.published import TABLES, Published
+from reports.published.forms import latex, markdown, show
 from reports.tables import CLOSED, in_order, mixed, row_of, setting
 from say import say
 

@@ -1,4 +1,4 @@
-"""A comparison with published tables (`reports.compare`) in Markdown, LaTeX and the terminal: for each rule ours, the
+"""A comparison with published tables (`reports.published.compare`) in Markdown, LaTeX and the terminal: for each rule ours, the
 published row, and the difference."""
 
 from __future__ import annotations

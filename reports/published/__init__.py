@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-FOLDER = Path(__file__).parents[1] / "results" / "published"
+FOLDER = Path(__file__).parents[2] / "results" / "published"
 
 
 @dataclass(frozen=True)
