@@ -38,9 +38,11 @@ COMMANDS = {
     "doctor": "what a suite lacks on this machine",
     "bench": "what the kernels are worth, and where time goes",
 }
+TUNED = "tuned"
 TRACKS = {
     "controlled": "one scene, cameras, resolution and length for all: only the rule differs",
     "paper": "each rule with its published settings",
+    TUNED: "as the suite's first, each rule at what its sweep found best (results/tuned)",
 }
 ABLATIONS = {
     "kappa": "five choices of noise: their error in eq. 8 over t, and the pictures they lead to (fig. 9)",

@@ -106,7 +106,12 @@ def add_settings(parser: Parser) -> None:
     """The options of every command that makes jobs."""
     add = parser.add_argument
     add("--suite", default="world", metavar="NAME", help=f"{' or '.join(SUITES)}: prompts and sizes; default: world")
-    add("--track", metavar="NAME", help="controlled: only the rule differs; paper: published settings")
+    add(
+        "--track",
+        metavar="NAME",
+        help="controlled: only the rule differs; paper: published settings; "
+        "tuned: what sweeps found; default: the suite's first",
+    )
     add("--limit", type=positive, metavar="N", help="only the first N prompts")
     add("--seeds", type=seed, nargs="+", default=[0], metavar="N", help="default: 0")
     length = parser.add_mutually_exclusive_group()
@@ -164,13 +169,17 @@ def request_of(options: Namespace, prefix: str = "") -> Request:
     named = {key: getattr(options, key) for key in ("budget", "scene", "prior", "lora", "phi")}
     if options.scene is not None:
         names.known("scene", options.scene, names.SCENES)
+        if track == names.TUNED:
+            raise UserError(
+                "Tuned settings are of the recipes' own scenes: leave out --scene, or give another --track."
+            )
     made = folder_name(suite, track, **sizes, **named, tuned=bool(options.tuned), rehearse=options.rehearse)
     out = options.out or RUNS / f"{prefix}{made}"
     known_executor(options.executor, options.address, options.device, out)
     return Request(
         suite,
         track,
-        prompts_of(suite, options.prompts, apart=bool(options.tuned))[:limit],
+        prompts_of(suite, options.prompts, apart=bool(options.tuned) or track == names.TUNED)[:limit],
         out,
         methods=tuple(options.methods if options.methods is not None else FIRST if not external else ()),
         tuned=tuple(options.tuned),
@@ -206,7 +215,7 @@ def prompts_of(suite: Suite, requests: list[str] | None, apart: bool) -> tuple[P
     chosen = suite.select(requests or suite.first_look or ["all"])
     left = tuple(prompt for prompt in chosen if not (apart and prompt in suite.tuned_on))
     if not left:
-        raise UserError("All these prompts are those that settings are tuned on: give --tuned others.")
+        raise UserError("All these prompts are those that settings are tuned on: give tuned ones others.")
     return left
 
 

@@ -7,7 +7,7 @@ from argparse import Namespace
 from commands.options import Parser, above_zero, add_settings, number, request_of
 from engine.request import Request
 from errors import UserError
-from names import RECIPES, is_outside, known
+from names import RECIPES, TUNED, is_outside, known
 from say import Console, say
 from suites import suite_named
 
@@ -19,6 +19,8 @@ track the guidance weight of each scale is measured first."""
 EPILOG = """example
   run_benchmark.py sweep sds --cfg 5 7.5 20 101 --lr 0.005 0.01 --select iou
   run_benchmark.py --methods sds --tuned results/runs/sweep-sds-world-controlled/best.json --prompts all
+  run_benchmark.py sweep sds --cfg 5 7.5 20 101 --select iou --keep
+  run_benchmark.py --track tuned --methods sds --prompts all         what was kept, for all methods that have it
 
 results
   results/runs/sweep-METHOD-SUITE-TRACK/sweep.md, sweep.csv, best.json (the best setting and its evidence)
@@ -32,6 +34,8 @@ def parser() -> Parser:
     made.add_argument("--cfg", type=number, nargs="+", metavar="S", help="guidance scales; default: the recipe's")
     made.add_argument("--lr", type=above_zero, nargs="+", metavar="R", help="learning rates of the scene, likewise")
     made.add_argument("--select", default="clip_score", metavar="METRIC", help="clip_score (default), iou, ...")
+    made.add_argument("--keep", action="store_true",
+                      help="put best.json under results/tuned, where --track tuned reads it")  # fmt: skip
     add_settings(made)
     return made
 
@@ -45,7 +49,13 @@ def main(arguments: list[str]) -> int:
         known("method", options.method, RECIPES)
     options.methods, options.tuned = [options.method], []
     options.prompts = [prompt.text for prompt in suite_named(options.suite).tuned_on]
+    if options.track == TUNED:
+        raise UserError("A sweep finds what the tuned track is: give it another --track.")
     request, console = request_of(options, prefix=f"sweep-{name}-"), Console()
+    if options.keep:
+        from engine.recipes import tuned
+
+        tuned.refuse_unkept(request.suite, request.track, name, request.scene, not is_outside(options.method))
     from engine.remote.sharing import worked_on
 
     with worked_on(request.out, console) as part:
@@ -57,6 +67,7 @@ def carried_out(request: Request, options: Namespace, console: Console) -> int:
     """The exit code of jobs, scores and the table of settings."""
     from commands.shared import results
     from engine import judges, plan
+    from engine.recipes import tuned
     from engine.studies import sweep
     from reports import load, terminal
     from reports import sweep as outcome
@@ -75,4 +86,6 @@ def carried_out(request: Request, options: Namespace, console: Console) -> int:
     outcome.show(found, options.select, console)
     for file in ("sweep.md", "sweep.csv", "best.json"):
         say(console, todo.run / file)
+    if options.keep and not (crashed or scored.bad):
+        say(console, tuned.keep(todo.run / "best.json", request.suite.name, options.method))
     return int(crashed or bool(scored.bad))

@@ -13,7 +13,7 @@ from engine.executors.base import Executor
 from engine.job import Job, Setup
 from engine.machine import commit, device_of, version_of
 from engine.prior import forget, identity, parts_of, settings_of, variants, with_adapter
-from engine.recipes import budget
+from engine.recipes import budget, tuned
 from engine.recipes.base import Recipe
 from engine.recipes.scenes import on_scene
 from engine.recipes.variants import Variant, named, recipe_of
@@ -22,6 +22,7 @@ from engine.store import FINAL, Store
 from engine.weights import manifest as weights
 from errors import UserError
 from methods.base import phi_of
+from names import TUNED
 from say import Console, say
 from scene.gaussians import GaussiansConfig
 from scene.splatting import installed
@@ -61,6 +62,8 @@ def plan(request: Request, console: Console, rows: list[Variant] | None = None) 
     device = device_of(request.here)
     refuse_tuned_on(request)
     checksum = identity(prior)
+    if track == TUNED:
+        tuned.refuse_other_prior(suite.name, request.methods, checksum)
     if device != "cpu" and not installed() and any(isinstance(r.scene, GaussiansConfig) for r, _ in made):
         say(
             console,
@@ -103,7 +106,9 @@ def sources(request: Request, recipes: list[Recipe]) -> tuple[str, str | None]:
 
 def refuse_tuned_on(request: Request) -> None:
     """Raises UserError where a run with rows of tuned settings holds results of prompts that they were tuned on."""
-    if request.tuned and any(list(request.out.glob(f"[!.]*/{p.id}")) for p in request.suite.tuned_on):
+    if (request.tuned or request.track == TUNED) and any(
+        list(request.out.glob(f"[!.]*/{p.id}")) for p in request.suite.tuned_on
+    ):
         raise UserError(f"{request.out} holds results of prompts that settings are tuned on: give another --out.")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from errors import UserError
+from names import TUNED
 from prompts import Prompt, find
 
 if TYPE_CHECKING:
@@ -79,7 +80,9 @@ class Suite:
         return next(iter(self.tracks))
 
     def family(self, track: str) -> str:
-        """The family of recipes in a track. Raises UserError where the suite lacks it."""
+        """The family of recipes in a track; tuned settings are of the first's. Raises UserError where the suite lacks
+        it."""
+        track = self.track if track == TUNED else track
         if track not in self.tracks:
             raise UserError(
                 f"The {self.name} suite has no {track} track: its gradients have not been measured; "

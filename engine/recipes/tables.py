@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import names
 from engine.recipes.base import Orbit, Recipe, Shading, Weight
+from engine.recipes.tuned import settled
 from methods.base import Method, phi_of, with_fields
 from methods.csd import CSD
 from methods.esd import ESD
@@ -267,4 +268,5 @@ def recipe(suite: str, track: str, name: str) -> Recipe:
     names.known("track", track, names.TRACKS)
     names.known("method", name, TABLE)
     of = suite_named(suite)
-    return replace(FAMILIES[of.family(track)](name, prod(of.latents)), suite=suite, track=track)
+    made = replace(FAMILIES[of.family(track)](name, prod(of.latents)), suite=suite, track=track)
+    return settled(made, of) if track == names.TUNED else made

@@ -10,8 +10,8 @@ import names
 from engine.recipes import outside
 from engine.recipes.base import Recipe
 from engine.recipes.tables import TABLE, recipe
+from engine.recipes.tuned import SETTINGS, best_of
 from errors import UserError
-from files import read_json
 from methods.base import Method, fields_of, phi_of, with_fields
 
 
@@ -51,6 +51,8 @@ def recipe_of(variant: Variant, suite: str, track: str) -> tuple[Recipe, bool]:
     A rule from a file gets what all rules have in the controlled track, and DreamFusion's settings in the paper's.
     Raises UserError for a CFG where the rule has no `scale`."""
     if names.is_outside(variant.method):
+        if track == names.TUNED:
+            raise UserError(f"A rule from a file has no settings in the {track} track: sweep it, and give --tuned.")
         rule = outside.load(variant.method)
         made = replace(recipe(suite, track, "sds"), method=taught(rule, suite, track))
         made = replace(made, guidance_weight=rule.guidance_weight or 1.0)
@@ -92,14 +94,9 @@ def read_best(path: Path, suite: str, track: str, scene: str | None = None) -> V
     source."""
     if not path.is_file():
         raise UserError(f"There is no {path}: --tuned takes the best.json of a sweep.")
-    found = read_json(path)
-    try:
-        best, made = found["best"], (found["suite"], found["track"])
-        variant = Variant(
-            f"{name_of(found['method'])}-tuned", found["method"], best["cfg"], best["lr"], best["guidance_weight"]
-        )
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path} is no best.json of a sweep: it lacks {error}.") from error
+    found = best_of(path)
+    made = (found["suite"], found["track"])
+    variant = Variant(f"{name_of(found['method'])}-tuned", found["method"], *(found["best"][k] for k in SETTINGS))
     if made != (suite, track):
         raise UserError(f"{path} was found in the {made[0]} suite's {made[1]} track, not in this run's.")
     if found.get("scene") != scene:

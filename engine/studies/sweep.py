@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+from engine.machine import commit
 from engine.plan import Plan
 from engine.recipes.base import Recipe
 from engine.recipes.variants import Variant, recipe_of, source_of
@@ -45,5 +46,6 @@ def facts(todo: Plan, request: Request) -> dict[str, Any]:
         "steps": todo.jobs[0].recipe.steps,
         "prior": todo.checksum,
         "prompts": list(dict.fromkeys(job.prompt.text for job in todo.jobs)),
+        "commit": commit(),
         "seeds": list(dict.fromkeys(job.seed for job in todo.jobs)),
     }

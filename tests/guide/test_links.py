@@ -12,7 +12,7 @@ from tests.guide.pages import FENCE, NAMES, PAGES, ROOT, SPAN, spans, text_of
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FILE = re.compile(r"[\w.-]+(/[\w.-]+)+\.(py|md|csv|json|toml|txt|png|yml|xz)")
-MADE = ("results/runs/", "RUN/")  # what a reader's own commands write
+MADE = ("results/runs/", "results/tuned/", "RUN/")  # what a reader's own commands write
 
 
 def links(page: Path) -> list[str]:

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from functools import partial
 
@@ -8,6 +9,8 @@ from commands import run as run_command
 from commands import sweep as sweep_command
 from commands.options import request_of
 from engine.plan import refuse_tuned_on
+from engine.recipes import tuned as tuned_track
+from engine.recipes.tables import recipe
 from engine.recipes.variants import Variant, read_best, recipe_of
 from engine.studies import sweep
 from errors import UserError
@@ -89,7 +92,8 @@ def test_from_a_sweep_to_a_row_of_what_it_found(capsys, tmp_path, monkeypatch):
     common = ["--prior", str(write_prior(tmp_path / "prior")), "--clip", str(write_clip(tmp_path / "clip"))]
     common += ["--steps", "2", "--resolution", "16", "--views", "4", "--jobs", "1", "--together", "2"]
     out, run, names = tmp_path / "sweep", tmp_path / "run", ["cfg5", "cfg7.5"]
-    assert main(["sweep", "sds", "--cfg", "5", "7.5", "--limit", "1", "--out", str(out), *common]) == 0
+    monkeypatch.setattr(tuned_track, "FOLDER", tmp_path / "kept")
+    assert main(["sweep", "sds", "--cfg", "5", "7.5", "--limit", "1", "--keep", "--out", str(out), *common]) == 0
     assert "2 jobs, 0 of them done" in capsys.readouterr().out
 
     held, means = json.loads((out / "best.json").read_text()), read(out).wide.groupby("method")["clip_score"].mean()
@@ -113,3 +117,75 @@ def test_from_a_sweep_to_a_row_of_what_it_found(capsys, tmp_path, monkeypatch):
     assert (made["method"]["scale"], made["lr"]) == (best["cfg"], best["lr"])
     assert made["guidance_weight"] == best["guidance_weight"]
     assert sorted(pd.read_csv(run / "table.csv")["method"].unique()) == ["sds", "sds-tuned"]
+
+    of_track = ["--track", "tuned", "--methods", "sds", "--out", str(tmp_path / "track"), *common, "--prompts"]
+    assert main([*of_track, held["prompts"][0]]) == 2
+    assert "that settings are tuned on" in capsys.readouterr().err
+    assert main([*of_track, "strawberry"]) == 0
+    (config,) = (tmp_path / "track").glob("sds/*/0/config.json")
+    same = json.loads(config.read_text())["recipe"]
+    assert same | {"name": "sds-tuned", "track": "controlled"} == made
+    assert "track tuned;" in (tmp_path / "track" / "table.md").read_text()
+    assert main([*of_track[:-1], "--prior", "exact", "--prompts", "strawberry"]) == 2
+    assert "sds was tuned with another prior" in capsys.readouterr().err
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    """What a sweep of SDS found, where the tuned track reads it; a function that changes it."""
+    monkeypatch.setattr(tuned_track, "FOLDER", tmp_path)
+    best = {"cfg": 7.5, "lr": 0.005, "guidance_weight": 1.4}
+    found = {"method": "sds", "suite": "world", "track": "controlled", "prior": "p", "best": best}
+    found["prompts"] = [prompt.text for prompt in SUITES["world"].tuned_on]
+
+    def write(**changes):
+        path = tuned_track.place("world", "sds")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(found | changes))
+
+    write()
+    return write
+
+
+def test_the_tuned_track_is_the_first_one_at_what_was_found(kept):
+    made, base = recipe("world", "tuned", "sds"), recipe("world", "controlled", "sds")
+    assert (made.method.scale, made.lr, made.guidance_weight, made.track) == (7.5, 0.005, 1.4, "tuned")
+    own = {"track": base.track, "lr": base.lr, "guidance_weight": base.guidance_weight, "method": base.method}
+    assert dataclasses.replace(made, **own) == base
+    assert recipe_of(Variant("sds", "sds"), "world", "tuned") == (made, False)
+
+
+def test_what_was_not_found_for_the_track_is_refused(kept):
+    with pytest.raises(UserError, match=r"ism has no tuned settings in the world suite: run_benchmark.py sweep ism"):
+        recipe("world", "tuned", "ism")
+    with pytest.raises(UserError, match="A rule from a file has no settings in the tuned track"):
+        recipe_of(Variant("x", "my_rule.py:MyRule"), "world", "tuned")
+    strawberry = "A ripe strawberry"
+    for changes, said in (
+        ({"method": "sdi"}, "is of sdi in the world suite's controlled track"),
+        ({"track": "paper"}, "is of sds in the world suite's paper track"),
+        ({"prompts": [strawberry]}, "not found on the prompts that are kept apart"),
+        ({"best": {"cfg": 1.0}}, "is no best.json of a sweep: it lacks 'lr'"),
+    ):
+        kept(**changes)
+        with pytest.raises(UserError, match=said):
+            recipe("world", "tuned", "sds")
+    kept()
+    with pytest.raises(UserError, match="sds was tuned with another prior"):
+        tuned_track.refuse_other_prior("world", ("sds",), "q")
+    tuned_track.refuse_other_prior("world", ("sds",), "p")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["sweep", "sds", "--cfg", "5", "--track", "tuned"], "give it another --track"),
+        (["sweep", "sds", "--cfg", "5", "--track", "paper", "--keep"], "in the controlled track"),
+        (["sweep", "sds", "--cfg", "5", "--scene", "gaussians", "--keep"], "on its own scene"),
+        (["sweep", "my_rule.py:MyRule", "--cfg", "5", "--keep"], "--keep takes what was found for a method of `list`"),
+        (["--track", "tuned", "--methods", "sds", "--scene", "gaussians"], "leave out --scene"),
+    ],
+)
+def test_what_cannot_be_kept_is_said_before_any_work(capsys, words, said):
+    assert main(words) == 2
+    assert said in " ".join(capsys.readouterr().err.split())
