@@ -58,5 +58,6 @@ def main(arguments: list[str]) -> int:
         curves.close()
     if not curves.jobs:
         raise UserError(f"No job of {options.run} has logged a step: there are no curves.")
-    say(console, f"{len(curves.jobs)} jobs, {steps} steps: tensorboard --logdir {out}")
+    jobs = "1 job" if len(curves.jobs) == 1 else f"{len(curves.jobs)} jobs"
+    say(console, f"{jobs}, {steps} steps: tensorboard --logdir {out}")
     return 0

@@ -45,7 +45,7 @@ def settled(base: Recipe, suite: Suite) -> Recipe:
     if not path.is_file():
         raise UserError(
             f"{base.name} has no tuned settings in the {suite.name} suite: run_benchmark.py sweep {base.name} "
-            f"--suite {suite.name} --keep finds them, or run it on another --track."
+            f"--suite {suite.name} --lr 0.005 0.01 0.02 --keep finds some, or run it on another --track."
         )
     found = best_of(path)
     if (found["method"], found["suite"], found["track"]) != (base.name, suite.name, suite.track):
