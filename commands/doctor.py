@@ -16,7 +16,7 @@ from typing import Any
 
 from rich.table import Table
 
-from commands.options import Parser
+from commands.options import Parser, folder
 from engine.request import RUNS
 from engine.weights import manifest as weights
 from engine.weights.fetch import free_bytes
@@ -58,7 +58,7 @@ def parser() -> Parser:
     made = Parser("doctor", DESCRIPTION)
     made.add_argument("--suite", default="paper", metavar="NAME", help=f"{' or '.join(SUITES)}; default: paper")
     made.add_argument("--methods", nargs="+", metavar="NAME", help="default: those of the paper's tables")
-    made.add_argument("--run", type=Path, metavar="DIR", help="jobs to estimate from; default: the suite's own")
+    made.add_argument("--run", type=folder, metavar="DIR", help="jobs to estimate from; default: the suite's own")
     return made
 
 

@@ -117,7 +117,9 @@ class Mirror:
         done here now are left alone, and results that were never put there are kept."""
         names = {name[len(SUMS) + 1 : -len(".json")]: e.stamp for name, e in self.objects.find(SUMS).items()}
         found = {job: stamp for job, stamp in names.items() if job == RUN or is_job(job)}
-        new = [job for job, stamp in found.items() if self._seen.get(job) != f"{stamp} {level}"]
+        new = [
+            job for job, stamp in found.items() if self._seen.get(job) != f"{stamp} {level}" or not self._is_here(job)
+        ]
         with self._alone(), ThreadPoolExecutor(AT_ONCE) as threads:
             for job in self._known_jobs() - found.keys():
                 self._forget(job)
@@ -200,7 +202,7 @@ class Mirror:
             time.sleep(LATER)
             sums = self._sums([job]).get(job, {})  # another may have been putting it
         self._broken[job] = sums
-        if not (self._folder(job) / RECORD).exists():
+        if not self._is_here(job):
             self._forget(job)
         return self._damaged(f"{job}/{wrong[0]}")
 
@@ -286,6 +288,9 @@ class Mirror:
             found[name] = was if same else [sha256(path), stat.st_size, stat.st_mtime_ns]
         return found
 
+    def _is_here(self, job: str) -> bool:
+        return job == RUN or (self._folder(job) / RECORD).exists()
+
     def _new_here(self, known: Known) -> set[str]:
         """Tables and figures that were made here since, which are not to be lost to those of another machine."""
         return {name for name, said in self._sums_here(RUN).items() if known.here.get(name, [""])[0] != said[0]}
@@ -331,6 +336,9 @@ class Mirror:
         return {path.relative_to(top).as_posix()[: -len(".json")] for path in top.rglob("*.json")}
 
     def _known(self, job: str) -> Known:
+        """Nothing of a job whose folder was removed here: it is brought again."""
+        if not self._is_here(job):
+            return Known()
         try:
             return Known(**json.loads(self._known_path(job).read_text("utf-8")))
         except (OSError, ValueError, TypeError):

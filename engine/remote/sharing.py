@@ -60,7 +60,7 @@ class Sharing(Part):
         self._ended: set[str] = set()
         self._saved: dict[str, tuple[int, int]] = {}  # checkpoints that were put
         self._lock, self._end, self._news = threading.RLock(), threading.Event(), threading.Event()
-        self._away = False
+        self._away = self._still = False
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._beating, self._carrying)]
 
     # -- what the queue asks
@@ -187,7 +187,8 @@ class Sharing(Part):
             self._news.clear()
             with self._trying():
                 self._carry()
-                self._tell(self.mirror.pull(SCORES))
+                if not self._still:
+                    self._tell(self.mirror.pull(SCORES))
 
     def _carry(self) -> None:
         with self._lock:
@@ -280,7 +281,7 @@ class Sharing(Part):
             time.sleep(LOOK)
 
     def _all_put(self) -> bool:
-        """Whether all is there now."""
+        """Whether all is there now. One that another machine is just putting there is looked at again."""
         with self._trying():
             self._carry()
             with self._lock:
@@ -300,7 +301,9 @@ class Sharing(Part):
         return True
 
     def bring(self) -> None:
-        """Bring all that the run has there, for scores and pictures; what is damaged there is to be made again."""
+        """Bring all that the run has there, for scores and pictures; what is damaged there is to be made again. From
+        here on nothing is brought before the end: scores of others are not to come between those that are made."""
+        self._still = True
         with self._trying():
             damaged = self.mirror.pull(ALL)
             self.whole = self.whole and not damaged

@@ -3,6 +3,7 @@ the store is fsspec's in memory, or moto's S3 on 127.0.0.1."""
 
 import json
 import os
+import shutil
 import sys
 import threading
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from fsspec import registry
 from rich.console import Console
 
 from engine import claims
@@ -468,6 +470,7 @@ def test_who_may_not_read_is_told_so(third, capsys, url, monkeypatch):
 
 def test_without_its_library_the_extra_is_named(third, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "s3fs", None)
+    monkeypatch.delitem(registry._registry, "s3", raising=False)
     assert main(["table", "s3://bucket/run"]) == 2
     assert (
         "s3:// needs a library that is not installed: pip install s3fs, or uv sync --extra s3."
@@ -488,3 +491,23 @@ def test_other_places_are_folders(third, tmp_path, capsys):
     assert "--executor ray takes a folder that all nodes see as --out, and no URL." in capsys.readouterr().err
     assert main(["pack", str(tmp_path), "--out", "s3://bucket/x.zip"]) == 2
     assert "is a URL, and a place on this machine is needed" in capsys.readouterr().err
+
+
+def test_a_folder_that_was_removed_here_is_brought_again(machine):
+    one = machine()
+    one.launched()
+    before = tree(one.run)
+    shutil.rmtree(one.run)
+    assert one.launched() == {}
+    needed(one.run)
+    assert tree(one.run) == before
+
+
+def test_what_somebody_removed_there_is_removed_here_and_what_was_never_put_is_kept(machine, url):
+    one, two, other = machine(), machine("two"), jobs.job(seed=1)
+    one.launched([JOB, other])
+    needed(two.run)
+    jobs.do(two.run, jobs.job(seed=2))
+    Objects(url).remove([f".sums/{NAME}.json", f"{NAME}/{RECORD}"])
+    needed(two.run, SCORES)
+    assert sorted(path.parent.name for path in two.run.rglob(RECORD)) == ["1", "2"]
