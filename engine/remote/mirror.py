@@ -117,9 +117,8 @@ class Mirror:
         done here now are left alone, and results that were never put there are kept."""
         names = {name[len(SUMS) + 1 : -len(".json")]: e.stamp for name, e in self.objects.find(SUMS).items()}
         found = {job: stamp for job, stamp in names.items() if job == RUN or is_job(job)}
-        new = [
-            job for job, stamp in found.items() if self._seen.get(job) != f"{stamp} {level}" or not self._is_here(job)
-        ]
+        seen = {job for job, stamp in found.items() if self._seen.get(job) == f"{stamp} {level}" and self._is_here(job)}
+        new = found.keys() - seen
         with self._alone(), ThreadPoolExecutor(AT_ONCE) as threads:
             for job in self._known_jobs() - found.keys():
                 self._forget(job)

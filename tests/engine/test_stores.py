@@ -9,12 +9,12 @@ import threading
 import time
 import uuid
 from dataclasses import dataclass
+from importlib import import_module
 from io import StringIO
 from pathlib import Path
 
 import pytest
 import torch
-from fsspec import registry
 from rich.console import Console
 
 from engine import claims
@@ -470,7 +470,7 @@ def test_who_may_not_read_is_told_so(third, capsys, url, monkeypatch):
 
 def test_without_its_library_the_extra_is_named(third, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "s3fs", None)
-    monkeypatch.delitem(registry._registry, "s3", raising=False)
+    monkeypatch.delitem(import_module("fsspec.registry")._registry, "s3", raising=False)
     assert main(["table", "s3://bucket/run"]) == 2
     assert (
         "s3:// needs a library that is not installed: pip install s3fs, or uv sync --extra s3."
