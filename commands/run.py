@@ -106,4 +106,5 @@ def carried_out(request: Request, console: Console) -> int:
         say(console, judges.UNSCORED)
         return int(crashed)
     whole = results.score_and_report(request.out, request.suite, chosen, request.here, console)
+    say(console, f"run_benchmark.py report {request.out} makes a page of it, to look at.")
     return int(crashed or not whole)

@@ -110,16 +110,21 @@ def _cell(row: pd.Series, column: Column, best: float | None, ends: tuple[float,
     if mean is None:
         return said
     d = column.decimals
-    said |= {"text": f"{mean:.{d}f}", "sort": mean, "best": best is not None and mean == best}
+    said |= {"text": fixed(mean, d), "sort": mean, "best": best is not None and mean == best}
     std, stderr = (known(row.get(f"{column.key}_{name}")) for name in ("std", "stderr"))
     lines = [f"± {std:.{d}f} standard deviation over prompts x views"] if std is not None else []
     lines += [f"{stderr:.{d + 1}f} standard error, clustered by prompt"] if stderr is not None else []
     if low is not None and high is not None:
-        said |= {"low": f"{low:.{d}f}", "high": f"{high:.{d}f}"}
-        lines = [f"95 % interval {low:.{d}f} to {high:.{d}f}", *lines]
+        said |= {"low": fixed(low, d), "high": fixed(high, d)}
+        lines = [f"95 % interval {said['low']} to {said['high']}", *lines]
         span = ends[1] - ends[0]
         said["at"] = [round(100 * (x - ends[0]) / span, 1) if span > 0 else 50.0 for x in (low, mean, high)]
     return said | {"tip": "; ".join(lines)}
+
+
+def fixed(x: float, decimals: int) -> str:
+    """A number of so many decimals; nothing is less than nothing (-0.00)."""
+    return f"{round(x, decimals) + 0.0:.{decimals}f}"
 
 
 def interval(row: pd.Series, column: Column) -> list[float | None]:

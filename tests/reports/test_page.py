@@ -18,7 +18,7 @@ from prompts import Prompt
 from reports import load, page, tables
 from reports.columns import measured, shown
 from reports.page import sheets
-from reports.page.content import RESPONSES, curves, gaps
+from reports.page.content import RESPONSES, curves, fixed, gaps
 from reports.page.divisions import divide, names_of
 from reports.uncertainty.statistics import UNBOUNDED, paired_difference
 from tests.reports.synthetic import WORLD, ball, random_scores, save, write_job
@@ -257,3 +257,26 @@ def test_a_file_in_the_place_of_the_page_is_not_written_over(run, tmp_path):
     (tmp_path / "page").write_text("mine")
     with pytest.raises(UserError, match="would be written over"):
         page.write([run], tmp_path / "page", ORDER, lambda run: None, Console(quiet=True))
+
+
+def test_nothing_is_not_less_than_nothing():
+    assert [fixed(x, 2) for x in (-0.004, 0.0, -0.006, 12.3456)] == ["0.00", "0.00", "-0.01", "12.35"]
+
+
+def test_a_second_report_draws_no_truth_and_writes_no_sheet_again(run, tmp_path):
+    asked = []
+
+    def views(text):
+        asked.append(text)
+        return truth().views(text)
+
+    def report():
+        page.write([run], tmp_path, ORDER, lambda run: Truth(views, truth().fingerprint), Console(quiet=True))
+        return {sheet.name: sheet.stat().st_mtime_ns for sheet in (tmp_path / "turntables").iterdir()}
+
+    first = report()
+    assert set(asked) == {prompt.text for prompt in (*WORLD[:4], EVIL)}
+    assert len(first) == 3 + 1 + 2 * 5  # balls of three colours and one shape, and the truth of each prompt
+    asked.clear()
+    assert report() == first
+    assert not asked
