@@ -1,5 +1,5 @@
-"""A comparison with published tables (`reports.published.compare`) in Markdown, LaTeX and the terminal: for each rule ours, the
-published row, and the difference."""
+"""A comparison with published tables (`reports.published.compare`) in Markdown, LaTeX and the terminal: for each rule
+ours, the published row, and the difference."""
 
 from __future__ import annotations
 
