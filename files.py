@@ -33,8 +33,9 @@ def read_json(path: Path, mend: str = "restore it, or name another") -> dict[str
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Lines end as they do on Linux, everywhere."""
-    return replaced(path, lambda aside: aside.write_bytes(text.encode("utf-8")))
+    """Lines end as they do on Linux, everywhere; what is no letter, as in a folder's name of other bytes, is told by
+    its number."""
+    return replaced(path, lambda aside: aside.write_bytes(text.encode("utf-8", "backslashreplace")))
 
 
 def write_json(path: Path, content: dict[str, Any]) -> Path:

@@ -19,10 +19,7 @@ def markdown(table: pd.DataFrame, published: pd.DataFrame, gaps: pd.DataFrame, a
     lines += ["", *(f"- {one_line(remark)}" for remark in remarks)] if remarks else []
     for title, rows in blocks(table, published):
         shown = paper() if title == PUBLISHED_TITLE else columns
-        body = [
-            [html.escape(label(r), quote=False), r["steps"], count(r), *(cell(r, c) for c in shown)]
-            for _, r in rows.iterrows()
-        ]
+        body = [[_text(label(r)), r["steps"], count(r), *(cell(r, c) for c in shown)] for _, r in rows.iterrows()]
         lines += ["", f"## {title}", "", *pipes(["Method", "Steps", "n", *(c.heading for c in shown)], body)]
     if len(gaps):
         lines += ["", *_differences(gaps)]
@@ -31,13 +28,19 @@ def markdown(table: pd.DataFrame, published: pd.DataFrame, gaps: pd.DataFrame, a
 
 def _differences(gaps: pd.DataFrame) -> list[str]:
     """Rows are metrics, columns methods."""
+    header, body = differences.rows(gaps)
     return [
-        f"## Paired differences to {gaps['baseline'].iloc[0]}",
+        f"## Paired differences to {_text(gaps['baseline'].iloc[0])}",
         "",
         differences.NOTE,
         "",
-        *pipes(*differences.rows(gaps)),
+        *pipes([_text(name) for name in header], body),
     ]
+
+
+def _text(name: str) -> str:
+    """A name that is no markup."""
+    return html.escape(one_line(name), quote=False)
 
 
 def pipes(header: list[str], body: list[list[str]]) -> list[str]:

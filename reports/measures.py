@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pandas as pd
 
 from files import replaced
 from reports.columns import Column, measured
+from say import one_line
 
 PANELS = 5  # side by side
 DPI, BESIDE, ABOVE, BELOW, GAP = 110, 0.16, 0.3, 0.3, 0.18  # dots an inch; inches around and between the panels
-LETTER = 0.075  # inches of a method's letter, at most
+LETTER, NAME = 0.075, 40  # inches of a letter of a method's name, at most; its letters, at most
 
 
 def measures(run: str | Path, table: pd.DataFrame) -> Path:
@@ -23,7 +25,8 @@ def measures(run: str | Path, table: pd.DataFrame) -> Path:
     rows = table[table["block"] == "survivors"].iloc[::-1]  # the first on top
     shown = [c for c in measured() if f"{c.key}_mean" in rows and rows[f"{c.key}_mean"].notna().any()]
     deep = max(-(-len(shown) // PANELS), 1)
-    left = BESIDE + LETTER * max(map(len, rows["method"]))
+    names = [_short(method) for method in rows["method"]]
+    left = BESIDE + LETTER * max(map(len, names))
     size = (left + 2.4 * PANELS, deep * (ABOVE + BELOW + 0.3 + 0.27 * len(rows)))
     figure = Figure(figsize=size)
     axes = list(figure.subplots(deep, PANELS, sharey=True, squeeze=False).flat)
@@ -32,13 +35,20 @@ def measures(run: str | Path, table: pd.DataFrame) -> Path:
         left / size[0], BELOW / size[1], 1 - BESIDE / size[0], 1 - ABOVE / size[1],
         wspace=GAP / (2.4 - GAP), hspace=(ABOVE + BELOW) / (0.3 + 0.27 * len(rows)),
     )  # fmt: skip
-    axes[0].set_yticks(range(len(rows)), rows["method"])  # of all panels: they share them
+    axes[0].set_yticks(range(len(rows)), names, parse_math=False)  # of all panels: they share them
     axes[0].set_ylim(-0.6, len(rows) - 0.4)
     for panel, column in zip(axes, shown, strict=False):
         _panel(panel, rows, column)
     for panel in axes[len(shown) :]:
         panel.set_visible(False)
-    return replaced(Path(run) / "measures.png", lambda aside: figure.savefig(aside, format="png", dpi=DPI))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a letter that the font lacks is drawn as a box
+        return replaced(Path(run) / "measures.png", lambda aside: figure.savefig(aside, format="png", dpi=DPI))
+
+
+def _short(method: str) -> str:
+    name = one_line(method)
+    return name if len(name) <= NAME else f"{name[: NAME - 1]}…"
 
 
 def _panel(panel, rows: pd.DataFrame, column: Column) -> None:

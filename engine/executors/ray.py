@@ -161,7 +161,7 @@ class Cluster:
         self.ray, self.task = connected(address), task
         self.head = self.ray.get_runtime_context().gcs_address
         self.places: dict[int, Place] = {}
-        self.told, self.stillborn, self.looked, self.lost = 0, 0, 0.0, False
+        self.told, self.stillborn, self.looked, self.headless = 0, 0, 0.0, False
 
     def device(self, name: str) -> str:
         return name if name != "auto" else "cuda" if self._total("GPU") else "cpu"
@@ -240,7 +240,7 @@ class Cluster:
             for it in places:
                 self.ray.kill(it.actor)
                 it.forsake(self.run)
-            if self.lost:
+            if self.headless:
                 self.ray.shutdown()  # else Ray ends this process, which has tables to write
             else:
                 self._wish(0)
@@ -249,7 +249,7 @@ class Cluster:
         """Whether all places ended by themselves. One that has not answered yet waits for a node, and has nothing to
         lose."""
         begun, whole, left = time.monotonic(), True, {it.answer: it for it in places}
-        while left and time.monotonic() < begun + (LEAVE if self.lost else PATIENCE):
+        while left and time.monotonic() < begun + (LEAVE if self.headless else PATIENCE):
             for answer in self.ray.wait(list(left), timeout=LONGEST)[0]:
                 it = left.pop(answer)
                 try:
@@ -309,7 +309,7 @@ class Cluster:
             time.sleep(0.1)
             self._ask(it)
             return []
-        if self._is_lost():
+        if self._is_headless():
             return [self._over()]
         del self.places[place]
         it.forsake(self.run)
@@ -327,14 +327,14 @@ class Cluster:
         self.told -= 1
         return Away(place, cause)
 
-    def _is_lost(self) -> bool:
+    def _is_headless(self) -> bool:
         """Whether the head has not answered for a while. Looked at before it is asked for anything: Ray would wait, and
         then end this process without a word."""
         deadline = time.monotonic() + GONE
-        while not self.lost and not _listens(self.head):
-            self.lost = time.monotonic() > deadline
+        while not self.headless and not _listens(self.head):
+            self.headless = time.monotonic() > deadline
             time.sleep(0.5)
-        return self.lost
+        return self.headless
 
     def _over(self) -> Over:
         return Over(f"The cluster's head at {self.head} is gone")
@@ -342,10 +342,10 @@ class Cluster:
     def _lives(self, node: str) -> bool:
         return any(it["NodeID"] == node and it["Alive"] for it in self.ray.nodes())
 
-    def _joined(self) -> Iterator[Room]:
+    def _joined(self) -> Iterator[Room | Over]:
         if time.monotonic() < self.looked + LOOK:
             return
-        if self._is_lost():
+        if self._is_headless():
             yield self._over()
             return
         self.looked = time.monotonic()

@@ -232,5 +232,5 @@ def _predicts(name: str) -> str | None:
 def _field(name: str, config: str, key: str) -> Any:
     try:
         return json.loads(read_text(Path(name) / config)).get(key)
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return None

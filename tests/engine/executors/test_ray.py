@@ -122,10 +122,10 @@ def test_whatever_happens_to_nodes_and_processes_every_job_ends_once_or_keeps_it
 def test_a_head_that_does_not_answer_for_a_while_is_gone_and_is_asked_for_nothing(monkeypatch):
     """Ray would wait for it, and then end this process without a word."""
     it, looks = object.__new__(cluster.Cluster), chain([False, True], repeat(False))
-    it.head, it.lost, it.looked, it.ray = "10.0.0.1:6379", False, 0.0, None
+    it.head, it.headless, it.looked, it.ray = "10.0.0.1:6379", False, 0.0, None
     monkeypatch.setattr(cluster, "_listens", lambda address: next(looks))
     monkeypatch.setattr(cluster, "GONE", 1.0)
-    assert not it._is_lost()  # it came back
+    assert not it._is_headless()  # it came back
     assert list(it._joined()) == [Over("The cluster's head at 10.0.0.1:6379 is gone")]
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
