@@ -35,7 +35,7 @@ def measures(run: str | Path, table: pd.DataFrame) -> Path:
         left / size[0], BELOW / size[1], 1 - BESIDE / size[0], 1 - ABOVE / size[1],
         wspace=GAP / (2.4 - GAP), hspace=(ABOVE + BELOW) / (0.3 + 0.27 * len(rows)),
     )  # fmt: skip
-    axes[0].set_yticks(range(len(rows)), names, parse_math=False)  # of all panels: they share them
+    axes[0].set_yticks(range(len(rows)), names)  # of all panels: they share them
     axes[0].set_ylim(-0.6, len(rows) - 0.4)
     for panel, column in zip(axes, shown, strict=False):
         _panel(panel, rows, column)
@@ -47,8 +47,9 @@ def measures(run: str | Path, table: pd.DataFrame) -> Path:
 
 
 def _short(method: str) -> str:
+    """A name as an axis has it: a dollar would begin a formula."""
     name = one_line(method)
-    return name if len(name) <= NAME else f"{name[: NAME - 1]}…"
+    return (name if len(name) <= NAME else f"{name[: NAME - 1]}…").replace("$", r"\$")
 
 
 def _panel(panel, rows: pd.DataFrame, column: Column) -> None:
