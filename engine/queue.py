@@ -208,13 +208,20 @@ class Queue:
         """Whether a job is to be done, and no other command has it. What another has ended since this one began, be it
         by a failure, is taken as it is."""
         store = Store(self.run, job)
-        if self._stamp(job) != self.before[job.path] and (record := store.found(self.configs[job.path]["key"])):
-            self._end(job, record)
+        if self._has_ended(job, store):
             return False
         if store.held or (self.shared and not self.shared.take(job.path)):
             self.theirs[job.path] = job, time.monotonic()
             return False
-        return True
+        return not (self.shared and self._has_ended(job, store))
+
+    def _has_ended(self, job: Job, store: Store) -> bool:
+        """Whether another command has ended a job meanwhile, which is taken as it is."""
+        if self._stamp(job) == self.before[job.path]:
+            return False
+        if record := store.found(self.configs[job.path]["key"]):
+            self._end(job, record)
+        return record is not None
 
     def _stamp(self, job: Job) -> int | None:
         """What changes where another command ends the job."""

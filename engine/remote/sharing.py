@@ -66,8 +66,8 @@ class Sharing(Part):
     # -- what the queue asks
 
     def take(self, path: Path) -> bool:
-        """Whether a job, that nobody seems to have, is ours to do. Brings where another machine left it, or how it
-        ended."""
+        """Whether a job, that nobody seems to have, is ours. Brings where another machine left it, or how it ended
+        there: then nothing is left to do."""
         job = path.as_posix()
         try:
             with self._lock:
@@ -75,11 +75,7 @@ class Sharing(Part):
                     return True
                 if not self._claimed(job):
                     return False
-            before = self._record(job)
             self._tell(self.mirror.refresh(job))
-            if self._record(job) != before:
-                self.leave(path)
-                return False
             self._bring_work(job)
         except Unreachable as error:
             self._holds.setdefault(job, 0)
@@ -153,6 +149,8 @@ class Sharing(Part):
                 self._write_theirs(job, said)
             else:
                 self._write_theirs(job, {})
+                if job in self._holds:
+                    self._holds[job] = 0  # another had it meanwhile, and left it: it is to be claimed again
 
     def _write_theirs(self, job: str, said: dict[str, Any]) -> None:
         """Into the folder, what a claim of another machine says; where it is over or ours, nothing of theirs. A worker

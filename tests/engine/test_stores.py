@@ -18,6 +18,7 @@ import torch
 from rich.console import Console
 
 from engine import claims
+from engine.executors.base import Started
 from engine.optimize import Stopped
 from engine.queue import launch
 from engine.remote import mirror, objects, sharing
@@ -252,9 +253,10 @@ def test_two_machines_at_once_do_each_job_once(machine, url):
     done = {}
 
     class Noting(Here):
-        def submit(self, place, works):
-            done[self.name] += [job.seed for job, _ in works]
-            super().submit(place, works)
+        def send(self, event):
+            if isinstance(event, Started):
+                done[self.name].append(int(event.path.name))
+            super().send(event)
 
     def work(name):
         executor, done[name] = Noting(), []
@@ -429,6 +431,13 @@ def test_status_tells_who_works_elsewhere_and_what_was_left(machine, url, third,
     assert "nobody works at it" in capsys.readouterr().out
 
 
+def save_for(seconds, store):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        store.save_checkpoint({}, {"step": 2})
+        time.sleep(0.02)
+
+
 def test_a_claim_that_another_made_stops_who_had_the_job(machine):
     """The owner was slow: another has made the next claim."""
     one, two = machine(), machine("two")
@@ -437,13 +446,11 @@ def test_a_claim_that_another_made_stops_who_had_the_job(machine):
         store = Store(one.run, JOB)
         with store.opened({"key": "k"}):
             store.save_checkpoint({}, {"step": 1})
-            thief = sharing.Sharing(mirror.mirror_of(two.run), two.console)
-            thief.look()
-            assert claims.is_held(two.run / ".unfinished" / JOB.path)
-            assert thief.take(JOB.path)
-            part.look()
-            with pytest.raises(claims.Held):
-                store.save_checkpoint({}, {"step": 2})
+            with worked_on(two.run, two.console) as thief:
+                assert claims.is_held(two.run / ".unfinished" / JOB.path)
+                assert thief.take(JOB.path)
+                with pytest.raises(claims.Held):
+                    save_for(20, store)  # some signs of life
 
 
 @pytest.mark.parametrize(
