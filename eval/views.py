@@ -20,10 +20,11 @@ from PIL import Image
 from errors import UserError
 from files import digest, read_json
 from records import RECORD, read_record
-from scene.cameras import Cameras
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from scene.cameras import Cameras
 
 ORBIT = "orbit.json"  # beside the views: from where they are seen, and SUM, their checksum
 SUM = "pictures"

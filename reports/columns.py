@@ -84,7 +84,7 @@ def _metrics() -> tuple[Metric, ...]:
 @cache
 def _read(module: str) -> Any:
     """What the assignments of a module of eval/ make, its functions and classes being no more than names; the module
-    itself where it needs no torch."""
+    itself where it needs no torch, as the packages there do not."""
     if module == "eval.metric" or not file_of(module).is_file():
         return import_module(module)
     space: dict[str, Any] = {}
@@ -93,11 +93,17 @@ def _read(module: str) -> Any:
             space[node.name] = None
         elif isinstance(node, ast.Import):
             space |= {name.name: import_module(name.name) for name in node.names if name.name == "math"}
-        elif isinstance(node, ast.ImportFrom) and node.module == "eval":
-            space |= {name.asname or name.name: _read(f"eval.{name.name}") for name in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("eval."):
-            space |= {name.name: getattr(_read(str(node.module)), name.name, None) for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "eval":
+            space |= {name.asname or name.name: _named(str(node.module), name.name) for name in node.names}
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             with suppress(NameError, AttributeError, TypeError):  # made of torch: no metric's words are
                 exec(compile(ast.Module([node], []), module, "exec"), space)
     return SimpleNamespace(**space)
+
+
+def _named(module: str, name: str) -> Any:
+    """What `from module import name` gives: a module, or what one has by that name."""
+    inner = f"{module}.{name}"
+    place = file_of(inner)
+    is_module = place.is_file() or place.with_suffix("").is_dir()
+    return _read(inner) if is_module else getattr(_read(module), name, None)

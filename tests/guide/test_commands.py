@@ -103,7 +103,7 @@ def names_are_known(line: Line, values: argparse.Namespace) -> None:
     """All that stands for something that has a name; what is in capitals is the reader's to fill in."""
     for option, vocabulary in VOCABULARY.items():
         said = getattr(values, option, None) or []
-        for name in [said] if isinstance(said, str) else said:
+        for name in said if isinstance(said, list | tuple) else [said] if isinstance(said, str) else []:
             assert name in vocabulary or name.isupper() or is_outside(name), f"{line}: {name}"
     if line.words[:2] == ("run_benchmark.py", "ablate"):
         assert values.name in ABLATIONS or values.name.isupper(), line

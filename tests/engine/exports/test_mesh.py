@@ -75,7 +75,7 @@ def test_it_is_seen_as_its_scene_is(file, balls):
     cameras, seen = ORBIT.cameras(), intake.read(file, "y")
     with torch.no_grad():
         own = balls.render(cameras, ORBIT.resolution)
-    for k, (rgb, opacity) in enumerate(seen.views(cameras, ORBIT.resolution)):
+    for k, (rgb, opacity, *_) in enumerate(seen.views(cameras, ORBIT.resolution)):
         a, b = torch.from_numpy(opacity) > 127, own.opacity[k, 0] > 0.5
         assert (a & b).sum() / (a | b).sum() > 0.9
         inside = a & (own.opacity[k, 0] > 0.98)

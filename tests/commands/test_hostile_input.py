@@ -1,5 +1,5 @@
 """Prompts, names and priors that nobody should give: each works, as text in every table, or gets one sentence.
-`python -m tests.commands.test_hostile` prints the table of docs/surviving.md."""
+`python -m tests.commands.test_hostile_input` prints the table of docs/surviving.md."""
 
 from __future__ import annotations
 
