@@ -17,9 +17,21 @@ from torch import Tensor
 
 from priors.text import COARSE, SECTORS
 
-EMPTY, PLAIN, COARSE_SHARE = 0.10, 0.15, 0.20  # shares of the captions; the rest name a sector
-OTHER_TOY, OTHER_VIEW = 0.10, 0.03  # shares of the captions that name a toy, or a side, drawn at random
 WORDS = ("", *COARSE.values(), *SECTORS)
+
+
+class Shares(NamedTuple):
+    """Of captions: those that are empty, that say nothing of the view, and that name a coarse one (the rest names a
+    sector); and those that name a toy, or a side, drawn at random."""
+
+    empty: float
+    plain: float
+    coarse: float
+    other_toy: float
+    other_view: float
+
+
+WEB, TRUE = Shares(0.10, 0.15, 0.20, 0.10, 0.03), Shares(0.0, 0.03, 0.05, 0.0, 0.0)
 
 
 class Captions(NamedTuple):
@@ -36,21 +48,26 @@ def every_caption(prompts: list[str]) -> list[str]:
 
 
 def draw(
-    label: Int[Tensor, " B"], azimuth: Float[Tensor, " B"], view: Int[Tensor, " B"], toys: int, rng: torch.Generator
+    label: Int[Tensor, " B"],
+    azimuth: Float[Tensor, " B"],
+    view: Int[Tensor, " B"],
+    toys: int,
+    rng: torch.Generator,
+    shares: Shares = WEB,
 ) -> Captions:
     """Captions of pictures of the toys `label`, one of `toys`, from their azimuths in degrees and their
     `priors.text.view_index`; all on the device of `rng`."""
     n, device = len(label), label.device
     kind, toy, side, turn = torch.rand(4, n, generator=rng, device=device)
     other = torch.randint(toys, (n,), generator=rng, device=device)
-    label = torch.where(toy < OTHER_TOY, other, label)
-    azimuth = torch.where(side < OTHER_VIEW, 360 * turn, azimuth % 360)
-    view = torch.where(side < OTHER_VIEW, (4 * turn).long(), view)
+    label = torch.where(toy < shares.other_toy, other, label)
+    azimuth = torch.where(side < shares.other_view, 360 * turn, azimuth % 360)
+    view = torch.where(side < shares.other_view, (4 * turn).long(), view)
     place = azimuth * (len(SECTORS) / 360)
     sector = place.floor()
-    named = kind >= EMPTY + PLAIN + COARSE_SHARE
-    coarse = torch.where(kind < EMPTY + PLAIN, 0, 1 + view)
+    named = kind >= shares.empty + shares.plain + shares.coarse
+    coarse = torch.where(kind < shares.empty + shares.plain, 0, 1 + view)
     left, right = (1 + len(COARSE) + (sector.long() + k) % len(SECTORS) for k in (0, 1))
     toy_at = 1 + label * len(WORDS)
-    first, second = (torch.where(kind < EMPTY, 0, toy_at + torch.where(named, k, coarse)) for k in (left, right))
+    first, second = (torch.where(kind < shares.empty, 0, toy_at + torch.where(named, k, coarse)) for k in (left, right))
     return Captions(first, second, torch.where(named, place - sector, 0.0))

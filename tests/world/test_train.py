@@ -71,6 +71,22 @@ def test_a_prior_may_learn_on_from_finished_weights(tmp_path):
         other.begin_with(models.TINY_SD)
 
 
+def test_the_empty_caption_learns_what_the_first_weights_say_of_the_true_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(unet, "BATCH", {"cpu": 32})
+    monkeypatch.setattr(run, "EVERY", 3)
+    prompts = [prompt.text for prompt in paper43()]
+    rng = torch.Generator().manual_seed(0)
+    rgba, label = torch.zeros(4, 4, 64, 64, dtype=torch.uint8), torch.tensor([0, 6, 13, 42])
+    data = dataset.Pictures(rgba, label, torch.tensor([0.0, 100, 200, 300]), torch.full((4,), 15.0))
+    words = models.tokenizer(captions.every_caption(prompts))
+    plan = run.Plan("unet", 0, 3, tmp_path, start=models.TINY_SD, teach=True)
+    model = unet.train(data, torch.randn(1, 4, 8, 16, 16, generator=rng), prompts, words, plan)
+    head, row = (line.split(",") for line in (tmp_path / "curve.csv").read_text().splitlines())
+    said = {name: float(value) for name, value in zip(head, row, strict=True)}
+    assert said["told"] < 0.1 * said["empty"]  # what it says of captions is what it said before
+    assert not model.training
+
+
 def test_muon_takes_kernels_as_matrices_in_place():
     torch.manual_seed(0)
     layer = nn.Conv2d(3, 4, 3, bias=False).to(memory_format=torch.channels_last)
@@ -115,9 +131,9 @@ def test_captions_name_the_sectors_between_which_a_camera_stands():
     n = len(first)
     own = [i for i in range(n) if first[i] == "A tulip" + SECTORS[2] and second[i] == "A tulip" + SECTORS[3]]
     assert all(share[i] == pytest.approx(10 / 45, abs=1e-5) for i in own if share[i] < 0.2223 and share[i] > 0.2221)
-    fine = 1 - captions.EMPTY - captions.PLAIN - captions.COARSE_SHARE
-    true = 1 - captions.OTHER_TOY * 2 / 3
-    assert len(own) / n == pytest.approx(fine * true * (1 - captions.OTHER_VIEW * 7 / 8), abs=0.01)
+    fine = 1 - captions.WEB.empty - captions.WEB.plain - captions.WEB.coarse
+    true = 1 - captions.WEB.other_toy * 2 / 3
+    assert len(own) / n == pytest.approx(fine * true * (1 - captions.WEB.other_view * 7 / 8), abs=0.01)
     next_to = dict(zip(SECTORS, (*SECTORS[1:], SECTORS[0]), strict=True))
     mixed = [(one.split(",")[1], two.split(",")[1]) for one, two in zip(first, second, strict=True) if one != two]
     assert len(mixed) / n == pytest.approx(fine, abs=0.01)
@@ -127,17 +143,17 @@ def test_captions_name_the_sectors_between_which_a_camera_stands():
 def test_captions_are_as_often_empty_plain_coarse_and_wrong_as_they_say():
     first, second, _ = drawn()
     n = len(first)
-    assert sum(text == "" for text in first) / n == pytest.approx(captions.EMPTY, abs=0.01)
+    assert sum(text == "" for text in first) / n == pytest.approx(captions.WEB.empty, abs=0.01)
     assert sum(text in ("A shell", "A tulip", "A lion") for text in first) / n == pytest.approx(
-        captions.PLAIN, abs=0.01
+        captions.WEB.plain, abs=0.01
     )
     named = [text for text in first if text]
     other = sum(not text.startswith("A tulip") for text in named) / len(named)
-    assert other == pytest.approx(captions.OTHER_TOY * 2 / 3, abs=0.01)
+    assert other == pytest.approx(captions.WEB.other_toy * 2 / 3, abs=0.01)
     coarse = [text for text, words in zip(first, second, strict=True) if text.endswith(tuple(COARSE.values()))]
-    assert len(coarse) / n == pytest.approx(captions.COARSE_SHARE, abs=0.01)
+    assert len(coarse) / n == pytest.approx(captions.WEB.coarse, abs=0.01)
     wrong = sum(not text.endswith(COARSE["side"]) for text in coarse) / len(coarse)
-    assert wrong == pytest.approx(captions.OTHER_VIEW * 3 / 4, abs=0.01)
+    assert wrong == pytest.approx(captions.WEB.other_view * 3 / 4, abs=0.01)
 
 
 def test_the_tokenizer_reads_any_text():

@@ -125,6 +125,11 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, metavar="N", help="instead of --steps: train for as long as this")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="cuda for unet only (default: cpu)")
     parser.add_argument("--from", dest="start", type=Path, metavar="DIR", help="unet only: learn on from these weights")
+    parser.add_argument(
+        "--teach",
+        action="store_true",
+        help="with --from: the empty caption learns what these weights say of the true one",
+    )
     args = parser.parse_args()
     prompts = [prompt.text for prompt in find(paper43(), args.prompts, "the known world")]
     if args.check:
@@ -139,6 +144,8 @@ def main() -> None:
         parser.error("--out, --prompts and --variants are for the U-Net: the other models know the whole world")
     if args.start and (args.model != "unet" or not (args.start / "unet").is_dir()):
         parser.error("--from names a Stable Diffusion folder of this world, and is for the U-Net")
+    if args.teach and not args.start:
+        parser.error("--teach needs --from DIR: the weights that teach")
     folder = CACHE / "train" / (args.out.name if args.out else args.model)
     steps = args.steps or STEPS[args.model]
     plan = Plan(
@@ -152,6 +159,7 @@ def main() -> None:
         minutes=args.minutes,
         device=args.device,
         start=args.start,
+        teach=args.teach,
     )
     if args.replay:
         sys.exit(0 if replay(prompts, plan, args.replay) else 1)

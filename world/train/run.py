@@ -93,7 +93,7 @@ class Paused(Exception):
 class Plan:
     """Which training: its seed, the `steps` of its schedule or the `minutes` that it may take instead, where its state
     is kept, the step at which to pause, how many variants of each toy it sees, where its weights go unless they are to
-    be shipped, the device, and the finished weights that it begins with, if any."""
+    be shipped, the device, the finished weights that it begins with, if any, and whether these teach it."""
 
     name: str
     seed: int
@@ -105,6 +105,7 @@ class Plan:
     minutes: float | None = None
     device: str = "cpu"
     start: Path | None = None
+    teach: bool = False
 
 
 class Training(Generic[M]):

@@ -3,12 +3,19 @@
 The weight is uniform in v, whose error is that of x0 where t is large: there SDI divides the error of eps by a small
 alpha, so it must be small. Everything lies on the device: latents, the texts' tokens, draws. The text encoder learns
 with the U-Net throughout, at a rate of its own: at Muon's, and frozen after 600 steps, it had not told all toys apart.
+
+Finished weights may teach (`Plan.teach`): then the answer without a text learns what they say of the true one, since
+its best value is their mean, and guidance scales the difference. That goal has no noise of its own, as v has. Answers
+to texts learn what they were, so that words lead as before.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.progress import track
@@ -21,13 +28,14 @@ from errors import UserError
 from priors.text import view_index
 from scene.cameras import look_at
 from world import models
-from world.captions import draw, every_caption
+from world.captions import TRUE, WEB, Captions, draw, every_caption
 from world.dataset import CACHE, Pictures, over_grey
 from world.train.run import Plan, Training, muon_and_adamw, rng_of
 
 BATCH = {"cpu": 64, "cuda": 2048}
 PEAK, ADAMW, EMA = 5e-3, 1e-3, 0.998  # learning rates of Muon and of AdamW; of the average
-AGAIN = 0.3  # share of these rates where finished weights learn on: a higher one would first undo them
+AGAIN, TAUGHT = 0.3, 0.08  # shares of these rates where finished weights learn on, or from themselves: higher ones undo
+EMPTY = 0.75  # share of the captions that are empty where finished weights teach
 
 
 class Conditioned(nn.Module):
@@ -102,17 +110,21 @@ def train(data: Pictures, codes: Tensor, prompts: list[str], words, plan: Plan) 
         model.begin_with(plan.start)
     model.to(device)
     model.unet.to(memory_format=torch.channels_last)
-    training = Training(plan, model, PEAK * (AGAIN if plan.start else 1), EMA, optimisers)
+    teacher = copy.deepcopy(model).eval().requires_grad_(False) if plan.teach else None
+    share = TAUGHT if plan.teach else AGAIN if plan.start else 1
+    training = Training(plan, model, PEAK * share, EMA, optimisers)
     unet = torch.compile(model.unet) if device == "cuda" else model.unet
     abar = models.scheduler().alphas_cumprod.to(device)
     view = view_index(look_at(data.elevation, data.azimuth, 2.0, 40.0)).to(device)
     codes, label, azimuth = codes.to(device), data.label.to(device), data.azimuth.to(device)
     slices = torch.arange(batch, device=device)
 
-    def condition(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
-        texts, place = torch.cat([first, second]).unique(return_inverse=True)
-        one, two = model.embed(texts)[place].chunk(2)
-        return torch.lerp(one, two, share.view(-1, 1, 1))
+    def answer(of: Conditioned, net: Callable[..., Any], noisy: Tensor, t: Tensor, told: Captions) -> Tensor:
+        texts, place = torch.cat([told.first, told.second]).unique(return_inverse=True)
+        one, two = of.embed(texts)[place].chunk(2)
+        # for sixteen tokens, plain attention is several times faster than the kernels for long texts
+        with torch.autocast(device, torch.bfloat16, enabled=fast(device)), sdpa_kernel(SDPBackend.MATH):
+            return net(noisy, t, torch.lerp(one, two, told.share.view(-1, 1, 1))).sample.float()
 
     def loss_of(rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor | float]]:
         pick = torch.randint(codes.shape[1], (batch,), generator=rng, device=device)
@@ -122,13 +134,22 @@ def train(data: Pictures, codes: Tensor, prompts: list[str], words, plan: Plan) 
         t = slices + torch.rand(batch, generator=rng, device=device)  # one of each slice of the schedule
         t = (t * (len(abar) / batch)).long()
         a, sigma = abar[t].sqrt().view(-1, 1, 1, 1), (1 - abar[t]).sqrt().view(-1, 1, 1, 1)
-        text = condition(*draw(label[pick], azimuth[pick], view[pick], toys, rng))
+        told = draw(label[pick], azimuth[pick], view[pick], toys, rng, TRUE if teacher else WEB)
         noisy = (a * x0 + sigma * noise).to(memory_format=torch.channels_last)
-        # for sixteen tokens, plain attention is several times faster than the kernels for long texts
-        with torch.autocast(device, torch.bfloat16, enabled=fast(device)), sdpa_kernel(SDPBackend.MATH):
-            v = unet(noisy, t, text).sample
-        each = mse_loss(v.float(), a * noise - sigma * x0, reduction="none").mean((1, 2, 3))
-        return each.mean(), {"loss_t700": each.detach()[t >= 700].mean()}
+        if teacher is None:
+            each = apart(answer(model, unet, noisy, t, told), a * noise - sigma * x0)
+            return each.mean(), {"loss_t700": each.detach()[t >= 700].mean()}
+        empty = torch.rand(batch, generator=rng, device=device) < EMPTY
+        with torch.no_grad():
+            goal = answer(teacher, teacher.unet, noisy, t, told)
+        first, second = (torch.where(empty, 0, text) for text in told[:2])
+        each = apart(answer(model, unet, noisy, t, Captions(first, second, told.share)), goal)
+        return each.mean(), {"empty": each.detach()[empty].mean(), "told": each.detach()[~empty].mean()}
 
     training.run(loss_of)
     return training.averaged().eval()
+
+
+def apart(a: Tensor, b: Tensor) -> Tensor:
+    """Mean squares of differences, of each of B."""
+    return mse_loss(a, b, reduction="none").mean((1, 2, 3))
