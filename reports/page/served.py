@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import html
 import re
+import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from errors import UserError
@@ -56,7 +58,15 @@ def server(of: list[tuple[str, Path]], host: str, port: int) -> ThreadingHTTPSer
     class Handler(Pages):
         served = of
 
-    return ThreadingHTTPServer((host, port), Handler)
+    return Server((host, port), Handler)
+
+
+class Server(ThreadingHTTPServer):
+    """A browser that hangs up, as it does when its reader goes on, is no error."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class Pages(BaseHTTPRequestHandler):

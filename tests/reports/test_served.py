@@ -2,6 +2,8 @@
 
 import http.client
 import os
+import socket
+import struct
 import threading
 
 import pytest
@@ -101,3 +103,12 @@ def test_what_cannot_be_served_is_one_sentence(arguments, results, tmp_path, mon
     monkeypatch.chdir(results if "--port" in arguments else tmp_path)
     assert run_benchmark.main(["serve", *arguments]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_browser_that_hangs_up_costs_no_line(results, capsys):
+    with served.server(served.pages(results), "127.0.0.1", 0) as server:
+        gone = socket.create_connection(server.server_address)
+        gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # reset, not ended
+        gone.close()
+        server.handle_request()
+    assert capsys.readouterr().err == ""  # closed: its threads have ended
