@@ -5,10 +5,16 @@ from __future__ import annotations
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from commands.options import Parser, above_zero
+from commands.options import Parser, above_zero, add_run, folder
+from engine.remote.mirror import VIEWS, needed
+from engine.remote.sharing import looked
 from errors import UserError
 from say import Console, say
+
+if TYPE_CHECKING:
+    from commands.runs.status import Status
 
 DESCRIPTION = """Write what a run's jobs have logged at each step (norms, opacity, regularisers, calls of the network,
 whatever a rule logs) as event files, a folder a job, for TensorBoard to show.
@@ -25,8 +31,8 @@ MISSING = "Files for TensorBoard need a library that is not here: uv sync --extr
 
 def parser() -> Parser:
     made = Parser("tensorboard", DESCRIPTION, EPILOG)
-    made.add_argument("run", metavar="RUN", type=Path)
-    made.add_argument("--out", metavar="DIR", type=Path, help="default: RUN/tensorboard")
+    add_run(made)
+    made.add_argument("--out", metavar="DIR", type=folder, help="default: RUN/tensorboard")
     made.add_argument("--live", type=above_zero, nargs="?", const=10.0, metavar="SECONDS",
                       help="add what is logged meanwhile, every so many seconds, until nobody works at the run; "
                       "default: 10")  # fmt: skip
@@ -35,18 +41,18 @@ def parser() -> Parser:
 
 def main(arguments: list[str]) -> int:
     options, console = parser().parse_args(arguments), Console()
+    needed(options.run, VIEWS)
     if not options.run.is_dir():
         raise UserError(f"There is no run in {options.run}: the folder does not exist.")
     if not find_spec("tensorboard"):
         raise UserError(MISSING)
-    from commands.runs.status import status_of
     from reports.curves import Curves
 
     out, steps, told = options.out or options.run / "tensorboard", 0, False
     curves = Curves(options.run, out)
     try:
         while True:
-            status = status_of(options.run) if options.live else None
+            status = seen(options.run) if options.live else None
             steps += curves.follow()
             if status is None or not (status.running or status.commands):
                 break
@@ -61,3 +67,12 @@ def main(arguments: list[str]) -> int:
     jobs = "1 job" if len(curves.jobs) == 1 else f"{len(curves.jobs)} jobs"
     say(console, f"{jobs}, {steps} steps: tensorboard --logdir {out}")
     return 0
+
+
+def seen(run: Path) -> Status:
+    """How far a run is now, of which all logs were brought."""
+    from commands.runs.status import status_of
+
+    looked(run)
+    needed(run, VIEWS)
+    return status_of(run)
