@@ -63,12 +63,10 @@ def main(arguments: list[str]) -> int:
         jobs=options.jobs,
         overwrite=options.overwrite,
     )
-    from engine.remote.sharing import worked_on
+    from engine.remote.sharing import shared
 
     console = Console()
-    with worked_on(request.out, console) as part:
-        code = carried_out(name, request, console)
-    return code or int(not part.whole)
+    return shared(request.out, console, lambda: carried_out(name, request, console))
 
 
 def carried_out(name: str, request: Request, console: Console) -> int:

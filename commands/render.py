@@ -34,12 +34,10 @@ def main(arguments: list[str]) -> int:
     if (options.fov and options.fov >= 180) or (options.elevation and abs(options.elevation) >= 90):
         raise UserError("--fov takes less than 180 degrees, --elevation more than -90 and less than 90.")
     from engine.remote.mirror import needed
-    from engine.remote.sharing import worked_on
+    from engine.remote.sharing import shared
 
     needed(options.run)
-    with worked_on(options.run, console) as part:
-        rendered(options, console)
-    return int(not part.whole)
+    return shared(options.run, console, lambda: rendered(options, console))
 
 
 def rendered(options: Namespace, console: Console) -> None:

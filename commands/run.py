@@ -81,11 +81,9 @@ def requested(arguments: list[str]) -> Request:
 
 def main(arguments: list[str]) -> int:
     request, console = requested(arguments), Console()
-    from engine.remote.sharing import worked_on
+    from engine.remote.sharing import shared
 
-    with worked_on(request.out, console) as part:
-        code = carried_out(request, console)
-    return code or int(not part.whole)
+    return shared(request.out, console, lambda: carried_out(request, console))
 
 
 def carried_out(request: Request, console: Console) -> int:

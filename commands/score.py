@@ -30,13 +30,11 @@ def parser() -> Parser:
 def main(arguments: list[str]) -> int:
     options = parser().parse_args(arguments)
     from engine.remote.mirror import SCORES, needed
-    from engine.remote.sharing import worked_on
+    from engine.remote.sharing import shared
 
     console = Console()
     needed(options.run, SCORES)
-    with worked_on(options.run, console) as part:
-        code = scored(options, console)
-    return code or int(not part.whole)
+    return shared(options.run, console, lambda: scored(options, console))
 
 
 def scored(options: Namespace, console: Console) -> int:

@@ -56,11 +56,9 @@ def main(arguments: list[str]) -> int:
         from engine.recipes import tuned
 
         tuned.refuse_unkept(request.suite, request.track, name, request.scene, not is_outside(options.method))
-    from engine.remote.sharing import worked_on
+    from engine.remote.sharing import shared
 
-    with worked_on(request.out, console) as part:
-        code = carried_out(request, options, console)
-    return code or int(not part.whole)
+    return shared(request.out, console, lambda: carried_out(request, options, console))
 
 
 def carried_out(request: Request, options: Namespace, console: Console) -> int:

@@ -19,7 +19,7 @@ from engine.executors.base import Away, Busy, Ended, Event, Executor, Fatal, Los
 from engine.job import Job, Setup
 from engine.progress import Bars, title
 from engine.recipes.outside import Outside
-from engine.remote.sharing import sharing_of
+from engine.remote.sharing import part_in
 from engine.request import Policy
 from engine.store import Store
 from errors import UserError
@@ -122,7 +122,7 @@ class Queue:
         self.records: Records = {}
         self.theirs: dict[Path, tuple[Job, float]] = {}  # what another command has, and when that was seen
         self.before = {job.path: self._stamp(job) for job in jobs}
-        self.shared = sharing_of(run)
+        self.part = part_in(run)
 
     def done(self) -> Records:
         """Do all; returns the records."""
@@ -210,10 +210,10 @@ class Queue:
         store = Store(self.run, job)
         if self._has_ended(job, store):
             return False
-        if store.held or (self.shared and not self.shared.take(job.path)):
+        if store.held or not self.part.take(job.path):
             self.theirs[job.path] = job, time.monotonic()
             return False
-        return not (self.shared and self._has_ended(job, store))
+        return not self._has_ended(job, store)
 
     def _has_ended(self, job: Job, store: Store) -> bool:
         """Whether another command has ended a job meanwhile, which is taken as it is."""
@@ -255,8 +255,7 @@ class Queue:
                 place, job = self._risen(path)
                 self.bars.back(path)
                 self.theirs[path] = job, time.monotonic()
-                if self.shared:
-                    self.shared.leave(path)
+                self.part.leave(path)
                 self._give(place, [] if isolated(job) else self._chosen(place, fresh=False))
             case Started(path):
                 self.since[path] = self.begun[path] = time.monotonic()
@@ -306,8 +305,7 @@ class Queue:
             return
         self.failed += record["status"] == "crashed"
         self.records[job.path] = record
-        if self.shared:
-            self.shared.put(job.path)
+        self.part.put(job.path)
         self.bars.end(job.path, record)
 
     def _expire(self) -> None:

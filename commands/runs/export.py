@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from commands.options import DEVICE, Parser, add_run, folder, positive
 from commands.shared.chosen import add_choice, scenes_of
 from engine.remote.mirror import needed
-from engine.remote.sharing import worked_on
+from engine.remote.sharing import shared
 from errors import UserError, first_line
 from names import known
 from say import Console, say
@@ -57,9 +57,7 @@ def main(arguments: list[str]) -> int:
     if options.resolution < 8:
         raise UserError(f"--resolution {options.resolution} is too coarse for a surface: give 8 or more.")
     needed(options.run)
-    with worked_on(options.run, console) as part:
-        exported(options, console)
-    return int(not part.whole)
+    return shared(options.run, console, lambda: exported(options, console))
 
 
 def exported(options: Namespace, console: Console) -> None:

@@ -12,7 +12,7 @@ from engine.judges import Judges
 from engine.plan import Plan
 from engine.queue import launch
 from engine.remote.mirror import name_of
-from engine.remote.sharing import brought
+from engine.remote.sharing import part_in
 from engine.request import Request
 from engine.store import FINAL, tidy
 from engine.views import depths_of, renew
@@ -36,7 +36,7 @@ def carried_out(todo: Plan, console: Console) -> bool:
     say(console, f"{len(todo.jobs)} jobs, {done} of them done, in {name_of(todo.run)}")
     records = launch(todo.run, todo.missing, todo.configs, todo.setup, todo.slots, console, todo.policy, todo.executor)
     tidy(todo.run, todo.jobs)
-    brought(todo.run)
+    part_in(todo.run).bring()
     renew({todo.run / job.path: job.recipe.orbit for job in todo.jobs}, todo.here, console)
     return len(records) < len(todo.missing) or any(record["status"] == "crashed" for record in records.values())
 
@@ -60,7 +60,7 @@ def score_and_report(run: Path, suite: Suite, chosen: Judges, device: str, conso
 
 def score_missing(run: Path, suite: Suite, chosen: Judges, device: str, console: Console) -> Scored:
     """Score what is not scored yet, draw each job's views, and say what could not be scored."""
-    brought(run)
+    part_in(run).bring()
     scorer = judges.scorer_of(suite, chosen, device)
     own = judges.own_prompts(run)
     for line in (*judges.remarks(chosen, scorer, own), *judges.unknown(suite, own)):

@@ -21,7 +21,7 @@ from engine.machine import devices_of
 from engine.progress import Bars
 from engine.recipes.base import Orbit
 from engine.recipes.tables import recipe
-from engine.remote.sharing import sharing_of
+from engine.remote.sharing import part_in
 from engine.request import Request
 from engine.store import Store
 from engine.worker import full, is_full
@@ -66,7 +66,7 @@ class Line:
     """Jobs in a line, and a thread a place that takes from it."""
 
     def __init__(self, request: Request, jobs: Sequence[ExternalJob], bars: Bars):
-        self.request, self.bars = request, bars
+        self.request, self.bars, self.part = request, bars, part_in(request.out)
         self.waiting: queue.SimpleQueue[ExternalJob] = queue.SimpleQueue()
         for job in jobs:
             self.waiting.put(job)
@@ -106,16 +106,14 @@ class Line:
                     record = self._do(job, variables)
                 except (Held, Gone):
                     self.bars.back(job.path)
-                    if shared := sharing_of(self.request.out):
-                        shared.leave(job.path)
+                    self.part.leave(job.path)
                     self.theirs.add(job.path)
                     self.waiting.put(job)
                     self.stop.wait(LOOK)
                     continue
                 if record is not None:
                     self.records[job.path] = record
-                    if shared := sharing_of(self.request.out):
-                        shared.put(job.path)
+                    self.part.put(job.path)
                     self.bars.end(job.path, record)
         except queue.Empty:
             return
@@ -131,8 +129,7 @@ class Line:
         store, config = Store(self.request.out, job), job.config(self.request)  # type: ignore[arg-type]
         if job.path in self.theirs and (record := store.found(job.key)) is not None:
             return record  # how it ended there, be it by a failure
-        shared = sharing_of(self.request.out)
-        if shared and not shared.take(job.path):
+        if not self.part.take(job.path):
             raise Held
         with store.opened(config) as found:
             if found is not None:

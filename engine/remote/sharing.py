@@ -19,7 +19,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +44,23 @@ SHARED = (
 
 
 class Part:
-    """What a command has to do with a run that is a folder of this machine: nothing is to be put anywhere."""
+    """A command's part in a run, which adds results to it. In one that is a folder of this machine nothing is to be
+    brought or put anywhere."""
 
     whole = True  # all that is here is there, too
+
+    def take(self, path: Path) -> bool:
+        """Whether a job, that nobody here seems to have, is ours."""
+        return True
+
+    def put(self, path: Path) -> None:
+        """A job has ended here."""
+
+    def leave(self, path: Path) -> None:
+        """A job is not done here after all."""
+
+    def bring(self) -> None:
+        """Bring all that the run has elsewhere, before it is rendered again or scored."""
 
 
 class Sharing(Part):
@@ -66,8 +80,7 @@ class Sharing(Part):
     # -- what the queue asks
 
     def take(self, path: Path) -> bool:
-        """Whether a job, that nobody seems to have, is ours. Brings where another machine left it, or how it ended
-        there: then nothing is left to do."""
+        """Brings where another machine left it, or how it ended there: then nothing is left to do."""
         job = path.as_posix()
         try:
             with self._lock:
@@ -83,13 +96,11 @@ class Sharing(Part):
         return True
 
     def put(self, path: Path) -> None:
-        """A job has ended here."""
         with self._lock:
             self._ended.add(path.as_posix())
         self._news.set()
 
     def leave(self, path: Path) -> None:
-        """A job is not done here after all."""
         with self._lock, self._trying():
             self._release(path.as_posix())
 
@@ -299,8 +310,8 @@ class Sharing(Part):
         return True
 
     def bring(self) -> None:
-        """Bring all that the run has there, for scores and pictures; what is damaged there is to be made again. From
-        here on nothing is brought before the end: scores of others are not to come between those that are made."""
+        """What is damaged there is to be made again. From here on nothing is brought before the end: scores of others
+        are not to come between those that are made."""
         self._still = True
         with self._trying():
             damaged = self.mirror.pull(ALL)
@@ -335,9 +346,16 @@ class Sharing(Part):
 _working: dict[Path, Sharing] = {}
 
 
-def sharing_of(run: Path) -> Sharing | None:
-    """The part that this command has in a run of a store; None where the run is a folder, or is only read."""
-    return _working.get(run)
+def part_in(run: Path) -> Part:
+    """The part that this command has in a run."""
+    return _working.get(run) or Part()
+
+
+def shared(run: Path, console: Console, work: Callable[[], int | None]) -> int:
+    """The exit code of `work`, which adds results to a run (`worked_on`): 1 where they could not all be put there."""
+    with worked_on(run, console) as part:
+        code = work()
+    return code or int(not part.whole)
 
 
 @contextlib.contextmanager
@@ -356,12 +374,6 @@ def worked_on(run: Path, console: Console) -> Iterator[Part]:
             sharing.end()
     finally:
         del _working[run]
-
-
-def brought(run: Path) -> None:
-    """Bring all of a run that is worked on, before it is rendered again or scored."""
-    if sharing := sharing_of(run):
-        sharing.bring()
 
 
 def looked(run: Path) -> None:

@@ -23,7 +23,7 @@ from engine.prior import identity, open_prior
 from engine.queue import launch
 from engine.recipes.base import Recipe
 from engine.recipes.tables import recipe
-from engine.remote.sharing import brought
+from engine.remote.sharing import part_in
 from engine.request import Request
 from engine.store import Store
 from engine.studies import canvas, kappa
@@ -190,7 +190,7 @@ def run(name: str, request: Request, chosen: Judges, console: Console) -> tuple[
     optimised = [job for job in missing if job not in sampled]
     slots = machine.slots_of(request.jobs, device, len(optimised))
     records = launch(folder, optimised, configs, setup, slots, console, request.policy)
-    brought(folder)
+    part_in(folder).bring()
     score(folder, suite, chosen, console)
     if name == "inversion-steps":
         cost(folder, list(variants.values()), prompts[0], prior, device, console)
