@@ -406,19 +406,24 @@ def _refuse_deaf(address: str) -> None:
     if not host or "/" in host or not port.isdecimal():
         raise UserError(f"--address takes HOST:PORT of the cluster's head, or auto, not {address!r}.")
     try:
-        socket.create_connection((host, int(port)), timeout=5).close()
+        _knock(address)
     except (OSError, OverflowError) as error:
         raise UserError(NOBODY.format(address, f" ({first_line(error)})")) from error
 
 
 def _listens(address: str) -> bool:
     """Whether somebody does at HOST:PORT."""
-    host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+        _knock(address)
     except OSError:
         return False
     return True
+
+
+def _knock(address: str) -> None:
+    """Raises OSError where nobody listens at HOST:PORT."""
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
 
 
 def _reason(error: Exception) -> str:
