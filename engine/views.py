@@ -32,7 +32,6 @@ from eval.views import (
     job_json,
     numbered,
     orbit_of,
-    read,
 )
 from files import digest, read_json, sha256, write_json
 from locks import held
@@ -226,9 +225,8 @@ def _depth(job: Path, cameras: Cameras, side: int) -> Float[Tensor, "V 1 side si
 
 def _depth_beside(job: Path, side: int) -> Float[Tensor, "V 1 side side"]:
     """The same from files, averaged down where they are larger."""
-    depth, seen = depth_beside(job), read(job)
-    assert seen.opacity is not None
-    opacity = seen.opacity * (depth > 0)
+    depth, opacity = depth_beside(job)
+    opacity = opacity * (depth > 0)
     smaller = partial(F.interpolate, size=(side, side), mode="area")
     return depths(smaller(depth * opacity), smaller(opacity))
 

@@ -130,10 +130,7 @@ def read(job: Path) -> Pictures:
         if number > v:
             name = f"rgb_{v:0{len(file.stem) - len('rgb_')}d}{file.suffix}"
             raise UserError(f"The view {name} is missing in {folder}: its views must be numbered without a gap.")
-    rgb, alpha = _stack([file for _, file in files], "RGB", job), None
-    if opacity := dict(_numbered(folder, "opacity")):
-        named = [(n, file.with_name(f"opacity{file.stem[3:]}.png")) for n, file in files]
-        alpha = _stack([opacity.get(n, expected) for n, expected in named], "L", job)
+    rgb, alpha = _stack([file for _, file in files], "RGB", job), _opacity(job, files)
     if not are_whole(job):
         run = job.parent.parent.parent
         raise UserError(
@@ -143,13 +140,23 @@ def read(job: Path) -> Pictures:
     return Pictures(rgb, alpha)
 
 
-def depth_beside(job: Path) -> Float[Tensor, "V 1 H W"]:
+def _opacity(job: Path, files: list[tuple[int, Path]]) -> Tensor | None:
+    """Of the views that are these files; None where none has any."""
+    if not (opacity := dict(_numbered(_folder(job), "opacity"))):
+        return None
+    named = [(n, file.with_name(f"opacity{file.stem[3:]}.png")) for n, file in files]
+    return _stack([opacity.get(n, expected) for n, expected in named], "L", job)
+
+
+def depth_beside(job: Path) -> tuple[Float[Tensor, "V 1 H W"], Float[Tensor, "V 1 H W"]]:
     """How far along its ray what a pixel shows lies, in scene units, 0 where nothing is, of views that have it beside
-    them as depth_000.png. Raises UserError where these are damaged, or not as many as the views."""
-    deep = [file for _, file in _numbered(_folder(job), "depth")]
-    if len(deep) != len(numbers(job, "rgb")):
+    them as depth_000.png, and their opacity. Raises UserError where these are damaged, or not as many as the views."""
+    folder = _folder(job)
+    deep, files = [file for _, file in _numbered(folder, "depth")], _numbered(folder, "rgb")
+    opacity = _opacity(job, files)
+    if len(deep) != len(files) or opacity is None:
         raise UserError(f"The depths of {job} are not as many as its views: {mend(job)}.")
-    return _stack(deep, DEEP, job)
+    return _stack(deep, DEEP, job), opacity
 
 
 def _folder(job: Path) -> Path:

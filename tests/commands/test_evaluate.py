@@ -119,7 +119,8 @@ def test_a_mesh_has_a_depth_and_pictures_of_it_have_none(capsys, tmp_path, clip)
     assert "Warp error needs depth" not in said
     job = out / "boxes" / S / "0"
     assert pd.read_csv(job / "scores.csv")["warp_error"].mean() < 2
-    depths, opacity = depth_beside(job), read(job).opacity
+    depths, opacity = depth_beside(job)
+    assert torch.equal(opacity, read(job).opacity)
     assert ((depths > 0) == (opacity > 0)).all()
     slope = 1 / math.cos(math.radians(15))  # of the ray to the middle, which meets the side x = .3
     assert float(depths[0, 0, 31:33, 31:33].mean()) == pytest.approx(2 - 0.3 * slope, abs=0.01)
