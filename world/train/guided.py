@@ -45,8 +45,8 @@ def x0(pipe: StableDiffusionPipeline, x_t: Tensor, t: int, texts: list[str]) -> 
 
 
 def noised(pipe: StableDiffusionPipeline, x: Tensor, t: int) -> Tensor:
-    a = pipe.scheduler.alphas_cumprod[t]
-    return a.sqrt() * x + (1 - a).sqrt() * torch.randn(x.shape, generator=rng_of(SEED, t))
+    noise = torch.randn(x.shape, generator=rng_of(SEED, t))
+    return pipe.scheduler.add_noise(x, noise, torch.full((len(x),), t))
 
 
 def answers(pipe: StableDiffusionPipeline, x_t: Tensor, t: int, texts: list[str]) -> tuple[Tensor, Tensor, Tensor]:
