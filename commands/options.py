@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import names
-from engine.executors import EXECUTORS
+from engine.executors import EXECUTORS, Where
 from engine.remote.mirror import mirror_of, place_of
 from engine.request import RUNS, SIZES, VIEWS, Policy, Request, folder_name
 from errors import UserError
@@ -26,6 +26,8 @@ LORA = "an adapter in diffusers' or peft's format, a .safetensors file, merged i
 PHI = "whose U-Net vsd and esd train; default: the prior's, or fetch's sd21 beside its sd21-base"
 JOBS = "processes; default: one a core, one on a GPU"
 EXECUTOR = "where jobs run: local (default), or ray, on all nodes of a cluster (docs/cluster.md)"
+SPREAD = "where that is done: local (default), or ray, a job at a time on each node of a cluster (docs/cluster.md)"
+ADDRESS = "of the Ray cluster's head; default: auto, the one that this machine is in"
 OUT = "a folder, or the URL of a store, as s3://BUCKET/NAME (docs/stores.md)"
 RUN = "a run's folder, or its URL (docs/stores.md)"
 OVERWRITE = "replace results of other settings in --out"
@@ -128,17 +130,25 @@ def add_settings(parser: Parser) -> None:
     add_judges(parser)
     add("--out", type=place_of, metavar="DIR", help=f"{OUT}; default: results/runs/SUITE-TRACK")
     add("--jobs", default="auto", metavar="N", help=JOBS)
-    add("--executor", default="local", metavar="NAME", help=EXECUTOR)
-    add(
-        "--address",
-        metavar="HOST:PORT",
-        help="of the Ray cluster's head; default: auto, the one that this machine is in",
-    )
+    add_executor(parser, EXECUTOR)
     add("--together", type=positive, default=1, metavar="N", help="scenes a process; default: 1")
     add("--overwrite", action="store_true", help=OVERWRITE)
     add("--retry-on-error", type=whole, default=0, metavar="N", help="tries more for a job that failed; default: 0")
     add("--timeout", type=above_zero, metavar="SECONDS", help="a job that takes longer has failed; its steps are kept")
     add("--fail-on-error", type=failures, nargs="?", const=1.0, metavar="X", help=FAIL)
+
+
+def add_executor(parser: Parser, what: str = SPREAD) -> None:
+    """Where a command's work is done."""
+    parser.add_argument("--executor", default="local", metavar="NAME", help=what)
+    parser.add_argument("--address", metavar="HOST:PORT", help=ADDRESS)
+
+
+def where_of(options: Namespace, device: str = "cpu") -> Where:
+    """Raises UserError for an executor that nobody knows, or that does not take the address or the device."""
+    device = getattr(options, "device", device)
+    known_executor(options.executor, options.address, device)
+    return Where(options.executor, options.address, device)
 
 
 def add_run(parser: Parser) -> None:
@@ -175,7 +185,9 @@ def request_of(options: Namespace, prefix: str = "") -> Request:
             )
     made = folder_name(suite, track, **sizes, **named, tuned=bool(options.tuned), rehearse=options.rehearse)
     out = options.out or RUNS / f"{prefix}{made}"
-    known_executor(options.executor, options.address, options.device, out)
+    known_executor(options.executor, options.address, options.device)
+    if options.executor != "local" and mirror_of(out):
+        raise UserError(f"--executor {options.executor} takes a folder that all nodes see as --out, and no URL.")
     return Request(
         suite,
         track,
@@ -196,13 +208,11 @@ def request_of(options: Namespace, prefix: str = "") -> Request:
     )
 
 
-def known_executor(name: str, address: str | None, device: str, out: Path) -> None:
+def known_executor(name: str, address: str | None, device: str) -> None:
     """Raises UserError where there is no such executor, or it does not take the other two."""
     names.known("executor", name, EXECUTORS)
     if address is not None and name == "local":
         raise UserError("--address is that of a Ray cluster: give --executor ray with it.")
-    if name != "local" and mirror_of(out):
-        raise UserError(f"--executor {name} takes a folder that all nodes see as --out, and no URL.")
     if name != "local" and device not in ("auto", "cpu", "cuda"):
         raise UserError(
             f"On a cluster, each job has the GPU that it is given: --device takes auto, cpu or cuda, not {device!r}."

@@ -103,6 +103,7 @@ def carried_out(request: Request, console: Console) -> int:
     if chosen.clip is None:
         say(console, judges.UNSCORED)
         return int(crashed)
-    whole = results.score_and_report(request.out, request.suite, chosen, request.here, console)
+    where = request.where.if_there(console)
+    whole = results.score_and_report(request.out, request.suite, chosen, request.here, console, where)
     say(console, f"run_benchmark.py report {request.out} makes a page of it, to look at.")
     return int(crashed or not whole)

@@ -6,7 +6,8 @@ from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
-from commands.options import Parser, add_judges, add_run
+from commands.options import Parser, add_executor, add_judges, add_run, where_of
+from engine.executors import Where
 from say import Console, say
 
 EPILOG = """What other programs made, in whatever layout it lies, is scored by run_benchmark.py evaluate PATH.
@@ -23,21 +24,26 @@ def parser() -> Parser:
     made.add_argument("--judge", nargs="+", default=[], metavar="NAME",
                       help="judges of other packages, each in an environment of its own that uv makes: pyiqa:musiq, "
                       "image-reward, ... (docs/other-judges.md); NAME=FOLDER for other weights")  # fmt: skip
+    add_executor(made)
     made.add_argument("--accept-licence", action="store_true", help="of the judges, without being asked")
     return made
 
 
 def main(arguments: list[str]) -> int:
     options = parser().parse_args(arguments)
+    from commands.shared.scoring import ENVIRONMENTS
     from engine.remote.mirror import SCORES, needed
     from engine.remote.sharing import shared
+    from errors import UserError
 
-    console = Console()
+    console, where = Console(), where_of(options)
+    if options.judge and not where.is_here:
+        raise UserError(ENVIRONMENTS)
     needed(options.run, SCORES)
-    return shared(options.run, console, lambda: scored(options, console))
+    return shared(options.run, console, lambda: scored(options, where, console))
 
 
-def scored(options: Namespace, console: Console) -> int:
+def scored(options: Namespace, where: Where, console: Console) -> int:
     """The exit code of scores and tables."""
     from commands.shared import results
     from engine import judges
@@ -49,7 +55,7 @@ def scored(options: Namespace, console: Console) -> int:
     chosen = replace(judges.judges_of(suite, options.clip, options.clip2), outside=tuple(options.judge))
     wanted = asked.asked(chosen.outside, {"clip": chosen.clip, "reward": chosen.reward}, "cpu").values()
     asked.accept(wanted, place(), options.accept_licence, lambda line: say(console, line))
-    return int(not results.score_and_report(options.run, suite, chosen, options.device, console))
+    return int(not results.score_and_report(options.run, suite, chosen, options.device, console, where))
 
 
 def refuse(run: Path) -> None:

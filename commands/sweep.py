@@ -75,7 +75,8 @@ def carried_out(request: Request, options: Namespace, console: Console) -> int:
     known("metric", options.select, selectable(judges.needs_of(request.suite, judges.required(chosen))))
     todo = plan.plan(request, console, sweep.rows(options.method, options.cfg, options.lr))
     crashed = results.carried_out(todo, console)
-    scored = results.score_missing(todo.run, request.suite, chosen, request.here, console)
+    where = request.where.if_there(console)
+    scored = results.score_missing(todo.run, request.suite, chosen, request.here, console, where)
     frames = outcome.only(load(todo.run), {job.path.parts for job in todo.jobs})
     for line in terminal.troubles(frames):
         say(console, line, "yellow")

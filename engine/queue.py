@@ -282,7 +282,7 @@ class Queue:
     def _back(self, job: Job, cause: str) -> None:
         """A job whose machine is gone, which is not its fault, goes on from its checkpoint elsewhere; but not for ever
         where each takes it no further."""
-        kept = Store(self.run, job).kept_step()
+        kept = self._kept(job)
         step, times = self.losses.get(job.path, (kept, 0))
         self.losses[job.path] = kept, 1 + (times if kept == step else 0)
         if job.path in self.begun and self.losses[job.path][1] > LOSSES:
@@ -290,6 +290,10 @@ class Queue:
             return
         self.bars.note(job.path, f"{cause}: it goes on elsewhere from step {kept}")
         self._wait(job)
+
+    def _kept(self, job: Job) -> int:
+        """The step of a job's last checkpoint, be it here or in a store."""
+        return max(Store(self.run, job).kept_step(), self.part.kept_step(job.path))
 
     def _wait(self, job: Job) -> None:
         self.bars.back(job.path)
@@ -326,7 +330,7 @@ class Queue:
         """What jobs that were ended at once had done since their checkpoints."""
         said = []
         for job in (job for jobs in self.sitting.values() for job in jobs):
-            steps = self.steps.get(job.path, 0) - Store(self.run, job).kept_step()
+            steps = self.steps.get(job.path, 0) - self._kept(job)
             said += [f"{steps} steps of {title(job)}"] if steps > 0 else []
         return f" Lost: {', '.join(said)}." if said else ""
 

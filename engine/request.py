@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.executors import Where
 from files import ROOT
 from prompts import Prompt
 from suites.base import Suite
@@ -66,6 +67,10 @@ class Request:
     policy: Policy = Policy()
     executor: str = "local"
     address: str | None = None
+
+    @property
+    def where(self) -> Where:
+        return Where(self.executor, self.address, self.device)
 
     @property
     def here(self) -> str:

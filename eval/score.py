@@ -165,17 +165,35 @@ def score_run(
     Unwritable at the first whose scores cannot be written."""
     folders, fresh, bad = views.jobs(run), [], {}
     for folder in _held_by_turns(folders):  # its views stay as they are meanwhile
-        try:
-            new = score_job(folder, scorer.knowing(truth(folder)) if truth else scorer, depths(folder))
-        except (NewerError, Unwritable):
-            raise
-        except UserError as error:
-            bad[folder] = str(error)
-            _forget(folder)
+        new, why = score_if_can(folder, scorer, truth, depths)
+        if why:
+            bad[folder] = why
             continue
         fresh += [folder] if new else []
         if each:
             each(folder, new)
+    return gathered(run, folders, fresh, bad)
+
+
+def score_if_can(
+    folder: Path,
+    scorer: Scorer,
+    truth: Callable[[Path], Truth | None] | None,
+    depths: Callable[[Path], Depths | None],
+) -> tuple[bool, str]:
+    """Score a job as far as it has not been scored so: whether it was now, and why it cannot be, which loses it what
+    scores it had. Raises Unwritable, and NewerError for what a later version wrote."""
+    try:
+        return score_job(folder, scorer.knowing(truth(folder)) if truth else scorer, depths(folder)), ""
+    except (NewerError, Unwritable):
+        raise
+    except UserError as error:
+        _forget(folder)
+        return False, str(error)
+
+
+def gathered(run: Path, folders: list[Path], fresh: list[Path], bad: dict[Path, str]) -> Scored:
+    """What became of all jobs of a run. Raises UserError where none could be scored."""
     if len(bad) == len(folders):
         raise UserError(bad[folders[0]])
     stray = "The views in {} are not scored: expected <method>/<prompt-id>/<seed>/rgb_000.png."

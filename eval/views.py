@@ -70,10 +70,13 @@ def orbit_of(job: Path) -> dict[str, Any]:
     before that was so, in their settings; {} for pictures made elsewhere, and where there are none."""
     if not has_pictures(job):
         return {}
+    return orbit_beside(job) or job_json(job / "config.json").get("recipe", {}).get("orbit", {})
+
+
+def orbit_beside(job: Path) -> dict[str, Any]:
+    """The same as is said beside the views, be these here or in a store; {} where nothing is."""
     beside = job / "views" / ORBIT
-    if beside.exists():
-        return {name: value for name, value in read_json(beside, mend(job)).items() if name != SUM}
-    return job_json(job / "config.json").get("recipe", {}).get("orbit", {})
+    return {k: v for k, v in read_json(beside, mend(job)).items() if k != SUM} if beside.exists() else {}
 
 
 def job_json(path: Path) -> dict[str, Any]:

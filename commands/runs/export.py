@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commands.options import DEVICE, Parser, add_run, folder, positive
+from commands.options import DEVICE, Parser, add_executor, add_run, folder, positive, where_of
 from commands.shared.chosen import add_choice, scenes_of
-from engine.remote.mirror import needed
+from engine.executors import Where
+from engine.remote.mirror import mirror_of, name_of, needed
 from engine.remote.sharing import shared
 from errors import UserError, first_line
 from names import known
@@ -46,6 +48,7 @@ def parser() -> Parser:
     add("--size", type=positive, default=SIZE, metavar="N",
         help=f"pixels along an edge of a turntable; default: {SIZE}")  # fmt: skip
     add("--device", default="auto", metavar="NAME", help=DEVICE)
+    add_executor(made)
     add("--overwrite", action="store_true", help="replace what was made with other settings, or by others")
     return made
 
@@ -56,16 +59,17 @@ def main(arguments: list[str]) -> int:
         known("format", name, FORMATS)
     if options.resolution < 8:
         raise UserError(f"--resolution {options.resolution} is too coarse for a surface: give 8 or more.")
+    where = where_of(options)
+    if options.out and not where.is_here and mirror_of(options.run):
+        raise UserError(f"Nodes put what they make beside the jobs of {name_of(options.run)}: leave out --out.")
     needed(options.run)
-    return shared(options.run, console, lambda: exported(options, console))
+    return shared(options.run, console, lambda: exported(options, where, console))
 
 
-def exported(options: Namespace, console: Console) -> None:
+def exported(options: Namespace, where: Where, console: Console) -> None:
     """Make what is missing of what is asked for. Raises UserError where it cannot be made."""
     from engine.exports import write
-    from engine.machine import device_of
 
-    device = device_of(options.device)
     write.refuse_missing(options.formats)
     scenes, others = scenes_of(options.run, options.methods, options.prompts, options.seeds)
     formats = tuple(name for name in FORMATS if name in options.formats)
@@ -76,7 +80,7 @@ def exported(options: Namespace, console: Console) -> None:
         say(console, f"{others} jobs ended without a scene, and are passed over.")
     try:
         todo = [task for task in tasks if task.todo]
-        made = carried_out(todo, wanted, device, console)
+        made = carried_out(todo, wanted, where, options.run, console)
     except OSError as error:
         place = options.out or options.run
         raise UserError(
@@ -97,16 +101,28 @@ def refuse(tasks: list[Task], options: Namespace) -> None:
         )
 
 
-def carried_out(tasks: list[Task], wanted: Wanted, device: str, console: Console) -> int:
-    """Make what is missing, one scene after another; returns of how many something was made."""
+def carried_out(tasks: list[Task], wanted: Wanted, where: Where, run: Path, console: Console) -> int:
+    """Make what is missing, one scene after another, or on the nodes of a cluster; returns of how many something was
+    made."""
     from rich.progress import track
 
+    from engine.executors.units import Lack, Unit, done
     from engine.exports import write
+    from engine.machine import device_of
 
+    by_path = {task.job.relative_to(run): task for task in tasks}
+    if where.is_here:
+        device = device_of(where.device)
+        bar = track(tasks, "exporting", console=console, disable=not tasks, transient=True)
+        results = ((task.job.relative_to(run), write.carried_out(task, wanted, device)) for task in bar)
+    else:
+        if wanted.out:
+            wanted.out.mkdir(parents=True, exist_ok=True)
+        units = [Unit(path, (task.todo, wanted)) for path, task in by_path.items()]
+        results = ((unit.path, lacks) for unit, lacks in done(run, units, write.unit, where, console, "exporting"))
     made = 0
-    for task in track(tasks, "exporting", console=console, disable=not tasks, transient=True):
-        lacks = write.carried_out(task, wanted, device)
-        for why in lacks:
-            say(console, f"{'/'.join(task.job.parts[-3:])}: {why}.", "yellow")
-        made += len(lacks) < len(task.todo)
+    for path, lacks in results:
+        for why in [lacks.why] if isinstance(lacks, Lack) else lacks:
+            say(console, f"{path.as_posix()}: {why}.", "yellow")
+        made += not isinstance(lacks, Lack) and len(lacks) < len(by_path[path].todo)
     return made

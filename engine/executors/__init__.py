@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from errors import UserError
 from names import known
+from say import Console, say
 
 if TYPE_CHECKING:
     from engine.executors.base import Executor
@@ -14,11 +18,37 @@ EXECUTORS = {  # by name, module and class: imported when it is used, as what it
     "local": ("engine.executors.local", "Processes"),
     "ray": ("engine.executors.ray", "Cluster"),
 }
+SPREADS = {"ray"}  # whose places do whatever they are given, and not jobs alone
+HERE = "{} What is left is done on this machine."
 
 
-def executor_of(name: str, address: str | None = None) -> Executor:
-    """A new executor, of those at an address where one is given. Raises UserError for a name nobody knows, and for an
-    address where nobody answers."""
+def executor_of(name: str, address: str | None = None, task: Callable[..., Any] | None = None) -> Executor:
+    """A new executor, of those at an address where one is given; of a `task` in place of jobs, where it takes one.
+    Raises UserError for a name nobody knows, and for an address where nobody answers."""
     module, wanted = EXECUTORS[known("executor", name, EXECUTORS)]
-    made = getattr(import_module(module), wanted)
-    return made(address) if address else made()
+    given = {"address": address, "task": task}
+    return getattr(import_module(module), wanted)(**{key: value for key, value in given.items() if value})
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where folders of jobs that have ended are worked at: an executor and its address, as the command line has them;
+    in this process where that does jobs alone."""
+
+    executor: str = "local"
+    address: str | None = None
+    device: str = "auto"
+
+    @property
+    def is_here(self) -> bool:
+        return self.executor not in SPREADS
+
+    def if_there(self, console: Console) -> Where:
+        """The same, or, where that is gone by now, which is said, here."""
+        try:
+            if not self.is_here:
+                executor_of(self.executor, self.address)
+        except UserError as error:
+            say(console, HERE.format(error), "yellow")
+            return Where(device=self.device)
+        return self

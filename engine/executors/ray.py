@@ -1,6 +1,7 @@
 """Jobs on the nodes of a Ray cluster: a place is an actor, which Ray puts where a core or a GPU is free.
 
-Results travel through the run's folder, which all nodes share. News are the answers to a question that every place is
+Results travel through the run's folder, which all nodes share, or through the store that its URL names, where each node
+is a machine of its own (engine/remote). News are the answers to a question that every place is
 asked again and again: what has happened since? An answer comes at once where a job has begun or ended, and else after
 `pace` seconds, so that a thousand places do not drown the one process that asks. An error instead of an answer tells
 that the place is gone: with its node, and then its jobs go on elsewhere from their checkpoints, or alone.
@@ -19,6 +20,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,9 +29,15 @@ from engine.executors.base import Away, Busy, Ended, Event, Fatal, Lost, Over, R
 from engine.executors.starting import variables
 from engine.job import Setup
 from engine.machine import GIGABYTES_A_JOB, asked_for, gigabytes, version_of
+from engine.optimize import Watcher
 from engine.plan import PACKAGES
-from engine.worker import Task, fatal_of, serve
+from engine.remote.mirror import mirror_of, place_of
+from engine.remote.sharing import Sharing, part_in, worked_on
+from engine.together import Scene
+from engine.worker import Task, do, fatal_of, serve
 from errors import UserError, first_line
+from files import ROOT, digest
+from say import Console
 
 LONGEST = 1.0  # seconds to wait for news
 PATIENCE = 60.0  # seconds that places have to write their last checkpoints
@@ -39,6 +47,7 @@ APPEARS = 10.0  # seconds after which a file is seen from every node: NFS rememb
 ENDS = 20.0  # seconds that the end of a process may take to be told
 GONE = 15.0  # seconds without the head, after which it is taken for gone: Ray ends this process after a minute
 LEAVE = 20.0  # seconds that places then have to write their last checkpoints
+ROOMS = ("engine", "eval", "methods", "priors", "prompts", "reports", "scene", "suites", "world")  # that make results
 STILLBORN = 3  # places that may end before they begin, one after another
 MISSING = "--executor ray needs Ray, which is not installed: pip install ray, or uv sync --extra ray."
 NOBODY = "No Ray cluster answers at {}: start one with `ray start --head`, or say --address HOST:PORT of its head{}."
@@ -55,15 +64,19 @@ class Answer(NamedTuple):
 class Post:
     """On a node: the worker, in a thread of its own, and what goes between it and the command."""
 
-    def __init__(self, run: Path, setup: Setup, same: dict[str, Any], task: Task | None):
+    def __init__(self, run: str, setup: Setup, same: dict[str, Any], task: Task | None):
+        """`run`: a folder or a URL."""
         os.environ.update(variables(setup.threads))
-        self.run, self.setup, self.task, self.cut = run, setup, task, False
+        self.run, self.setup, self.task, self.cut = place_of(run), setup, task, False
         self._given: queue.Queue[list[Work]] = queue.Queue()
+        self._claims: dict[Path, int] = {}
         self._told: list[Event] = []
         self._news, self._over = threading.Condition(), False
         threading.Thread(target=self._live, args=(same,), name="worker", daemon=True).start()
 
-    def give(self, jobs: list[Work]) -> None:
+    def give(self, jobs: list[Work], numbers: dict[Path, int]) -> None:
+        """With the numbers of claims on jobs in a store that were made for this node."""
+        self._claims |= numbers
         self._given.put(jobs)
 
     def leave(self) -> None:
@@ -76,7 +89,12 @@ class Post:
         with self._news:
             self._news.wait_for(lambda: self._over or any(not isinstance(e, Step) for e in self._told), pace)
             told, self._told = self._told, []
-            return Answer(told, self._over, claims.me() | {"node": _node()})
+            return Answer(told, self._over, self._me() | {"node": _node()})
+
+    def _me(self) -> dict[str, Any]:
+        """As claims name this process."""
+        mirror = mirror_of(self.run)
+        return claims.me() | ({"machine": mirror.identity} if mirror else {})
 
     def send(self, event: Event) -> None:
         """A step takes the place of the job's last one, where nobody has asked since."""
@@ -92,7 +110,9 @@ class Post:
     def _live(self, same: dict[str, Any]) -> None:
         try:
             if not (fatal := self._unlike(same)):
-                serve(self, self.run, self.setup, self.task)
+                with worked_on(self.run, Console(quiet=True), follows=False) as part:
+                    task = partial(self._carried, part) if isinstance(part, Sharing) else self.task
+                    serve(self, self.run, self.setup, task)
         except Exception as error:
             fatal = fatal_of(error, self.run)
         with self._news:
@@ -100,18 +120,39 @@ class Post:
             self._over = True
             self._news.notify()
 
+    def _carried(
+        self, part: Sharing, work: Work, run: Path, setup: Setup, line: Watcher, scene: Scene
+    ) -> dict[str, Any] | None:
+        """A job of a store: from where its last machine left it, to where all find it."""
+        path, task = work[0].path, self.task or do
+        if path not in self._claims:
+            return task(work, run, setup, line, scene)
+        part.given(path, self._claims.pop(path))
+        record = task(work, run, setup, line, scene)
+        if record is not None:
+            part.settle(path)
+        elif not self.cut:  # another command of this machine has it
+            part.leave(path)
+        return record
+
     def _unlike(self, same: dict[str, Any]) -> Fatal | None:
         """Why results from here would not be those of the command's machine, or would not get there."""
         if not Path(same["folder"]).is_dir():
             return Fatal(_unseen(same["folder"]))
         os.chdir(same["folder"])  # paths may be relative to it
+        return (None if mirror_of(self.run) else self._blind(same)) or self._other(same)
+
+    def _blind(self, same: dict[str, Any]) -> Fatal | None:
         folder = self.run / ".unfinished" / claims.ROSTER
         deadline = time.monotonic() + APPEARS
         while not any((folder / name).exists() for name in same["commands"]):
             if time.monotonic() > deadline:
                 return Fatal(_unseen(self.run))
             time.sleep(0.2)
-        here = software()
+        return None
+
+    def _other(self, same: dict[str, Any]) -> Fatal | None:
+        here = software() | program()
         for name, wanted in same["software"].items():
             if here[name] != wanted:
                 return Fatal(
@@ -124,7 +165,7 @@ class Post:
 def _unseen(folder: object) -> str:
     return (
         f"The node {socket.gethostname()} does not see {folder}: the checkout, the folder where the command is given, "
-        "and --out must lie in a folder that all nodes share."
+        "and --out must lie in a folder that all nodes share; of a URL as --out, each node may have its own."
     )
 
 
@@ -135,8 +176,14 @@ def _node() -> str:
 
 
 def software() -> dict[str, Any]:
-    """What a scene is made with, but for its job and this program, of which all nodes share the checkout."""
+    """What a scene is made with, but for its job and this program."""
     return {"python": platform.python_version(), **{name: version_of(name) for name in PACKAGES}}
+
+
+def program() -> dict[str, Any]:
+    """This program, where nodes do not share its checkout."""
+    code = digest((path for room in ROOMS for path in (ROOT / room).rglob("*.py")), ROOT)
+    return {"code of this program": code[:12]}
 
 
 @dataclass
@@ -179,13 +226,16 @@ class Cluster:
         return self.most if asked else max(min(self._fits(), self.most), 1)
 
     def start(self, run: Path, setup: Setup, places: int) -> None:
-        self.run, self.told = run.resolve(), places
+        self.run, self.told, self.part = run.resolve(), places, part_in(run)
+        mirror = mirror_of(run)
+        self.name = mirror.url if mirror else str(self.run)
+        self.part.lead()
         self.setup = replace(setup, device="cuda:0" if setup.device == "cuda" else setup.device)
         folder = self.run / ".unfinished" / claims.ROSTER
         self.same = {
             "commands": [path.name for path in folder.glob("*.json")],
             "folder": str(Path.cwd()),
-            "software": software(),
+            "software": software() | (program() if mirror else {}),
         }
         self._wish(self.most)
 
@@ -196,7 +246,8 @@ class Cluster:
             self.places[place] = self._begun()
         it = self.places[place]
         it.jobs |= {job.path for job, _ in jobs}
-        it.actor.give.remote(jobs)
+        handed = {job.path: self.part.handed(job.path) for job, _ in jobs}
+        it.actor.give.remote(jobs, {path: number for path, number in handed.items() if number is not None})
         if not it.jobs:
             self.ray.kill(self.places.pop(place).actor)
 
@@ -277,7 +328,7 @@ class Cluster:
             max_concurrency=4,  # it is asked, given jobs and told to leave while it works
             max_restarts=0,
         )
-        actor = made.remote(self.run, self.setup, self.same, self.task)
+        actor = made.remote(self.name, self.setup, self.same, self.task)
         return Place(actor, actor.news.remote(self.pace))
 
     def _ask(self, it: Place) -> Any:

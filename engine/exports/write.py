@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 from PIL import Image
@@ -136,6 +137,14 @@ def carried_out(task: Task, wanted: Wanted, device: str) -> list[str]:
         with suppress(OSError):
             folder.rmdir()  # of which nothing could be made: else it is not empty
     return lacks
+
+
+def unit(job: Path, asked: tuple[tuple[str, ...], Wanted], device: str) -> list[str]:
+    """The same of a job's folder on a node of a cluster, with the formats that are to be made."""
+    todo, wanted = asked
+    if wanted.out and not wanted.out.is_dir():
+        raise UserError(f"The node {gethostname()} does not see {wanted.out}: --out must lie where all nodes see it.")
+    return carried_out(Task(job, todo, ()), wanted, device)
 
 
 def _mesh(

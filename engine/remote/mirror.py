@@ -148,13 +148,14 @@ class Mirror:
                 found[job] = wrong[0]
         return found
 
-    def refresh(self, job: str) -> dict[str, str]:
-        """The same of one job's numbers, at once."""
+    def refresh(self, job: str, level: int = SCORES) -> dict[str, str]:
+        """The same of what is needed of one job, at once."""
         with self._alone():
             sums = self._sums([job]).get(job)
-            if sums is None or sums == self._known(job).there:
+            if sums is None:
+                self._forget(job)
                 return {}
-            return {job: said} if (said := self._met(job, sums, SCORES)) else {}
+            return {job: said} if (said := self._met(job, sums, level)) else {}
 
     def _met(self, job: str, there: Sums, level: int) -> str | None:
         """Take what is there for what is here, but for a result that was not put there yet, and is of another end."""
@@ -231,7 +232,10 @@ class Mirror:
         """Jobs, and what lies beside them, that are not there as they are here."""
         folders = [f for f in self.run.glob("[!.]*/[!.]*/[!.]*") if (f / RECORD).is_file()]
         jobs = [f.relative_to(self.run).as_posix() for f in folders]
-        return [job for job in (*sorted(jobs), RUN) if self._sums_here(job) != self._known(job).here]
+        return [job for job in (*sorted(jobs), RUN) if self.is_changed(job)]
+
+    def is_changed(self, job: str) -> bool:
+        return self._sums_here(job) != self._known(job).here
 
     def push(self, job: str) -> None:
         """Put there what has changed here. A result that another has put there meanwhile, of the same job, stays, and

@@ -9,6 +9,9 @@ folder of this machine as those of a shared folder are, so that whatever asks th
 who finds the next claim made by another stops at its next checkpoint, as there.
 
 What cannot be put there, because nobody answers, is kept and put later.
+
+Where the nodes of a cluster do the jobs of a command, that command `leads`: it claims a job and hands the claim to a
+node, which is a machine as any other, but brings nothing that is not asked of it.
 """
 
 from __future__ import annotations
@@ -59,20 +62,40 @@ class Part:
     def leave(self, path: Path) -> None:
         """A job is not done here after all."""
 
-    def bring(self) -> None:
-        """Bring all that the run has elsewhere, before it is rendered again or scored."""
+    def lead(self) -> None:
+        """Nodes do the jobs: what is taken here is theirs."""
+
+    def handed(self, path: Path) -> int | None:
+        """The number of the claim that a node is given with a job; None where it needs none."""
+        return None
+
+    def kept_step(self, path: Path) -> int:
+        """The step of a job's last checkpoint, as far as it is not here."""
+        return 0
+
+    def bring(self, level: int = ALL) -> None:
+        """Bring what the run has elsewhere, before it is rendered again or scored: all, or, where others do that, its
+        numbers."""
+
+    @contextlib.contextmanager
+    def at(self, path: Path, level: int = ALL) -> Iterator[None]:
+        """A finished job is worked at: what is needed of it is brought first, and what is new put there at the end."""
+        yield
 
 
 class Sharing(Part):
     """This command's part in the run that a folder mirrors. What the user should know is said on the console."""
 
-    def __init__(self, mirror: Mirror, console: Console):
-        self.mirror, self.run, self.console = mirror, mirror.run, console
+    def __init__(self, mirror: Mirror, console: Console, follows: bool = True):
+        """`follows`: whether it brings the numbers of all jobs, and sees who has which; else only of its own."""
+        self.mirror, self.run, self.console, self.follows = mirror, mirror.run, console, follows
+        self.leads = False
         self._holds: dict[str, int] = {}  # the number of our claim; 0 where there was no answer yet
         self._tops: dict[str, int] = {}  # the highest claim of each job, when last seen
         self._stamps: dict[str, str] = {}
         self._ended: set[str] = set()
         self._saved: dict[str, tuple[int, int]] = {}  # checkpoints that were put
+        self._kept: dict[str, int] = {}  # their steps
         self._lock, self._end, self._news = threading.RLock(), threading.Event(), threading.Event()
         self._away = self._still = False
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._beating, self._carrying)]
@@ -89,11 +112,51 @@ class Sharing(Part):
                 if not self._claimed(job):
                     return False
             self._tell(self.mirror.refresh(job))
-            self._bring_work(job)
+            if not self.leads:
+                self._bring_work(job)
         except Unreachable as error:
             self._holds.setdefault(job, 0)
             self._answers(error)
         return True
+
+    def lead(self) -> None:
+        self.leads = True
+
+    def handed(self, path: Path) -> int | None:
+        with self._lock:
+            return self._holds.pop(path.as_posix(), None) if self.leads else None
+
+    def given(self, path: Path, number: int) -> None:
+        """On a node: a job with the claim that was made for us; 0 where nobody could be asked, and it is made later."""
+        job = path.as_posix()
+        with self._lock:
+            self._holds[job], self._tops[job] = number, max(number, self._tops.get(job, 0))
+        with self._trying():
+            if number:
+                self.mirror.objects.write(_claim(job, number), self._said(job))
+            self._tell(self.mirror.refresh(job))
+            self._bring_work(job)
+
+    def settle(self, path: Path) -> None:
+        """Wait until a job that has ended is put there, as long as the store answers."""
+        self.put(path)
+        while path.as_posix() in self._ended and not (self._away or self._end.is_set()):
+            time.sleep(0.02)
+
+    def kept_step(self, path: Path) -> int:
+        name = _claim(path.as_posix(), self._tops.get(path.as_posix(), 0))
+        with self._trying():
+            return _parsed(self.mirror.objects.read([name]).get(name, b"")).get("kept", 0)
+        return 0
+
+    @contextlib.contextmanager
+    def at(self, path: Path, level: int = ALL) -> Iterator[None]:
+        job = path.as_posix()
+        if damaged := self.mirror.refresh(job, level):
+            raise UserError(f"{damaged[job]}.")
+        yield
+        while self.mirror.is_changed(job) and not self._updated(job):
+            time.sleep(LOOK)
 
     def put(self, path: Path) -> None:
         with self._lock:
@@ -128,12 +191,13 @@ class Sharing(Part):
     def _said(self, job: str, over: bool = False) -> bytes:
         step = (claims.owner(self.run / WORK / job) or {}).get("step", 0)
         said = claims.me() | {"machine": self.mirror.identity, "token": self.mirror.identity, "step": step}
-        return json.dumps(said | {"at": time.time(), "over": over}).encode()
+        return json.dumps(said | {"at": time.time(), "over": over, "kept": self._kept.get(job, 0)}).encode()
 
     def look(self) -> None:
         """See who has which job. Raises Unreachable."""
         with self._lock:
-            found = self.mirror.objects.find(CLAIMS)
+            places = [CLAIMS] if self.follows else [f"{CLAIMS}/{job}" for job in self._holds]
+            found = {name: entry for place in places for name, entry in self.mirror.objects.find(place).items()}
             tops = {job: max(numbers) for job, numbers in _numbers(found).items()}
             new = [job for job, n in tops.items() if self._stamps.get(job) != f"{n} {found[_claim(job, n)].stamp}"]
             self._tops |= tops
@@ -196,7 +260,7 @@ class Sharing(Part):
             self._news.clear()
             with self._trying():
                 self._carry()
-                if not self._still:
+                if self.follows and not self._still:
                     self._tell(self.mirror.pull(SCORES))
 
     def _carry(self) -> None:
@@ -204,7 +268,7 @@ class Sharing(Part):
             ended, held = sorted(self._ended), sorted(self._holds)
         for job in ended:
             self._put(job)
-        for job in held:
+        for job in held if not self.leads else ():
             if job not in ended:
                 self._put_work(job)
 
@@ -232,19 +296,31 @@ class Sharing(Part):
                 for name in KEPT[:-1]:
                     self.mirror.objects.write(f"{WORK}/{job}/{name}", (work / name).read_bytes())
                 self.mirror.objects.send({f"{WORK}/{job}/{KEPT[-1]}": copy})
+                self._keeps(job, copy)
         except FileNotFoundError:  # it has just ended, or has not begun
             return
         self._saved[job] = stat.st_ino, stat.st_mtime_ns
+
+    def _keeps(self, job: str, checkpoint: Path) -> None:
+        """Let a leader know at once to where the job can be taken back."""
+        from engine.store import step_of
+
+        self._kept[job] = step_of(checkpoint)
+        with self._lock:
+            if not self.follows and (number := self._holds.get(job)):
+                self.mirror.objects.write(_claim(job, number), self._said(job))
 
     def _bring_work(self, job: str) -> None:
         """Where another machine left a job, if that is further than it is here."""
         from engine.store import step_of
 
+        self._kept.pop(job, None)
         work = self.run / WORK / job
         with tempfile.TemporaryDirectory(dir=self.mirror.place) as aside:
             files = {name: Path(aside, name) for name in KEPT}
             self.mirror.objects.fetch({f"{WORK}/{job}/{name}": path for name, path in files.items()})
             if all(path.exists() for path in files.values()) and (step := step_of(files[KEPT[-1]])):
+                self._kept[job] = step
                 if step <= step_of(work / KEPT[-1]):
                     return
                 work.mkdir(parents=True, exist_ok=True)
@@ -267,8 +343,9 @@ class Sharing(Part):
             if self.mirror.objects.create(probe, b""):
                 raise UserError(SHARED.format(self.mirror.url))
         self.mirror.objects.remove([probe])
-        self._tell(self.mirror.pull(SCORES))
-        self._drop(self.mirror.incomplete())
+        if self.follows:
+            self._tell(self.mirror.pull(SCORES))
+            self._drop(self.mirror.incomplete())
         self.look()
         self._ended.update(job for job in self.mirror.changed() if job != RUN)  # of a command that was killed
         for thread in self._threads:
@@ -296,7 +373,8 @@ class Sharing(Part):
             with self._lock:
                 for job in list(self._holds):
                     self._release(job)
-            self._tell(self.mirror.pull(SCORES))
+            if self.follows:
+                self._tell(self.mirror.pull(SCORES))
             self.look()
             left = [job for job in self.mirror.changed() if not self._updated(job)]
             return not left
@@ -309,12 +387,12 @@ class Sharing(Part):
         self._put(job) if job != RUN else self.mirror.push(job)
         return True
 
-    def bring(self) -> None:
+    def bring(self, level: int = ALL) -> None:
         """What is damaged there is to be made again. From here on nothing is brought before the end: scores of others
         are not to come between those that are made."""
         self._still = True
         with self._trying():
-            damaged = self.mirror.pull(ALL)
+            damaged = self.mirror.pull(level)
             self.whole = self.whole and not damaged
             self._drop(damaged)
 
@@ -359,13 +437,14 @@ def shared(run: Path, console: Console, work: Callable[[], int | None]) -> int:
 
 
 @contextlib.contextmanager
-def worked_on(run: Path, console: Console) -> Iterator[Part]:
-    """A run to which results are added: where it is in a store, what others put there is brought first, and what is new
-    is put there meanwhile and at the end. Raises UserError where the store cannot be used."""
+def worked_on(run: Path, console: Console, follows: bool = True) -> Iterator[Part]:
+    """A run to which results are added: where it is in a store, what others put there is brought first, where this
+    `follows` them, and what is new is put there meanwhile and at the end. Raises UserError where the store cannot be
+    used."""
     if not (mirror := mirror_of(run)):
         yield Part()
         return
-    sharing = _working[run] = Sharing(mirror, console)
+    sharing = _working[run] = Sharing(mirror, console, follows)
     try:
         sharing.begin()
         try:

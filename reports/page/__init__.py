@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from os import cpu_count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -32,6 +33,9 @@ from scene.background import GREY
 
 HERE = Path(__file__).parent
 FILES = ("page.css", "page.js", "models.js")  # as they are
+FOLDERS = ("turntables", "meshes")
+Seen = dict[str, Any]  # sheets by kind, the name of a mesh; or why they are damaged
+Spread = Callable[[Sequence[Path], Path], Iterable[tuple[Path, Seen]]]  # of jobs' folders, with their files into a page
 
 
 class Live(NamedTuple):
@@ -51,10 +55,12 @@ def write(
     pictures: str = "first",
     common: bool = True,
     live: Live | None = None,
+    spread: Spread | None = None,
 ) -> Path:
     """Write the page of runs into OUT; returns its index.html. Methods come in `order`. `truth_of` gives a run's true
     views; `pictures`: "first" seed, "all" or "none". Rows are over the prompts and seeds that all methods of a division
-    have, where `common`. `live`, where it is to be written again.
+    have, where `common`. `live`, where it is to be written again. `spread` makes the pictures of jobs, `here` unless
+    given.
 
     Raises UserError for a run without jobs, for damaged scores, and where OUT holds something else."""
     runs = list({run.resolve(): run for run in runs}.values())
@@ -62,11 +68,11 @@ def write(
     divisions = divide(runs)
     tables = [make(division.frames, order, common) for division in divisions]
     told = [content(*both, order) for both in zip(divisions, tables, strict=True)]
-    for folder in ("turntables", "meshes"):
+    for folder in FOLDERS:
         (out / folder).mkdir(parents=True, exist_ok=True)
     for division, said in zip(divisions, told, strict=True):
         truth = truth_of(next(iter(division.frames.jobs["folder"])).parents[2]) if pictures != "none" else None
-        said["pictures"] = _pictures(division, said, pictures, out, truth, console)
+        said["pictures"] = _pictures(division, said, pictures, out, truth, console, spread or here)
     _tidy(out, told)
     _csv(out / "table.csv", [t.assign(division=d.title) for d, t in zip(divisions, tables, strict=True)])
     _csv(out / "jobs.csv", [pd.DataFrame(said["jobs"]).assign(division=said["title"]) for said in told])
@@ -95,7 +101,13 @@ def _mine(out: Path) -> None:
 
 
 def _pictures(
-    division: Division, said: dict[str, Any], which: str, out: Path, truth: Truth | None, console: Console
+    division: Division,
+    said: dict[str, Any],
+    which: str,
+    out: Path,
+    truth: Truth | None,
+    console: Console,
+    spread: Spread,
 ) -> dict[str, Any]:
     """`jobs`: a dict a job of what there is to see of it, in the order of `said["jobs"]`; `truth` the same a prompt;
     `kinds` what there is at all. A job whose pictures cannot be read says so, and the page is made."""
@@ -104,12 +116,12 @@ def _pictures(
     keys = list(zip(facts["method"], facts["prompt_id"], facts["seed"], strict=True))
     wanted = {"first": said["seeds"][:1], "all": said["seeds"], "none": []}[which]
 
-    def seen(key: tuple[str, str, str]) -> dict[str, Any]:
-        return _seen(folders[key], out) if key[2] in wanted else {}
-
-    with ThreadPoolExecutor(cpu_count()) as pool:
-        bar = track(pool.map(seen, keys), "Turntables", len(keys), console=console, transient=True)
-        jobs = list(bar)
+    shown = list(dict.fromkeys(folders[key] for key in keys if key[2] in wanted))
+    bar = track(spread(shown, out), "Turntables", len(shown), console=console, transient=True)
+    seen = dict(bar)
+    jobs = [dict(seen[folders[key]]) if key[2] in wanted else {} for key in keys]
+    if any("mesh" in job for job in jobs):
+        models.put_viewer(out)
     for job in jobs:
         if "damaged" in job:
             say(console, job["damaged"], "yellow")
@@ -119,10 +131,26 @@ def _pictures(
     return {"jobs": jobs, "truth": true, "kinds": kinds}
 
 
-def _seen(job: Path, out: Path) -> dict[str, Any]:
+def here(jobs: Sequence[Path], out: Path) -> Iterable[tuple[Path, Seen]]:
+    """A Spread: by threads of this process."""
+    with ThreadPoolExecutor(cpu_count()) as pool:
+        yield from zip(jobs, pool.map(lambda job: _seen(job, out), jobs), strict=True)
+
+
+def unit(there: sheets.Sizes, job: Path, more: None, device: str) -> tuple[Seen, dict[str, bytes]]:
+    """What there is to see of a job, made on a node of a cluster: with the files of the page, by name, but for sheets
+    that are `there`."""
+    with TemporaryDirectory() as aside:
+        for folder in FOLDERS:
+            Path(aside, folder).mkdir()
+        seen = _seen(job, Path(aside), there)
+        return seen, {f"{f}/{path.name}": path.read_bytes() for f in FOLDERS for path in Path(aside, f).iterdir()}
+
+
+def _seen(job: Path, out: Path, there: sheets.Sizes = sheets.NONE) -> Seen:
     """The sheets of a job, by kind, and its mesh."""
     try:
-        found: dict[str, Any] = {kind: sheets.of_job(job, kind, out / "turntables") for kind in sheets.KINDS}
+        found: Seen = {kind: sheets.of_job(job, kind, out / "turntables", there) for kind in sheets.KINDS}
     except UserError as error:
         return {"damaged": str(error)}
     found["mesh"] = models.of_job(job, out)

@@ -28,6 +28,10 @@ def of_job(job: Path, out: Path) -> str | None:
         shutil.copyfile(file, kept)
         text = base64.b64encode(file.read_bytes()).decode()
         write_text(script, f'(window.meshes ??= {{}})["meshes/{name}.glb"] = "{text}";\n')
+    return f"meshes/{kept.name}"
+
+
+def put_viewer(out: Path) -> None:
+    """What shows meshes, into a page that has some."""
     if not (out / VIEWER).exists():
         shutil.copyfile(VENDOR / VIEWER, out / VIEWER)
-    return f"meshes/{kept.name}"

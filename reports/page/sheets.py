@@ -5,10 +5,11 @@ A sheet is named by a checksum of what it shows: the same pictures are written o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
+from types import MappingProxyType
 from typing import NamedTuple
 
 from jaxtyping import Float
@@ -26,6 +27,8 @@ WIDEST = 16383  # pixels of a WebP picture
 QUALITY, EFFORT = 82, 2  # of WebP: 3 takes twice as long for a file smaller by a twentieth
 KINDS = ("rgb", "opacity", "normal")
 WRITTEN: dict[Path, Lock] = {}  # by threads of this process
+Sizes = Mapping[str, tuple[int, int]]
+NONE: Sizes = MappingProxyType({})
 
 
 class Sheet(NamedTuple):
@@ -38,14 +41,15 @@ class Sheet(NamedTuple):
     height: int
 
 
-def of_job(job: Path, kind: str, into: Path) -> Sheet | None:
-    """The sheet of a job's pictures of one of KINDS, in INTO; None where there are none. Raises UserError for damaged
-    ones."""
+def of_job(job: Path, kind: str, into: Path, there: Sizes = NONE) -> Sheet | None:
+    """The sheet of a job's pictures of one of KINDS, in INTO, unless another page has it `there`; None where there are
+    no pictures. Raises UserError for damaged ones."""
     files = views.numbered(job, kind)
     if not files:
         return None
     chosen = [files[k] for k in picked(len(files))]
-    return _sheet(f"{kind} {digest(chosen)}", into, len(chosen), lambda: [_opened(file, kind) for file in chosen])
+    name = f"{kind} {digest(chosen)}"
+    return _sheet(name, into, len(chosen), lambda: [_opened(file, kind) for file in chosen], there)
 
 
 def of_truth(
@@ -74,8 +78,25 @@ def _opened(file: Path, kind: str) -> Image.Image:
         raise UserError(f"The view {file} is damaged: {views.mend(file.parent.parent)}.") from error
 
 
-def _sheet(name: str, into: Path, count: int, made: Callable[[], Sequence[Image.Image]]) -> Sheet:
+def sizes(into: Path) -> Sizes:
+    """Of the sheets that are in INTO, by name: the pixels of each."""
+    found = {}
+    for path in into.glob("*.webp"):
+        with Image.open(path) as strip:
+            found[path.name] = strip.size
+    return found
+
+
+def _sheet(
+    name: str,
+    into: Path,
+    count: int,
+    made: Callable[[], Sequence[Image.Image]],
+    there: Sizes = NONE,
+) -> Sheet:
     path = into / f"{sha256(f'{FORM} {name}'.encode()).hexdigest()[:20]}.webp"
+    if size := there.get(path.name):
+        return Sheet(f"{into.name}/{path.name}", count, size[0] // count, size[1])
     with WRITTEN.setdefault(path, Lock()):  # jobs with the same pictures have the same sheet
         if not path.exists():
             frames = _small(made())

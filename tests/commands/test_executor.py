@@ -66,8 +66,8 @@ def refused(tmp_path, monkeypatch):
 
     def refused(**changes):
         same = {"commands": ["a.json"], "folder": str(Path.cwd()), "software": cluster.software(), **changes}
-        post = cluster.Post(tmp_path, jobs.SETUP, same, None)
-        post.give([])
+        post = cluster.Post(str(tmp_path), jobs.SETUP, same, None)
+        post.give([], {})
         answer = post.news(60.0)
         assert answer.over
         return answer.events

@@ -8,7 +8,16 @@ from engine.store import Store
 from engine.worker import within
 from tests.engine import jobs
 
-HOLD = "hold"
+HOLD, BEGUN = "hold", "begun"
+
+
+def held_up(folder, more, device):
+    """A unit that waits likewise, and has a byte in its folder each time that it begins."""
+    with (folder / BEGUN).open("a") as file:
+        file.write(".")
+    while (folder.parents[2] / HOLD).exists():
+        time.sleep(0.05)
+    return more
 
 
 class Mixed(StandIn):
