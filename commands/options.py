@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import names
 from engine.executors import EXECUTORS, Where
-from engine.remote.mirror import mirror_of, place_of
+from engine.remote.mirror import place_of
 from engine.request import RUNS, SIZES, VIEWS, Policy, Request, folder_name
 from errors import UserError
 from prompts import Prompt
@@ -26,7 +26,7 @@ LORA = "an adapter in diffusers' or peft's format, a .safetensors file, merged i
 PHI = "whose U-Net vsd and esd train; default: the prior's, or fetch's sd21 beside its sd21-base"
 JOBS = "processes; default: one a core, one on a GPU"
 EXECUTOR = "where jobs run: local (default), or ray, on all nodes of a cluster (docs/cluster.md)"
-SPREAD = "where that is done: local (default), or ray, a job at a time on each node of a cluster (docs/cluster.md)"
+SPREAD = "where that is done: local (default), or ray, on all nodes of a cluster (docs/cluster.md)"
 ADDRESS = "of the Ray cluster's head; default: auto, the one that this machine is in"
 OUT = "a folder, or the URL of a store, as s3://BUCKET/NAME (docs/stores.md)"
 RUN = "a run's folder, or its URL (docs/stores.md)"
@@ -186,8 +186,6 @@ def request_of(options: Namespace, prefix: str = "") -> Request:
     made = folder_name(suite, track, **sizes, **named, tuned=bool(options.tuned), rehearse=options.rehearse)
     out = options.out or RUNS / f"{prefix}{made}"
     known_executor(options.executor, options.address, options.device)
-    if options.executor != "local" and mirror_of(out):
-        raise UserError(f"--executor {options.executor} takes a folder that all nodes see as --out, and no URL.")
     return Request(
         suite,
         track,

@@ -130,7 +130,7 @@ class Post:
         part.given(path, self._claims.pop(path))
         record = task(work, run, setup, line, scene)
         if record is not None:
-            part.settle(path)
+            part.settle(path, lambda: self.cut)
         elif not self.cut:  # another command of this machine has it
             part.leave(path)
         return record

@@ -137,10 +137,10 @@ class Sharing(Part):
             self._tell(self.mirror.refresh(job))
             self._bring_work(job)
 
-    def settle(self, path: Path) -> None:
-        """Wait until a job that has ended is put there, as long as the store answers."""
+    def settle(self, path: Path, cut: Callable[[], bool]) -> None:
+        """Wait until a job that has ended is put there, be it for a store that does not answer; or until it is cut."""
         self.put(path)
-        while path.as_posix() in self._ended and not (self._away or self._end.is_set()):
+        while path.as_posix() in self._ended and not cut():
             time.sleep(0.02)
 
     def kept_step(self, path: Path) -> int:

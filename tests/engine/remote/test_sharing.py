@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from engine import claims
+from engine import claims, optimize
 from engine.executors.base import Started
 from engine.optimize import Stopped
 from engine.queue import launch
@@ -207,3 +207,65 @@ def test_a_claim_that_another_made_stops_who_had_the_job(machine):
                 assert thief.take(JOB.path)
                 with pytest.raises(claims.Held):
                     save_for(20, store)  # some signs of life
+
+
+def test_a_leader_hands_its_claims_to_nodes_and_takes_them_back_from_one_that_is_lost(machine, url, alone):
+    lead, lost, node = machine("lead"), machine("lost"), machine("node")
+    claim, config = f".claims/{NAME}/{{:06d}}.json", {"key": JOB.key("none")}
+
+    def said(number):
+        return json.loads(Objects(url).read([claim.format(number)])[claim.format(number)])
+
+    def until(true):
+        deadline = time.monotonic() + 60
+        while not true():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    with worked_on(lead.run, lead.console) as part:
+        part.lead()
+        assert part.take(JOB.path)
+        number = part.handed(JOB.path)
+        assert number == 1
+        assert part.handed(JOB.path) is None
+        with worked_on(lost.run, lost.console, follows=False) as hand:
+            hand.given(JOB.path, number)
+            assert said(1)["machine"] == hand.mirror.identity
+            store = Store(lost.run, JOB)
+            with store.opened(config), pytest.raises(Stopped):
+                optimize.run(JOB, jobs.prior(), store, jobs.SETUP, jobs.Deaf(5))
+            step = store.kept_step()
+            until(lambda: part.kept_step(JOB.path) == step > 0)
+            assert Store(lead.run, JOB).kept_step() == 0  # it lies in the store alone
+            assert part.take(JOB.path)  # as where the node is lost
+            number = part.handed(JOB.path)
+            assert number == 2
+            until(lambda: JOB.path.as_posix() not in hand._holds)  # it finds the next claim
+        with worked_on(node.run, node.console, follows=False) as hand:
+            hand.given(JOB.path, number)
+            store = Store(node.run, JOB)
+            assert store.kept_step() == step
+            with store.opened(config):
+                optimize.run(JOB, jobs.prior(), store, jobs.SETUP, jobs.Deaf())
+            hand.settle(JOB.path, lambda: False)
+            assert said(2)["over"]
+            assert scene(node.run) == alone
+        part.put(JOB.path)
+        until(lambda: Store(lead.run, JOB).found(JOB.key("none")))
+        assert not (lead.run / JOB.path / "scene.safetensors").exists()
+    assert part.whole
+
+
+def test_a_node_waits_with_a_result_until_the_store_answers_or_it_is_to_leave(machine, away):
+    node = machine()
+    with worked_on(node.run, node.console, follows=False) as hand:
+        hand.given(JOB.path, 0)
+        jobs.do(node.run, JOB)
+        away["away"] = True
+        looks = iter(range(20))
+        hand.settle(JOB.path, lambda: next(looks, None) is None)
+        assert NAME in hand._ended
+        away["away"] = False
+        hand.settle(JOB.path, lambda: False)
+        assert NAME not in hand._ended
+    assert hand.whole
