@@ -91,6 +91,7 @@ def carried_out(request: Request, console: Console) -> int:
     from commands.shared import results
     from engine import judges, plan
     from engine.external import jobs as external
+    from engine.remote.mirror import name_of
 
     chosen = judges.judges_of(request.suite, request.clip, request.clip2)
     for line in judges.warnings(request.suite, chosen, request.prompts):
@@ -105,5 +106,5 @@ def carried_out(request: Request, console: Console) -> int:
         return int(crashed)
     where = request.where.if_there(console)
     whole = results.score_and_report(request.out, request.suite, chosen, request.here, console, where)
-    say(console, f"run_benchmark.py report {request.out} makes a page of it, to look at.")
+    say(console, f"run_benchmark.py report {name_of(request.out)} makes a page of it, to look at.")
     return int(crashed or not whole)

@@ -87,7 +87,7 @@ def exported(options: Namespace, where: Where, console: Console) -> None:
             f"{place} cannot be written ({first_line(error)}): make room, or give another --out."
         ) from error
     kept = ", the others were there" if len(todo) < len(tasks) else ""
-    say(console, f"{made} of {len(tasks)} scenes were exported{kept}: in {options.out or options.run}")
+    say(console, f"{made} of {len(tasks)} scenes were exported{kept}: in {options.out or name_of(options.run)}")
 
 
 def refuse(tasks: list[Task], options: Namespace) -> None:

@@ -84,6 +84,7 @@ def test_a_node_that_has_the_same_and_sees_the_folders_refuses_nothing(refused):
     [
         ({"software": {"torch": "1.0"}}, ", and this machine 1.0, which may change results"),
         ({"software": {"python": "2.7"}}, " has python 3."),
+        ({"software": {"code of this program": "0"}}, ", and this machine 0, which may change results"),
         ({"commands": ["b.json"]}, "does not see "),
         ({"folder": "/nowhere/at/all"}, "does not see /nowhere/at/all: the checkout, the folder where"),
     ],

@@ -121,6 +121,11 @@ def test_a_command_says_what_is_wrong_with_where_it_is_to_be_done(tmp_path, caps
     assert "--address is that of a Ray cluster: give --executor ray with it." in capsys.readouterr().err
 
 
+def test_what_nodes_export_of_a_store_lies_in_the_store(capsys):
+    assert main(["export", "memory://nothing/there", "--out", "meshes", "--executor", "ray"]) == 2
+    assert "beside the jobs of memory://nothing/there: leave out --out." in capsys.readouterr().err
+
+
 def test_judges_in_environments_of_this_machine_are_not_asked_by_nodes(tmp_path, capsys):
     assert main(["score", str(tmp_path), "--judge", "pyiqa:musiq", "--executor", "ray"]) == 2
     assert "leave out --executor" in capsys.readouterr().err
