@@ -203,7 +203,7 @@ def truth_from(source: Known, orbit: Orbit, variants: int = 1) -> Truth:
     def shape(text: str) -> Shape:
         return Shape(cameras, renders_of(text)[2], partial(source.distance, text))
 
-    return Truth(lambda text: renders_of(text)[:2], fingerprint, variants, shape, source.has_front)
+    return Truth(lambda text: renders_of(text)[:2], fingerprint, variants, shape)
 
 
 def truth_of_run(run: Path, views_of: int | None = None) -> Truth | None:
@@ -232,7 +232,8 @@ def scorer_of(suite: Suite, judges: Judges, device: str = "cpu") -> Scorer:
     if judges.reward:
         working["reward"] = opened(ImageReward.load, judges.reward, judges.reward, place)
     working |= asked(judges.outside, {"clip": judges.clip, "reward": judges.reward}, place)
-    return Scorer(working, suite.prompts, asked=_asked(suite, judges))
+    fronts = {"has_front": suite.truth.has_front} if suite.truth else {}
+    return Scorer(working, suite.prompts, asked=_asked(suite, judges), **fronts)
 
 
 def _served(judges: Judges) -> dict[str, Path | str | None]:

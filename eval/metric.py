@@ -60,16 +60,17 @@ class Column:
 class Seen:
     """A job's views as metrics see them. What several metrics share is computed once.
 
-    `number` is the prompt's among the suite's; `truth`, where it is known, an `eval.truth.Truth`.
+    `number` is the prompt's among the suite's; `truth`, where it is known, an `eval.truth.Truth`; `has_front`, whether
+    the object's front can be told from its back, None where nobody knows.
     """
 
     def __init__(
         self, pictures: Pictures, prompts: tuple[str, ...], number: int, judges: Mapping[str, Any], truth: Any = None,
-        read: dict[Any, Tensor] | None = None,
+        read: dict[Any, Tensor] | None = None, has_front: bool | None = None,
     ):  # fmt: skip
         self.rgb, self.opacity, self.depths = pictures
         self.prompts, self.prompt, self.number = prompts, prompts[number], number
-        self.judges, self._truth = judges, truth
+        self.judges, self._truth, self.has_front = judges, truth, has_front
         self._read = {} if read is None else read  # features of texts, which jobs share
         self._done: dict[Any, Any] = {}
 
@@ -114,11 +115,6 @@ class Seen:
         """The true views of K variants: rgb, premultiplied, on black, and opacity."""
         return self._truth(self.prompt)
 
-    @property
-    def has_front(self) -> bool:
-        """Whether the true object's front can be told from its back."""
-        return self._truth.has_front(self.prompt)
-
     def shape(self) -> Any:
         """The true object in space, an `eval.truth.Shape`."""
         return self._truth.shape(self.prompt)
@@ -138,11 +134,16 @@ class Metric(Column):
     depth                      of the views
     shape                      the true object in space
 
+    What it `regards` is not needed, and changes its numbers where it is known:
+
+    front                      whether the object has a front
+
     Raise `version` where numbers change for a reason that code and judges do not show. `group`: a column of the paper's
     Table 1, one that it lacks ("more"), or one for scores.csv alone ("hidden").
     """
 
     needs: tuple[str, ...] = ()
+    regards: tuple[str, ...] = field(default=(), kw_only=True)
     function: Callable[[Seen], Float[Tensor, " V"]] = lambda seen: seen.rgb.mean((1, 2, 3))
     version: int = 1
     group: Literal["paper", "more", "hidden"] = "more"

@@ -66,7 +66,8 @@ class Scorer:
 
     `judges` by the need they serve (`eval.metric`): what is not there is left out, with its metrics; the same encoder
     may serve several. `prompts` are the candidates of R-Precision: all of the suite's. `asked`: needs that no model
-    serves, "asked" and "directions".
+    serves, "asked" and "directions". `has_front` takes a prompt's text to whether its object has a front, None where
+    nobody knows.
     """
 
     def __init__(
@@ -75,9 +76,10 @@ class Scorer:
         prompts: Iterable[Prompt],
         truth: Truth | None = None,
         asked: Iterable[str] = (),
+        has_front: Callable[[str], bool | None] = lambda text: None,
     ):
         self.judges, self.prompts, self.truth = dict(judges), tuple(prompts), truth
-        self.asked = frozenset(asked)
+        self.asked, self.has_front = frozenset(asked), has_front
         self._texts = tuple(p.text for p in self.prompts)
         self._number = {p.id: n for n, p in enumerate(self.prompts)}
         self._read: dict[Any, Tensor] = {}
@@ -92,7 +94,7 @@ class Scorer:
         """The same, with a prompt of one's own beside the suite's: scores do not depend on what others are scored."""
         if prompt.id in self._number:
             return self
-        other = Scorer(self.judges, (*self.prompts, prompt), self.truth, self.asked)
+        other = Scorer(self.judges, (*self.prompts, prompt), self.truth, self.asked, self.has_front)
         other._read = self._read
         return other
 
@@ -122,13 +124,15 @@ class Scorer:
             facts["opacity"] = "known"
         if depth:
             facts["depth"] = depth
+        if (front := self.has_front(text)) is not None:
+            facts["front"] = "yes" if front else "no"
         if self.truth:
             facts["truth"] = self.truth.fingerprint(text)
             facts |= {"variants": str(self.truth.variants)} if self.truth.variants > 1 else {}
             facts |= {"shape": "known"} if self.truth.shape else {}
         return {
             m.key: {"version": m.version, "code": m.code, "prompt": text, "pictures": pictures}
-            | {need: facts[need] for need in m.needs}
+            | {fact: facts[fact] for fact in (*m.needs, *m.regards) if fact in facts}
             for m in metrics.METRICS
             if facts.keys() >= set(m.needs)
         }
@@ -137,7 +141,9 @@ class Scorer:
         self, pictures: views.Pictures, prompt_id: str, wanted: Iterable[Metric]
     ) -> dict[str, Float[Tensor, " V"]]:
         """The columns of metrics. Raises UserError for a prompt that is not the suite's."""
-        seen = Seen(pictures, self._texts, self.number(prompt_id), self.judges, self.truth, self._read)
+        number = self.number(prompt_id)
+        front = self.has_front(self._texts[number])
+        seen = Seen(pictures, self._texts, number, self.judges, self.truth, self._read, front)
         return {metric.key: metric.function(seen) for metric in wanted}
 
     def number(self, prompt_id: str) -> int:

@@ -79,6 +79,6 @@ CHIRALITY = Metric(
     about="1 where views are the truth's, -1 where they are its mirror image's.",
 )  # fmt: skip
 JANUS = Metric(
-    "janus", "Janus", "%", "down", 1, 10.0, KNOWN, _janus,
+    "janus", "Janus", "%", "down", 1, 10.0, KNOWN, _janus, regards=("front",),
     about="How much the back looks like the front, of objects that have one.",
 )  # fmt: skip

@@ -50,13 +50,12 @@ class Truth:
     """The objects of a suite that are known. `views` takes a prompt's text to the true views of its variants at the
     azimuths of a run's jobs: rgb (K,V,3,H,W), premultiplied, on black, and opacity (K,V,1,H,W). `fingerprint` takes it
     to a text that changes when the views do, or the rest, without making them. `shape`, where it is known, takes it to
-    the object in space; `has_front` says whether its front can be told from its back."""
+    the object in space."""
 
     views: Callable[[str], tuple[Tensor, Tensor]]
     fingerprint: Callable[[str], str]
     variants: int = 1
     shape: Callable[[str], Shape] | None = None
-    has_front: Callable[[str], bool] = lambda text: False
 
     def __call__(self, text: str) -> tuple[Tensor, Tensor]:
         return self.views(text)

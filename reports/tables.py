@@ -35,7 +35,8 @@ CLOSED = "no"  # of a row that may stand beside the published ones
 
 def make(frames: Frames, order: Sequence[str] = (), common: bool = True) -> pd.DataFrame:
     """The table of a run: for each metric its mean, std (prompts x views), stderr and 95 % interval (clustered by
-    prompt); of several seeds, how far those of a prompt lie apart, and the error that they leave.
+    prompt), and over how many prompts; of several seeds, how far those of a prompt lie apart, and the error that they
+    leave.
 
     Methods come in `order`, others after them by name. Where `common`, over the prompts and seeds that all of them
     have; `n_left_out` jobs that others lack are in no number of their row."""
@@ -107,6 +108,7 @@ def row_of(frames: Frames, method: str, block: str, statuses: tuple[str, ...]) -
         if column.key in views:
             summary = summarise(views[column.key].to_numpy(float), prompts, column.limits)
             row |= {f"{column.key}_{name}": getattr(summary, name) for name in ("mean", "std", "stderr", "low", "high")}
+            row[f"{column.key}_prompts"] = summary.clusters
             if several:
                 of = levels(views[column.key].to_numpy(float), prompts, seeds)
                 row |= {f"{column.key}_seed_sd": of.seed, f"{column.key}_seed_stderr": of.seed_stderr}
@@ -154,8 +156,12 @@ def blocks(table: pd.DataFrame, paper: pd.DataFrame) -> Iterable[tuple[str, pd.D
 def remarks(frames: Frames, table: pd.DataFrame) -> list[str]:
     """A sentence for each reason why rows may not be compared, or numbers are not there."""
     return [
-        said for said in (_left_out(frames, table), *_open(table), *mixed(frames.jobs), _memory(frames.jobs)) if said
-    ]
+        said
+        for said in (
+            _left_out(frames, table), _numberless(table), *_open(table), *mixed(frames.jobs), _memory(frames.jobs)
+        )
+        if said
+    ]  # fmt: skip
 
 
 def _open(table: pd.DataFrame) -> list[str]:
@@ -183,6 +189,18 @@ def _left_out(frames: Frames, table: pd.DataFrame) -> str:
     counts = ", ".join(f"{m} {len(had[m])}" for m in rows["method"] if m in had)
     none = "" if pairs else "Methods have no prompt and seed in common. "
     return f"{none}Rows are over unlike jobs, and not to be compared: {counts}."
+
+
+def _numberless(table: pd.DataFrame) -> str:
+    """Columns of which some prompts of a row have no number, as of Janus where the object has no front."""
+    rows = table[(table["block"] == "survivors") & (table["n_prompts"] > 0)]
+    said = []
+    for column in measured():
+        if (key := f"{column.key}_prompts") in table:
+            fewer = rows[rows[key] < rows["n_prompts"]]
+            over = sorted({(int(k), int(n)) for k, n in zip(fewer[key], fewer["n_prompts"], strict=True)})
+            said += [f"{column.title} {' or '.join(f'{k} of {n}' for k, n in over)}"] if over else []
+    return f"Of some columns not all prompts have a number; their means are over {', '.join(said)}." if said else ""
 
 
 def mixed(jobs: pd.DataFrame) -> list[str]:

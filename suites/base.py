@@ -32,8 +32,9 @@ class Truth(Protocol):
     def distance(self, text: str, points: Tensor, variant: int = 0) -> Tensor:
         """Signed distance of points (N,3) from the object's surface, in scene units, negative inside: (N,)."""
 
-    def has_front(self, text: str) -> bool:
-        """Whether a person could tell the object's front, which is at +x, from its back."""
+    def has_front(self, text: str) -> bool | None:
+        """Whether a person could tell the object's front, which is at +x, from its back; None where there is no such
+        object."""
 
     def fingerprint(self, text: str, variant: int = 0) -> str:
         """Changes when the object's shape or colours do, or what makes pictures of it; "" where there is none."""

@@ -31,18 +31,17 @@ class Toys:
 
         return distance(OBJECTS[text].parts(variant), points)
 
-    def has_front(self, text: str) -> bool:
+    def has_front(self, text: str) -> bool | None:
         from world.objects import OBJECTS
 
-        return OBJECTS[text].has_front
+        return OBJECTS[text].has_front if text in OBJECTS else None
 
     def fingerprint(self, text: str, variant: int = 0) -> str:
         from world.dataset import fingerprint
         from world.objects import OBJECTS
 
         drawn = digest_of_module("world.trace", ("world", "scene"))
-        told = "front" if text in OBJECTS and OBJECTS[text].has_front else "round"
-        return f"{fingerprint(text, variant)} {told} {drawn}" if text in OBJECTS else ""
+        return f"{fingerprint(text, variant)} {drawn}" if text in OBJECTS else ""
 
 
 WORLD = Suite(

@@ -23,7 +23,7 @@ from locks import held
 from prompts import is_own
 from reports import Frames, judges_of, load
 
-OF_A_JOB = {"pictures", "prompt", "opacity", "truth", "shape", "depth"}  # of a stamp: what is no matter of who measured
+OF_A_JOB = {"pictures", "prompt", "opacity", "truth", "shape", "depth", "front"}  # of a stamp: no matter of who scores
 SLACK = 1e-3  # between scores of equal views: of another device, not of other numbers
 NAMED, SHORT = 5, 100  # of what differs, and signs of it, at most
 

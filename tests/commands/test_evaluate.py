@@ -107,6 +107,22 @@ def test_a_mesh_is_measured_against_the_truth_from_the_suites_own_views(capsys, 
     assert len(scores) == 6
     assert scores["iou"].between(0.1, 0.9).all()
     assert scores["volume_iou"].between(0.05, 0.9).all()  # a mesh has depth
+    assert scores["front_back_cosine"].isna().all()  # a strawberry has no front
+
+
+def test_fronts_are_compared_where_the_suite_says_or_cannot_say_that_there_is_one(capsys, tmp_path, clip):
+    """Of renders, whose cameras nobody knows: of its own toys the suite knows it, of a prompt of one's own not."""
+    dragon, out = "A plush dragon toy", tmp_path / "run"
+    for prompt in (BERRY.text, dragon, "A hat of glass"):
+        views(tmp_path / "in" / "a" / prompt / "0")
+    told = ("--prompts", BERRY.text, dragon, "A hat of glass")
+    code, said = evaluate(capsys, clip, tmp_path / "in", *told, "--out", out)
+    assert code == 0
+    assert "their means are over Front-back cosine 2 of 3" in said
+    known = {f.parent.parent.name: pd.read_csv(f)["front_back_cosine"].notna().sum() for f in out.rglob("0/scores.csv")}
+    assert known == {S: 0, "17-a-plush-dragon-toy": 1, own("A hat of glass").id: 1}
+    row = pd.read_csv(out / "table.csv").query("block == 'survivors'").iloc[0]
+    assert (row["n_prompts"], row["front_back_cosine_prompts"], row["clip_score_prompts"]) == (3, 2, 3)
 
 
 def test_a_mesh_has_a_depth_and_pictures_of_it_have_none(capsys, tmp_path, clip):

@@ -10,6 +10,7 @@ from eval.score import Scorer, score_job
 from eval.truth import over
 from scene.background import GREY
 from scene.cameras import look_at
+from suites import SUITES
 from suites.world import MODELS
 from tests.eval.clip import encoder
 from tests.reports.synthetic import WORLD, ball, write_job
@@ -55,6 +56,26 @@ def test_what_is_round_fools_it(clip):
     """A true strawberry, alike from all sides, is more suspect than any true toy with a face: read no level into it."""
     strawberry = cosine(clip, views("A ripe strawberry", 0, 180))
     assert strawberry > 0.99 > max(cosine(clip, views(toy, 0, 180)) for toy in FACES)
+
+
+def score(job, clip, has_front):
+    assert score_job(job, Scorer({"clip": clip}, WORLD, has_front=has_front))
+    return pd.read_csv(job / "scores.csv")["front_back_cosine"]
+
+
+def test_a_thing_that_is_known_to_have_no_front_has_none(tmp_path):
+    """It needs no true views, so that renders from nobody knows where have it, too; what is not known is compared, and
+    what becomes known is scored again."""
+    clip, has_front = encoder(), SUITES["world"].truth.has_front
+    dragon, strawberry = (next(p for p in WORLD if p.text == text) for text in (FACES[0], "A ripe strawberry"))
+    assert [has_front(text) for text in (dragon.text, strawberry.text, "A dragon of mine")] == [True, False, None]
+    for prompt, known in ((dragon, 1), (strawberry, 0)):
+        job = write_job(tmp_path, "sdi", prompt, 0, ball(8))
+        before = score(job, clip, lambda text: None)
+        found = score(job, clip, has_front)
+        assert (before.notna().sum(), found.notna().sum()) == (1, known)
+        assert found.dropna().equals(before.dropna()[:known])
+        assert not score_job(job, Scorer({"clip": clip}, WORLD, has_front=has_front))
 
 
 def test_scores_have_it_at_the_front(tmp_path):

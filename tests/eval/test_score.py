@@ -51,7 +51,7 @@ def at_once(depth):
     return torch.where(ball(8)[1] > 0.5, depth, torch.inf)
 
 
-KNOWN = Truth(true_ball, lambda text: "a ball", has_front=lambda text: True)
+KNOWN = Truth(true_ball, lambda text: "a ball")
 CAT = dataclasses.replace(WORLD[4], text="A cat")
 ONE = {"clip": encoder(), "iqa": encoder()}
 

@@ -310,6 +310,29 @@ def test_a_run_of_one_kind_has_no_remarks(tmp_path):
     assert tables.remarks(frames, tables.make(frames)) == []
 
 
+def test_columns_of_which_a_prompt_has_no_number_say_over_how_many_they_are(tmp_path):
+    rng = torch.Generator().manual_seed(0)
+    for method in ORDER:
+        for k, prompt in enumerate(WORLD[:4]):
+            scores = random_scores(rng)
+            scores["chroma"][:3] = torch.nan  # of some views: the prompt has a number still
+            if k != 1:
+                scores["iou"][:] = torch.nan
+            if method == "sdi" and k == 0:
+                scores["fog"][:] = torch.nan
+            write_job(tmp_path, method, prompt, scores=scores)
+    frames = load(tmp_path)
+    table = tables.make(frames, ORDER)
+    assert table[["n_prompts", "iou_prompts", "fog_prompts"]].to_numpy().tolist() == [[4, 1, 4], [4, 1, 3]]
+    assert table["iou_mean"][0] == pytest.approx(
+        frames.wide.query("method == 'sds' and prompt_id == @WORLD[1].id")["iou"].mean()
+    )
+    said = "Of some columns not all prompts have a number; their means are over IoU 1 of 4, Fog 3 of 4."
+    assert tables.remarks(frames, table) == [said]
+    for text in outputs(tmp_path, frames):
+        assert said in text
+
+
 @pytest.mark.parametrize(
     ("record", "says"),
     [
