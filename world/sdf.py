@@ -3,6 +3,9 @@
 A *solid* maps points p (N,3) to signed distances (N,), negative inside. A *colour* is an RGB triple in [0, 1] or a
 function of points p (N,3) -> (N,3). A *part* is a solid with a colour. Lengths in scene units, angles in degrees,
 z up. Distances are exact or lower bounds near the surface, which sphere tracing needs (Hart 1996).
+
+Points are kept as columns, (N,3) of strides (1,N), in which a toy is traced in half the time that rows take. `points`,
+`length` and `azimuth` see to it, and to roundings: these are those of rows, wherever a point stands among others.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,11 +31,35 @@ class Part(NamedTuple):
     blend: float = 0.0
 
 
+# Points --------------------------------------------------------------------------------------------------------
+
+
+def points(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+    """Points (N,3) of coordinates (N,)."""
+    return torch.stack([x, y, z]).T
+
+
+def length(p: Tensor) -> Tensor:
+    """Of vectors (N,D), (N,): what p.norm(dim=-1) says of rows, to the last bit."""
+    squares = p[:, 0] * p[:, 0]
+    for k in range(1, p.shape[1]):
+        squares = torch.addcmul(squares, p[:, k], p[:, k])
+    # torch's own root of neighbouring values is an approximation on a CPU
+    return squares.sqrt() if squares.is_cuda else torch.from_numpy(np.sqrt(squares.numpy()))
+
+
+def azimuth(p: Tensor) -> Tensor:
+    """Of points (N,3), (N,): radians counter-clockwise from +x. Of values that are no neighbours torch asks the C
+    library, of neighbours something quicker, but not of the last few."""
+    apart = torch.stack([p[:, 1], p[:, 0]], -1)
+    return torch.atan2(apart[:, 0], apart[:, 1])
+
+
 # Solids, centred at the origin ---------------------------------------------------------------------------------
 
 
 def ball(r: float) -> Solid:
-    return lambda p: p.norm(dim=-1) - r
+    return lambda p: length(p) - r
 
 
 def egg(x: float, y: float, z: float) -> Solid:
@@ -39,7 +67,7 @@ def egg(x: float, y: float, z: float) -> Solid:
 
     def distance(p: Tensor) -> Tensor:
         half = p.new_tensor([x, y, z])
-        k0, k1 = (p / half).norm(dim=-1), (p / half**2).norm(dim=-1)
+        k0, k1 = length(p / half), length(p / half**2)
         return torch.where(k1 > 1e-6, k0 * (k0 - 1) / k1.clamp(min=1e-6), p.new_tensor(-min(x, y, z)))
 
     return distance
@@ -50,7 +78,7 @@ def box(x: float, y: float, z: float, round: float = 0.02) -> Solid:
 
     def distance(p: Tensor) -> Tensor:
         q = p.abs() - p.new_tensor([x, y, z]) + round
-        return q.clamp(min=0).norm(dim=-1) + q.amax(dim=-1).clamp(max=0) - round
+        return length(q.clamp(min=0)) + q.amax(dim=-1).clamp(max=0) - round
 
     return distance
 
@@ -62,7 +90,7 @@ def rod(a: Vec, b: Vec, ra: float, rb: float | None = None) -> Solid:
     def distance(p: Tensor) -> Tensor:
         start, axis = p.new_tensor(a), p.new_tensor(b) - p.new_tensor(a)
         s = ((p - start) @ axis / axis.dot(axis)).clamp(0, 1)
-        return (p - start - s[:, None] * axis).norm(dim=-1) - (ra + (rb - ra) * s)
+        return length(p - start - s[:, None] * axis) - (ra + (rb - ra) * s)
 
     return distance
 
@@ -74,9 +102,9 @@ def drum(r: float, half: float, round: float = 0.01, top: float | None = None) -
 
     def distance(p: Tensor) -> Tensor:
         radius = r + (top - r) * ((p[:, 2] + half) / (2 * half)).clamp(0, 1)
-        side = (p[:, :2].norm(dim=-1) - radius) * slope + round
+        side = (length(p[:, :2]) - radius) * slope + round
         cap = p[:, 2].abs() - half + round
-        outside = torch.stack([side, cap], -1).clamp(min=0).norm(dim=-1)
+        outside = length(torch.stack([side, cap]).clamp(min=0).T)
         return outside + torch.maximum(side, cap).clamp(max=0) - round
 
     return distance
@@ -84,7 +112,7 @@ def drum(r: float, half: float, round: float = 0.01, top: float | None = None) -
 
 def ring(radius: float, r: float) -> Solid:
     """A torus about z."""
-    return lambda p: torch.stack([p[:, :2].norm(dim=-1) - radius, p[:, 2]], -1).norm(dim=-1) - r
+    return lambda p: length(torch.stack([length(p[:, :2]) - radius, p[:, 2]]).T) - r
 
 
 def coil(turns: float, a: Vec, b: Vec, phase: float = 0.0) -> Solid:
@@ -93,15 +121,16 @@ def coil(turns: float, a: Vec, b: Vec, phase: float = 0.0) -> Solid:
     pitch = math.dist(a, b) / (2 * math.pi * turns)
 
     def distance(p: Tensor) -> Tensor:
-        angle = torch.atan2(p[:, 1], p[:, 0]) - math.radians(phase)
+        angle = azimuth(p) - math.radians(phase)
         lap = torch.arange(-1, math.ceil(turns), device=p.device)
         t = ((angle / (2 * math.pi)) % 1)[:, None] + lap  # where each lap passes by the point
         t = t.clamp(0, turns)
         reach, height, r = (start + (end - start) * t / turns for start, end in zip(a, b, strict=True))
         around = 2 * math.pi * t + math.radians(phase)
-        centre = torch.stack([reach * around.cos(), reach * around.sin(), height], -1)
-        rho = p[:, :2].norm(dim=-1)
-        return ((p[:, None] - centre).norm(dim=-1) - r).amin(-1) * rho / (rho + pitch)  # divided by its slope
+        centre = torch.stack([reach * around.cos(), reach * around.sin(), height])
+        apart = (p.T[..., None] - centre).flatten(1)
+        rho = length(p[:, :2])
+        return (length(apart.T).view_as(r) - r).amin(-1) * rho / (rho + pitch)  # divided by its slope
 
     return distance
 
@@ -122,12 +151,12 @@ def turn(axis: str, degrees: float, solid: Solid) -> Solid:
         "y": [[c, 0, s], [0, 1, 0], [-s, 0, c]],
         "z": [[c, -s, 0], [s, c, 0], [0, 0, 1]],
     }[axis]
-    return lambda p: solid(p @ p.new_tensor(matrix))
+    return lambda p: solid((p.new_tensor(matrix).T @ p.T).T)
 
 
 def twins(solid: Solid) -> Solid:
     """The solid at y > 0, and its mirror image at y < 0."""
-    return lambda p: solid(torch.stack([p[:, 0], p[:, 1].abs(), p[:, 2]], -1))
+    return lambda p: solid(points(p[:, 0], p[:, 1].abs(), p[:, 2]))
 
 
 def around(n: int, solid: Solid, phase: float = 0.0) -> Solid:
@@ -135,10 +164,10 @@ def around(n: int, solid: Solid, phase: float = 0.0) -> Solid:
 
     def distance(p: Tensor) -> Tensor:
         sector = 2 * math.pi / n
-        angle = torch.atan2(p[:, 1], p[:, 0]) - math.radians(phase)
+        angle = azimuth(p) - math.radians(phase)
         angle = angle - sector * torch.round(angle / sector)
-        r = p[:, :2].norm(dim=-1)
-        return solid(torch.stack([r * angle.cos(), r * angle.sin(), p[:, 2]], -1))
+        r = length(p[:, :2])
+        return solid(points(r * angle.cos(), r * angle.sin(), p[:, 2]))
 
     return distance
 
@@ -210,7 +239,7 @@ def stripes(axis: int, period: float, a: Colour, b: Colour, phase: float = 0.0) 
 
 def segments(n: int, a: Colour, b: Colour) -> Colour:
     """n pairs of sectors about z."""
-    return where(lambda p: (torch.atan2(p[:, 1], p[:, 0]) / (2 * math.pi) * n) % 1 < 0.5, a, b)
+    return where(lambda p: (azimuth(p) / (2 * math.pi) * n) % 1 < 0.5, a, b)
 
 
 def fade(axis: int, low: float, high: float, a: Vec, b: Vec) -> Colour:
@@ -231,7 +260,7 @@ def dots(n: int, size: float, dot: Colour, ground: Colour, turned: float = 0.0) 
     lattice = torch.stack([xy * angle.cos(), xy * angle.sin(), z], -1)
     near = math.cos(math.radians(size))
     return where(
-        lambda p: ((p / p.norm(dim=-1, keepdim=True).clamp(min=1e-6)) @ lattice.to(p).T).amax(-1) > near,
+        lambda p: ((p / length(p)[:, None].clamp(min=1e-6)) @ lattice.to(p).T).amax(-1) > near,
         dot,
         ground,
     )
@@ -241,10 +270,16 @@ def dots(n: int, size: float, dot: Colour, ground: Colour, turned: float = 0.0) 
 
 
 BOUND = 0.56  # of every toy: the radius of the ball about the origin that it is cut to
+AT_ONCE = 2**16  # points that a CPU's cache holds with what is computed of them
 
 
 def distance(parts: list[Part], p: Tensor) -> Tensor:
     """Signed distance of points p (N,3) to a toy, (N,)."""
+    columns = p.T.contiguous()
+    return torch.cat([_distance(parts, some.T) for some in columns.split(len(p) if p.is_cuda else AT_ONCE, 1)])
+
+
+def _distance(parts: list[Part], p: Tensor) -> Tensor:
     d = parts[0].solid(p)
     for part in parts[1:]:
         d = smooth_min(d, part.solid(p), part.blend)
@@ -253,6 +288,7 @@ def distance(parts: list[Part], p: Tensor) -> Tensor:
 
 def albedo(parts: list[Part], p: Tensor, seam: float = 0.004) -> Tensor:
     """Colour of points p (N,3) on a toy, (N,3): the nearest part's, mixed over a seam of a fraction of a pixel."""
+    p = p.T.contiguous().T
     d = torch.stack([part.solid(p) for part in parts], -1)
     weight = torch.softmax(-d / seam, -1)
     colours = torch.stack([shade(part.colour, p) for part in parts], 1)

@@ -60,14 +60,20 @@ def _march(parts: list[Part], origin: Tensor, direction: Tensor, steps: int = 64
     near, far = -b - root.clamp(min=0).sqrt(), -b + root.clamp(min=0).sqrt()
     depth, hit = near.clamp(min=0), torch.zeros_like(b, dtype=torch.bool)
     active = (root > 0).nonzero().squeeze(-1)
+    rows = [x[active] for x in (origin, direction, depth[:, None], far[:, None])]
+    under_way = torch.cat(rows, -1).T.contiguous()  # a column a ray
     for _ in range(steps):
         if not len(active):
             break
-        d = distance(parts, origin[active] + depth[active, None] * direction[active])
-        depth[active] += 0.9 * d
+        o, u, t, end = under_way[:3], under_way[3:6], under_way[6], under_way[7]
+        d = distance(parts, (o + t * u).T)
+        t += 0.9 * d
         arrived = d.abs() < 1e-3
-        hit[active[arrived]] = True
-        active = active[~arrived & (depth[active] < far[active])]
+        on = ~arrived & (t < end)
+        stopped, going = (which.nonzero().squeeze(-1) for which in (~on, on))
+        depth[active[stopped]], hit[active[stopped]] = t[stopped], arrived[stopped]
+        active, under_way = active[going], under_way.gather(1, going.expand(len(under_way), -1))
+    depth[active] = under_way[6]
     return depth, hit
 
 

@@ -12,10 +12,10 @@ import torch
 import world
 from errors import UserError
 from prompts import paper43
-from scene.cameras import orbit
+from scene.cameras import orbit, rays
 from world.objects import OBJECTS
 from world.sdf import BOUND, Part, Solid, albedo, ball, distance
-from world.trace import inside, surface, trace
+from world.trace import _march, inside, surface, trace
 
 PROMPTS = [prompt.text for prompt in paper43()]
 
@@ -98,6 +98,36 @@ def test_a_ball_is_traced_as_its_closed_form():
     normal = view.normal[0, :, 31:33, 31:33].mean((1, 2))
     assert torch.allclose(normal, torch.tensor([0.0, 0.0, 1.0]), atol=0.03)
     assert (view.rgb <= view.opacity + 1e-6).all()
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_a_distance_is_the_same_of_rows_of_columns_and_of_some_points_alone(prompt, monkeypatch):
+    p = torch.rand(301, 3, generator=torch.Generator().manual_seed(0)) * 1.2 - 0.6
+    parts = OBJECTS[prompt].parts()
+    whole, colours = distance(parts, p), albedo(parts, p)
+    assert torch.equal(distance(parts, p.T.contiguous().T), whole)
+    assert torch.equal(albedo(parts, p.T.contiguous().T), colours)
+    monkeypatch.setattr("world.sdf.AT_ONCE", 64)
+    assert torch.equal(distance(parts, p), whole)
+
+
+def test_rays_that_are_done_change_nothing_for_the_others():
+    """Each marches as it would in the plain loop over all rays, to the last bit, whether it hits or not."""
+    parts = OBJECTS["A plush dragon toy"].parts()
+    origin, direction = (x.reshape(-1, 3) for x in rays(orbit(2), 24, 24))
+    depth, hit = _march(parts, origin, direction)
+    b = (origin * direction).sum(-1)
+    root = b * b - origin.square().sum(-1) + BOUND**2
+    t, far = (-b - root.clamp(min=0).sqrt()).clamp(min=0), -b + root.clamp(min=0).sqrt()
+    on, arrived = root > 0, torch.zeros_like(hit)
+    for _ in range(64):
+        d = distance(parts, origin + t[:, None] * direction)
+        t = torch.where(on, t + 0.9 * d, t)
+        arrived |= on & (d.abs() < 1e-3)
+        on &= ~arrived & (t < far)
+    assert torch.equal(hit, arrived)
+    assert torch.equal(depth, t)
+    assert 0.2 < hit.float().mean() < 0.5
 
 
 def test_the_true_surface_is_where_the_distance_vanishes():

@@ -26,6 +26,19 @@ def is_in_winding(p: torch.Tensor) -> torch.Tensor:
     return (torch.cdist(p, centres) < radii).any(-1)
 
 
+@pytest.mark.parametrize("size", [1, 5, 33, 1001])
+def test_lengths_and_azimuths_are_those_of_rows_to_the_last_bit(size):
+    """And of a point the same wherever it stands: so true pictures do not depend on how points are laid out."""
+    rows = torch.randn(size, 3, generator=torch.Generator().manual_seed(size))
+    columns = sdf.points(*rows.T.contiguous())
+    assert columns.stride() == (1, size)
+    for p in (rows, columns):
+        assert torch.equal(sdf.length(p), rows.norm(dim=-1))
+        assert torch.equal(sdf.length(p[:, :2]), rows[:, :2].norm(dim=-1))
+        assert torch.equal(sdf.azimuth(p), torch.atan2(rows[:, 1], rows[:, 0]))
+        assert torch.equal(sdf.azimuth(p[size // 3 :]), sdf.azimuth(p)[size // 3 :])
+
+
 SOLIDS = {
     "ball": (sdf.ball(0.4), lambda p: p.norm(dim=-1) < 0.4),
     "egg": (sdf.egg(0.5, 0.3, 0.2), lambda p: (p / p.new_tensor([0.5, 0.3, 0.2])).norm(dim=-1) < 1),

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
-import torch
 from torch import Tensor
 
-from world.sdf import Colour, Solid, Vec, join, rod, where
+from world.sdf import Colour, Solid, Vec, azimuth, join, rod, where
 
 
 def limb(ra: float, rb: float, *joints: Vec) -> Solid:
@@ -38,7 +37,7 @@ def under_zigzag(n: int, low: float, high: float) -> Solid:
     """What lies under a broken edge of n teeth about z (for teeth at most twice as high as wide)."""
 
     def distance(p: Tensor) -> Tensor:
-        tooth = (torch.atan2(p[:, 1], p[:, 0]) / (2 * math.pi) * n % 1 - 0.5).abs() * 2
+        tooth = (azimuth(p) / (2 * math.pi) * n % 1 - 0.5).abs() * 2
         return 0.5 * (p[:, 2] - low - (high - low) * tooth)
 
     return distance

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
 from world.objects.anatomy import fluffy, limb, marble, row, under_zigzag
@@ -14,6 +13,7 @@ from world.sdf import (
     above,
     around,
     at,
+    azimuth,
     ball,
     both,
     box,
@@ -113,7 +113,7 @@ def hatchling(v: Variant) -> list[Part]:
 
     def cracked(p: Tensor) -> Tensor:
         zigzag = ((p[:, 2] / 0.12 % 1) - 0.5).abs() * 0.12
-        return (torch.atan2(p[:, 1], p[:, 0]) * 3 / math.pi + zigzag * 4 - 0.1).sub(0.5).mul(math.pi).cos().abs() < 0.1
+        return (azimuth(p) * 3 / math.pi + zigzag * 4 - 0.1).sub(0.5).mul(math.pi).cos().abs() < 0.1
 
     grey, dark = v.pick((0.56, 0.57, 0.6), (0.5, 0.48, 0.44)), (0.22, 0.22, 0.25)
     stone = where(cracked, dark, dots(60, 5, (0.72, 0.72, 0.74), grey))

@@ -23,6 +23,7 @@ from world.sdf import (
     egg,
     fade,
     join,
+    length,
     ring,
     rod,
     segments,
@@ -132,7 +133,7 @@ def soccer_ball(v: Variant) -> list[Part]:
     wide, ink = v.size(17.0), v.pick(BLACK, (0.08, 0.14, 0.55), (0.6, 0.06, 0.1))
 
     def seams(p: Tensor) -> Tensor:
-        nearest = (p / p.norm(dim=-1, keepdim=True) @ p.new_tensor(hexagons).T).abs().topk(2, dim=-1).values
+        nearest = (p / length(p)[:, None] @ p.new_tensor(hexagons).T).abs().topk(2, dim=-1).values
         return (nearest[:, 0] - nearest[:, 1]) < 0.05
 
     def side(p: Tensor) -> Tensor:
