@@ -11,7 +11,7 @@ Points are kept as columns, (N,3) of strides (1,N), in which a toy is traced in 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -90,7 +90,7 @@ def rod(a: Vec, b: Vec, ra: float, rb: float | None = None) -> Solid:
     def distance(p: Tensor) -> Tensor:
         start, axis = p.new_tensor(a), p.new_tensor(b) - p.new_tensor(a)
         s = ((p - start) @ axis / axis.dot(axis)).clamp(0, 1)
-        return length(p - start - s[:, None] * axis) - (ra + (rb - ra) * s)
+        return length(p - start - (axis[:, None] * s).T) - (ra + (rb - ra) * s)
 
     return distance
 
@@ -270,13 +270,17 @@ def dots(n: int, size: float, dot: Colour, ground: Colour, turned: float = 0.0) 
 
 
 BOUND = 0.56  # of every toy: the radius of the ball about the origin that it is cut to
-AT_ONCE = 2**16  # points that a CPU's cache holds with what is computed of them
+AT_ONCE = 2**16  # points
 
 
 def distance(parts: list[Part], p: Tensor) -> Tensor:
     """Signed distance of points p (N,3) to a toy, (N,)."""
-    columns = p.T.contiguous()
-    return torch.cat([_distance(parts, some.T) for some in columns.split(len(p) if p.is_cuda else AT_ONCE, 1)])
+    return torch.cat([_distance(parts, some) for some in _some(p)])
+
+
+def _some(p: Tensor) -> Iterator[Tensor]:
+    """Points (N,3) as columns, on a CPU so many at a time as its cache holds with what is computed of them."""
+    return (some.T for some in p.T.contiguous().split(len(p) if p.is_cuda else AT_ONCE, 1))
 
 
 def _distance(parts: list[Part], p: Tensor) -> Tensor:
@@ -288,7 +292,10 @@ def _distance(parts: list[Part], p: Tensor) -> Tensor:
 
 def albedo(parts: list[Part], p: Tensor, seam: float = 0.004) -> Tensor:
     """Colour of points p (N,3) on a toy, (N,3): the nearest part's, mixed over a seam of a fraction of a pixel."""
-    p = p.T.contiguous().T
+    return torch.cat([_albedo(parts, some, seam) for some in _some(p)])
+
+
+def _albedo(parts: list[Part], p: Tensor, seam: float) -> Tensor:
     d = torch.stack([part.solid(p) for part in parts], -1)
     weight = torch.softmax(-d / seam, -1)
     colours = torch.stack([shade(part.colour, p) for part in parts], 1)
