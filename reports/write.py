@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from files import write_text
@@ -48,16 +49,22 @@ def says(path: Path, text: str) -> bool:
 
 
 def rows_as_csv(frame: pd.DataFrame) -> str:
-    """What `frame.to_csv(index=False)` gives, of numbers and texts, in half the time: a run has a hundred thousand
-    rows."""
+    """What `frame.to_csv(index=False)` gives, of numbers and texts, in less than half the time: a run has a hundred
+    thousand rows."""
+    columns = [[_field(name), *_told(frame[name])] for name in frame]
+    return "".join(f"{','.join(row)}\n" for row in zip(*columns, strict=True))
+
+
+def _told(column: pd.Series) -> list[str]:
+    """A column's fields. Of texts, which are few, each once."""
+    if column.dtype == float:
+        return ["" if text == "nan" else text for text in map(repr, column.tolist())]
+    number, found = pd.factorize(column)
+    fields = np.array([*map(_field, found), ""], object)  # the last is what is missing: its number is -1
+    return fields[number].tolist()
+
+
+def _field(value: object) -> str:
     stream = StringIO()
-    lines = csv.writer(stream, lineterminator="\n")
-    lines.writerow(frame)
-    lines.writerows(zip(*(_told(frame[name]) for name in frame), strict=True))
-    return stream.getvalue()
-
-
-def _told(column: pd.Series) -> list:
-    values = column.to_numpy(object, copy=True)
-    values[column.isna().to_numpy()] = None
-    return values.tolist()
+    csv.writer(stream, lineterminator="\n").writerow([value, ""])
+    return stream.getvalue()[:-2]

@@ -33,10 +33,11 @@ def differences(frames: Frames, baseline: str, order: Sequence[str] = ()) -> pd.
     methods = in_order(frames, order)
     known("method of this run", baseline, methods)
     survived = frames.wide[frames.wide["status"] == "ok"].set_index(["prompt_id", "seed", "view"]).sort_index()
-    base = survived[survived["method"] == baseline].add_suffix("_base")
+    rows_of = survived.groupby("method").indices  # once: a run has a hundred thousand rows
+    base = survived.iloc[rows_of.get(baseline, [])].add_suffix("_base")
     rows = []
     for method in (m for m in methods if m != baseline):
-        pairs = survived[survived["method"] == method].join(base, how="inner")
+        pairs = survived.iloc[rows_of.get(method, [])].join(base, how="inner")
         prompts = pd.factorize(pairs.index.get_level_values("prompt_id"), sort=True)[0]
         for metric in (m for m in measured() if m.key in survived and len(pairs)):
             own, other = (pairs[name].to_numpy(float) for name in (metric.key, f"{metric.key}_base"))

@@ -75,6 +75,6 @@ def test_each_file_of_a_job_is_read_once(tmp_path, monkeypatch):
 
 
 def test_rows_are_written_as_pandas_writes_them():
-    texts, x = ["sdi", 'my "rule", mine', "a\nb"], [0.1, np.nan, 1e-7]
+    texts, x = ["sdi", 'my "rule", mine', "a\nb\r"], [0.1, np.nan, 1e-7]
     frame = pd.DataFrame({"method": texts, "view": [0, 1, 2], "x": x, "y": [1.0, 2.0, 1e22], "cause": [None, "", "ä"]})
     assert write.rows_as_csv(frame) == frame.to_csv(index=False)
