@@ -214,17 +214,25 @@ function division(article) {
     for (let d = Math.floor(log[0] - pad); d <= log[1] + pad; d += 1) for (const k of [1, 2, 5]) decades.push(k * 10 ** d);
     for (const t of decades.filter((t) => Math.log10(t) >= log[0] - pad && Math.log10(t) <= log[1] + pad))
       svg.append(line(x(t), height - bottom, x(t), height - bottom + 4, "zero"), text(x(t), height - bottom + 15, short(t), { class: "soft", "text-anchor": "middle" }));
+    const marks = rows.map((m) => {
+      const [mean, low, high] = data.table[c.key][m];
+      return { m, name: data.methods[m], at: x(data.cost[key][m]), row: y(mean), above: y(high ?? mean), below: y(low ?? mean), tip: fixed(mean, c.decimals) };
+    });
+    for (const { m, name, at, row, above, below, tip } of marks)
+      svg.append(line(at, below, at, above, "bar"), make("svg:circle", { cx: at, cy: row, r: 5, class: "mean", "data-tip": `${name}: ${tip} at ${short(data.cost[key][m])} ${cost.title}` }));
     const placed = [];
-    for (const m of [...rows].sort((a, b) => data.table[c.key][b][0] - data.table[c.key][a][0])) {
-      const [mean, low, high] = data.table[c.key][m], at = x(data.cost[key][m]), name = data.methods[m], long = name.length * 7.2;
-      if (low !== null) svg.append(line(at, y(low), at, y(high), "bar"));
-      svg.append(make("svg:circle", { cx: at, cy: y(mean), r: 5, class: "mean", "data-tip": `${name}: ${fixed(mean, c.decimals)} at ${short(data.cost[key][m])} ${cost.title}` }));
-      const before = at + long + 14 > width - right, start = before ? at - long - 9 : at + 9;
-      let row = y(mean);
-      while (placed.some((p) => Math.abs(p.row - row) < 14 && p.start < start + long && start < p.start + p.long)) row += 4;
-      placed.push({ row, start, long });
-      if (Math.abs(row - y(mean)) > 8) svg.append(line(at, y(mean), before ? start + long : start, row, "grid"));
-      svg.append(text(before ? at - 9 : start, row, name, { "text-anchor": before ? "end" : "start" }));
+    const over = ({ start, long, row }) => (p) => Math.abs(p.row - row) < 17 && p.start < start + long && start < p.start + p.long;
+    const crowd = (name) => 100 * placed.filter(over(name)).length
+      + marks.filter((p) => p.at + 6 > name.start && p.at - 6 < name.start + name.long).reduce((sum, p) => sum + (Math.abs(p.row - name.row) < 15 ? 20 : p.above - 6 < name.row && name.row < p.below + 6 ? 5 : 0), 0);
+    for (const { name, at, row } of [...marks].sort((a, b) => a.row - b.row)) {
+      const long = name.length * 7.2 + 2, places = [];
+      for (const shift of [0, -8, 8, -16, 16, -24, 24])  // beside its dot, where least is in the way
+        for (const start of [at + 9, at - long - 9])
+          if (start >= left && start + long <= width - right + 5) places.push({ start, long, row: row + shift, cost: crowd({ start, long, row: row + shift }) + Math.abs(shift) / 4 + (start < at ? 1 : 0) });
+      const best = places.reduce((a, b) => (b.cost < a.cost ? b : a), { start: at + 9, long, row, cost: Infinity });
+      placed.push(best);
+      if (Math.abs(best.row - row) > 8) svg.append(line(at, row, best.start < at ? best.start + long : best.start, best.row, "grid"));
+      svg.append(text(best.start < at ? at - 9 : best.start, best.row, name, { "text-anchor": best.start < at ? "end" : "start" }));
     }
     svg.append(text(left, height - 10, `${heading(cost)}, logarithmic`, { class: "soft" }), text(0, 4, heading(c), { class: "soft" }));
     return [svg];

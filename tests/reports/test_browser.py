@@ -10,6 +10,7 @@ from rich.console import Console
 
 from prompts import Prompt
 from reports import page
+from tests.reports.many import synthesise
 from tests.reports.synthetic import WORLD, ball, random_scores, write_job
 
 EVIL = Prompt("90-script", "<script>alert(1)</script>")
@@ -42,6 +43,28 @@ def opened(tmp_path_factory):
         tab.wait_for_selector("html[data-ready]")
         yield tab, said, asked
         browser.close()
+
+
+COVERED = """svg => {
+    const boxes = (all) => all.map((e) => e.getBoundingClientRect());
+    const names = boxes([...svg.querySelectorAll("text:not(.soft)")]);
+    const dots = boxes([...svg.querySelectorAll("circle.mean")]);
+    const meet = (a, b) => a !== b && a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+    return [names.length, dots.length, names.filter((a) => [...names, ...dots].some((b) => meet(a, b))).length];
+}"""
+
+
+def test_names_of_twelve_methods_cover_neither_each_other_nor_a_dot(opened, tmp_path):
+    synthesise(tmp_path / "run", prompts=4, seeds=1, views=2, size=8)
+    made = page.write([tmp_path / "run"], tmp_path / "page", [], lambda run: None, Console(quiet=True), "none")
+    tab = opened[0].context.browser.new_page()
+    tab.goto(made.as_uri())
+    tab.wait_for_selector("html[data-ready]")
+    tab.locator(".chart.cost").first.scroll_into_view_if_needed()
+    tab.wait_for_selector(".chart.cost svg")
+    found = [tab.locator(".chart.cost svg").nth(k).evaluate(COVERED) for k in range(2)]
+    tab.close()
+    assert found == [[12, 12, 0]] * 2
 
 
 def test_one_slider_turns_all(opened):
