@@ -232,8 +232,8 @@ def scorer_of(suite: Suite, judges: Judges, device: str = "cpu") -> Scorer:
     if judges.reward:
         working["reward"] = opened(ImageReward.load, judges.reward, judges.reward, place)
     working |= asked(judges.outside, {"clip": judges.clip, "reward": judges.reward}, place)
-    fronts = {"has_front": suite.truth.has_front} if suite.truth else {}
-    return Scorer(working, suite.prompts, asked=_asked(suite, judges), **fronts)
+    has_front = suite.truth.has_front if suite.truth else None
+    return Scorer(working, suite.prompts, asked=_asked(suite, judges), has_front=has_front)
 
 
 def _served(judges: Judges) -> dict[str, Path | str | None]:

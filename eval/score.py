@@ -76,10 +76,10 @@ class Scorer:
         prompts: Iterable[Prompt],
         truth: Truth | None = None,
         asked: Iterable[str] = (),
-        has_front: Callable[[str], bool | None] = lambda text: None,
+        has_front: Callable[[str], bool | None] | None = None,
     ):
         self.judges, self.prompts, self.truth = dict(judges), tuple(prompts), truth
-        self.asked, self.has_front = frozenset(asked), has_front
+        self.asked, self.has_front = frozenset(asked), has_front or (lambda text: None)
         self._texts = tuple(p.text for p in self.prompts)
         self._number = {p.id: n for n, p in enumerate(self.prompts)}
         self._read: dict[Any, Tensor] = {}
