@@ -1,6 +1,6 @@
 """Faults planted one at a time, each in a process of its own: does the gate see them, and as what?
 
-    python -m engine.studies.planted CLEAN --baseline REF --out DIR --page docs/planted-defects.md
+    python -m engine.studies.planted CLEAN --baseline REF --out DIR --page docs/planted-defects.md --unchanged RUN
 
 CLEAN is a run that the reference was made of; its jobs of the first seed are done again with each fault (of a fault in
 how views are made or scored, only that), method after method, the cheapest first, until the gate fails: what more
@@ -11,7 +11,6 @@ same command again does what is missing. The gate knows nothing of this list.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import subprocess
 import sys
@@ -150,61 +149,101 @@ def alarms(clean: Path, baseline: Path) -> list[tuple[str, list[str]]]:
     found, seeds = [], read(baseline).seeds
     with tempfile.TemporaryDirectory() as folder:
         for seed in seeds:
-            others, alone = Path(folder) / f"without-{seed}", Path(folder) / f"only-{seed}"
+            others = Path(folder) / f"without-{seed}"
             for other in seeds:
-                copied(clean, alone if other == seed else others, other)
+                if other != seed:
+                    copied(clean, others, other)
             gate.save(others, Path(folder) / "reference.json")
-            rows = gate.check(alone, Path(folder) / "reference.json").rows
-            failed = rows[rows["verdict"].isin(BAD)]
-            found.append((seed, [f"{r['method']} {r['metric']} {r['verdict']}" for _, r in failed.iterrows()]))
+            found.append((seed, _failing(clean, Path(folder) / "reference.json", seed)))
             shutil.rmtree(others)
     return found
 
 
-TEXT = """# Planted defects: does the gate see them?
+def more_alarms(run: Path, baseline: Path) -> list[tuple[str, list[str]]]:
+    """Each seed of a run in which nothing has changed, held against the reference: what fails."""
+    seeds = sorted({job.name for job in run.glob("*/*/[0-9]*") if job.is_dir()}, key=int)
+    return [(seed, _failing(run, baseline, seed)) for seed in seeds]
 
-Made by `uv run python -m engine.studies.planted CLEAN --baseline results/reference/ci.json --page FILE`, at the
-size of `.ci/run`: {prompts} prompts, {methods}, {steps} steps, one seed, against a reference of {seeds} seeds. Each
-fault is patched in, in a process of its own; methods are done one after another until the gate fails, and the others'
-jobs are unchanged.
 
-**Caught: {caught} of {run} planted**{unrun}; {alarms}.
+def _failing(run: Path, baseline: Path, seed: str) -> list[str]:
+    """What the gate fails of one seed's jobs."""
+    with tempfile.TemporaryDirectory() as folder:
+        copied(run, Path(folder), seed)
+        rows = gate.check(Path(folder), baseline).rows
+    return [f"{r['method']} {r['metric']} {r['verdict']}" for _, r in rows[rows["verdict"].isin(BAD)].iterrows()]
+
+
+TEXT = """# Planted defects: what sees them?
+
+Made by three commands, of which the first makes 24 jobs, the reference's own:
+
+```
+uv run run_benchmark.py --methods sdi sds --prompts 31 43 --steps 200 --seeds 0 1 2 3 4 5 --out results/runs/clean
+uv run python -m engine.studies.planted_tests
+uv run python -m engine.studies.planted results/runs/clean --baseline results/reference/ci.json --page FILE
+```
+
+**Caught: {caught} of {tried} planted**{untried}: by the gate {gated}, by unit tests {tested}; {alarms}.
 
 {table}
 
-Caught: exit code 1, with something worse or moved. "Reproduced" is the other question, answered by a warning: it says
-no of every fault that changes a number, caught or not (`check --strict` makes that a failure, too).
+- *Gate*: at the size of `.ci/run`: {prompts} prompts, {methods}, {steps} steps, one seed, against a reference of
+  {seeds} seeds. Each fault is patched in, in a process of its own; methods are done one after another until the gate
+  fails, and the others' jobs are unchanged. Caught is exit code 1, with something worse or moved. "Reproduced" is the
+  other question, answered by a warning: it says no of every fault that changes a number, caught or not (`check
+  --strict` makes that a failure, too).
+- *Unit tests*: the fault stands from before the tests are collected, in pytest's own process, which ends at the first
+  failure; that test passes without the fault. Tried are the tests of methods, priors, scenes, metrics and the loop, but
+  for those of this list, and for those whose work is done in other processes, where the fault is not.
+- No check was written for a fault of this list: what a test holds, it holds of every rule, scene or recipe.
 """
 
 
-def page(results: dict[str, dict[str, Any]], baseline: Path, wrong: list[tuple[str, list[str]]]) -> str:
+def page(
+    results: dict[str, dict[str, Any]],
+    tests: dict[str, dict[str, Any]],
+    baseline: Path,
+    wrong: list[tuple[str, list[str]]],
+) -> str:
+    """The table, of what the gate (`results`) and the unit tests (`tests`) said of each fault, by its name."""
     reference = read(baseline)
-    body = []
-    for slug, defect in SLUG.items():
-        done = results.get(slug)
-        if done is None:
-            body.append([defect.name, defect.where, "not run", "", "", ""])
-            continue
-        most = "; ".join(done["verdicts"][:3]) + (
-            f"; {len(done['verdicts']) - 3} more" if len(done["verdicts"]) > 3 else ""
-        )
-        most = f"cannot be judged: {done['refused']}" if done.get("refused") else most
-        body.append([defect.name, defect.where, "yes" if done["verdicts"] else "**no**", most,
-                     "yes" if done["reproduced"] else "no", ", ".join(done["methods"])])  # fmt: skip
-    caught = sum(bool(done["verdicts"]) for done in results.values())
+    gated = {slug for slug, done in results.items() if done["verdicts"]}
+    tested = {slug for slug, done in tests.items() if done["test"]}
+    tried = {*results, *tests}
     alarm = [f"seed {seed}: {', '.join(failed)}" for seed, failed in wrong if failed]
+    headers = ["Fault", "In", "Caught", "Gate", "Unit tests", "Reproduced", "The gate says", "The first test"]
     return TEXT.format(
         prompts=len(reference.protocol["prompts"]),
         methods=" and ".join(reference.methods),
         steps=next(iter(reference.protocol["steps"].values())),
         seeds=len(reference.seeds),
-        caught=caught,
-        run=len(results),
-        unrun=f" ({len(DEFECTS) - len(results)} were not run)" if len(results) < len(DEFECTS) else "",
-        alarms=f"false alarms on {len(wrong)} unchanged runs with another seed than the reference's: {len(alarm)}"
-        + (f" ({'; '.join(alarm)})" if alarm else ""),
-        table="\n".join(pipes(["Fault", "In", "Caught", "As what", "Reproduced", "Methods done"], body)),
+        caught=len(gated | tested),
+        tried=len(tried),
+        untried=f" ({len(DEFECTS) - len(tried)} were not tried)" if len(tried) < len(DEFECTS) else "",
+        gated=f"{len(gated)} of {len(results)}",
+        tested=f"{len(tested)} of {len(tests)}",
+        alarms=f"the gate's false alarms on {len(wrong)} unchanged runs with another seed than the reference's: "
+        f"{len(alarm)}" + (f" ({'; '.join(alarm)})" if alarm else ""),
+        table="\n".join(pipes(headers, [_line(d, results.get(slug), tests.get(slug)) for slug, d in SLUG.items()])),
     )
+
+
+def _line(defect: Defect, gated: dict[str, Any] | None, tested: dict[str, Any] | None) -> list[str]:
+    """A row of the table."""
+    verdicts, test = (gated or {}).get("verdicts", []), (tested or {}).get("test")
+    most = "; ".join(verdicts[:2]) + (f"; {len(verdicts) - 2} more" if len(verdicts) > 2 else "")
+    most = f"cannot be judged: {gated['refused']}" if gated and gated.get("refused") else most
+    said = {True: "yes", False: "**no**"}
+    return [
+        defect.name,
+        defect.where,
+        said[bool(verdicts or test)],
+        said[bool(verdicts)] if gated else "not run",
+        said[bool(test)] if tested else "not run",
+        ("yes" if gated["reproduced"] else "no") if gated else "",
+        most,
+        f"`{test.removeprefix('tests/')}`" if test else "",
+    ]
 
 
 def main() -> None:
@@ -214,7 +253,10 @@ def main() -> None:
     parser.add_argument("--baseline", type=Path, required=True, metavar="REF")
     parser.add_argument("--out", type=Path, default=Path("results/runs/planted"), metavar="DIR")
     parser.add_argument("--only", nargs="+", choices=[*SLUG], metavar="NAME", help=f"of {', '.join(SLUG)}")
-    parser.add_argument("--page", type=Path, metavar="FILE", help="write the table as Markdown")
+    parser.add_argument("--page", type=Path, metavar="FILE",
+                        help="write the table as Markdown, with what planted_tests found in DIR")  # fmt: skip
+    parser.add_argument("--unchanged", type=Path, metavar="RUN",
+                        help="with --page: other seeds, without a fault: more false alarms")  # fmt: skip
     parser.add_argument("--seed", default="0", help="of CLEAN's jobs that are done again; default: 0")
     for name in ("--one", "--method"):
         parser.add_argument(name, help=argparse.SUPPRESS)
@@ -232,9 +274,15 @@ def main() -> None:
         done = tried(options.clean, options.baseline, options.out, slug, options.seed)
         say(console, f"{SLUG[slug].name}: {'; '.join(done['verdicts']) or done.get('refused') or 'not caught'}")
     if options.page:
-        results = {slug: json.loads(p.read_text()) for slug in SLUG if (p := options.out / f"{slug}.json").exists()}
-        text = page(results, options.baseline, alarms(options.clean, options.baseline))
-        say(console, write_text(options.page, text))
+        gated, tested = (_kept(options.out, suffix) for suffix in (".json", ".tests.json"))
+        wrong = alarms(options.clean, options.baseline)
+        if options.unchanged:
+            wrong += more_alarms(options.unchanged, options.baseline)
+        say(console, write_text(options.page, page(gated, tested, options.baseline, wrong)))
+
+
+def _kept(out: Path, suffix: str) -> dict[str, dict[str, Any]]:
+    return {slug: read_json(path) for slug in SLUG if (path := out / f"{slug}{suffix}").exists()}
 
 
 if __name__ == "__main__":
