@@ -42,6 +42,7 @@ class Defect:
     plant: Callable[[], None]
     methods: tuple[str, ...] = ALL
     prompts: int | None = None  # how many of the prompts it touches; None: all
+    room: str = "methods"  # whose code it changes, so that its tests are tried first
 
 
 def _stays(target: Any, name: str, made: Any) -> None:
@@ -189,26 +190,31 @@ DEFECTS = (
     Defect("CFG's sign flipped", TRAINING, _guided(lambda s: -s)),
     Defect("CFG off", TRAINING, _guided(lambda s: 1.0)),
     Defect("CFG halved", TRAINING, _guided(lambda s: s / 2)),
-    Defect("alpha's index off by 100", TRAINING, _alpha_off),
+    Defect("alpha's index off by 100", TRAINING, _alpha_off, room="priors"),
     Defect("noise not inverted", TRAINING, _not_inverted, SDI),
     Defect("inversion's sign flipped", TRAINING, _inverted_the_other_way, SDI),
     Defect("eta 0", TRAINING, _no_eta, SDI),
     Defect("t not annealed", TRAINING, _time(_any_time), SDI),
     Defect("t upwards", TRAINING, _time(lambda views, start, end: linear(views.progress, end, start)), SDI),
-    Defect("learning rate halved", TRAINING, _rate(0.5)),
-    Defect("learning rate tenfold", TRAINING, _rate(10.0)),
-    Defect("view prompts off", TRAINING, _condition(lambda text, cameras: text.plain.expand(len(cameras), -1, -1))),
-    Defect("view prompts turned by 180", TRAINING, _condition(_turned)),
-    Defect("VAE's scale missing", TRAINING, _unscaled),
-    Defect("background leaks into the object", TRAINING, _leaking),
-    Defect("opacity's regularisers dropped", TRAINING, _unregularised),
-    Defect("occupancy never refreshed", TRAINING, _stale_occupancy),
-    Defect("views blurred by 1", VIEWS, _pictures(_blurred)),
-    Defect("views mirrored", VIEWS, _pictures(lambda x: x.flip(-1), opacity=True)),
-    Defect("images resized twice", VIEWS, _pictures(_resized_twice)),
-    Defect("wrong prompt scored", SCORING, _another_prompt),
-    Defect("one prompt replaced", TRAINING, _swapped, ALL, 1),
-    Defect("contrast .8", VIEWS, _pictures(lambda x: 0.5 + 0.8 * (x - 0.5))),
-    Defect("shift by 2 pixels", VIEWS, _pictures(lambda x: x.roll(2, -1), opacity=True)),
+    Defect("learning rate halved", TRAINING, _rate(0.5), room="scene"),
+    Defect("learning rate tenfold", TRAINING, _rate(10.0), room="scene"),
+    Defect(
+        "view prompts off",
+        TRAINING,
+        _condition(lambda text, cameras: text.plain.expand(len(cameras), -1, -1)),
+        room="priors",
+    ),
+    Defect("view prompts turned by 180", TRAINING, _condition(_turned), room="priors"),
+    Defect("VAE's scale missing", TRAINING, _unscaled, room="priors"),
+    Defect("background leaks into the object", TRAINING, _leaking, room="scene"),
+    Defect("opacity's regularisers dropped", TRAINING, _unregularised, room="engine"),
+    Defect("occupancy never refreshed", TRAINING, _stale_occupancy, room="scene"),
+    Defect("views blurred by 1", VIEWS, _pictures(_blurred), room="engine"),
+    Defect("views mirrored", VIEWS, _pictures(lambda x: x.flip(-1), opacity=True), room="engine"),
+    Defect("images resized twice", VIEWS, _pictures(_resized_twice), room="engine"),
+    Defect("wrong prompt scored", SCORING, _another_prompt, room="eval"),
+    Defect("one prompt replaced", TRAINING, _swapped, ALL, 1, room="engine"),
+    Defect("contrast .8", VIEWS, _pictures(lambda x: 0.5 + 0.8 * (x - 0.5)), room="engine"),
+    Defect("shift by 2 pixels", VIEWS, _pictures(lambda x: x.roll(2, -1), opacity=True), room="engine"),
 )
 SLUG = {"".join(c if c.isalnum() else "-" for c in d.name).replace("--", "-").strip("-").lower(): d for d in DEFECTS}
