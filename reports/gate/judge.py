@@ -13,8 +13,9 @@ A rule as good as the reference's, with whatever random numbers, is called worse
 that is worse by `margin` = c + t e is passed with at most level / M: non-inferiority at that margin. Jobs equal in
 their bits have d = 0. What is equal within `drift` is as good as reproduced.
 
-Random numbers reach a score by way of the scene alone. Where k = 0 there is no chance in a change: views were made or
-scored otherwise, which is no news of a rule, so that what would be better is moved.
+Random numbers, and the rounding that training multiplies, reach a score by way of the scene alone. Where k = 0 there is
+neither in a change, so that c = least: views were made or scored otherwise, which is no news of a rule, so that what
+would be better is moved.
 """
 
 from __future__ import annotations
@@ -203,7 +204,7 @@ def _scene(folder: Path) -> str | None:
 def _row(
     reference: Reference, frames: Frames, method: str, metric: str, gap: pd.DataFrame | None, away: float, sure: bool
 ) -> dict[str, Any]:
-    """`away`: how far chance alone takes a change; `sure`: there is none in it."""
+    """`away`: how far chance alone takes a change; `sure`: there is none in it, nor another rounding."""
     cell = reference.methods[method][metric]
     if gap is None:
         was, own = cell["mean"], _of_jobs(frames, method, metric)
@@ -212,7 +213,7 @@ def _row(
     row = {"method": method, "metric": metric, "reference": was, "mean": own, "change": own - was}
     if math.isnan(own):  # no job left an object: the share that diverged says so
         return row | {"limit": math.nan, "margin": math.nan, "verdict": "ok", "what": "no job left an object"}
-    limit = max(cell["least"], cell["drift"], away)
+    limit = max(cell["least"], 0.0 if sure else cell["drift"], away)
     said = verdict(own, was, limit, cell["better"])
     said = "moved" if sure and said == "better" else said
     return row | {"limit": limit, "margin": limit + away, "verdict": said, "what": ""}

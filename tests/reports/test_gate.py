@@ -172,6 +172,20 @@ def test_of_equal_scenes_nothing_is_chance(run, reference):
     assert failed(gate.check(run, reference)) == {}
 
 
+def test_a_rounding_that_was_measured_is_granted_to_other_scenes_alone(folder, run, reference):
+    def limit():
+        cells = gate.check(run, reference).rows.set_index(["method", "metric"])
+        return cells.loc[("sdi", "clip_score"), "limit"]
+
+    least = with_scenes(run, reference).methods["sdi"]["clip_score"]["least"]
+    other = shutil.copytree(run, folder / "other")
+    shift(other, "sdi", "clip_score", 7.0)
+    gate.save(run, reference, drift=other)
+    assert limit() == least
+    write_scene(next(run.glob("sdi/*/*/scene.safetensors")), 99)
+    assert limit() == pytest.approx(7.0)
+
+
 def test_chance_is_of_the_jobs_alone_whose_scenes_are_others(run, reference):
     def limit():
         rows = gate.check(run, reference).rows.set_index(["method", "metric"])
