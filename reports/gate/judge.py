@@ -37,6 +37,7 @@ from reports import KEYS, Frames, load
 from reports.columns import DIVERGED as SHARE
 from reports.columns import column
 from reports.gate.reference import (
+    LEVEL,
     NFE,
     SAID_APART,
     WORDS,
@@ -50,7 +51,6 @@ from reports.gate.reference import (
     version,
 )
 
-LEVEL = 0.05  # of a wrong alarm, over all that is looked at
 ROUNDED = 1e-4  # of a score: views in the reference have five digits
 BAD = ("worse", "moved")
 PAIR = ["prompt_id", "seed"]

@@ -5,8 +5,8 @@ provenance   of which commit, machine and versions, and when
 recipes      each method's settings, so that a change of them can be named
 jobs         of "METHOD/PROMPT/SEED": status, NFE, and checksums of scene and pictures
 methods      of each method and metric: mean, stderr; spread, the standard deviation between seeds of a job's mean,
-             with its degrees of freedom; least, the least change that matters; drift, by how much a job's mean
-             moves with the platform's rounding; better; version
+             with its degrees of freedom; least, the least change that matters; drift, how far the platform's
+             rounding takes a job's mean; better; version
 views        the file of views, and its SHA-256
 """
 
@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtrit
 
 from errors import UserError
 from eval.divergence import DIVERGED
@@ -36,6 +37,7 @@ FORMAT = 2
 PARTS = ("format", "protocol", "provenance", "recipes", "jobs", "methods", "views")
 CELL = ("mean", "stderr", "spread", "freedom", "least", "drift", "better", "version")
 DIGITS = 5  # of a view's score
+LEVEL = 0.05  # of a wrong alarm, over all that is looked at
 MATTERS = 0.25  # of a column's margin: the least change that does, where chance does less
 NFE = "nfe"  # counted, not measured: it may not move at all
 # of a protocol: all others but its prior and views are judges
@@ -144,13 +146,18 @@ def _cell(values: pd.Series, of: pd.DataFrame) -> Cell:
 
 
 def drifts(frames: Frames, other: Frames) -> dict[tuple[str, str], float]:
-    """By method and metric: the most that a job's mean differs between two runs of the same jobs."""
+    """By method and metric: how far another rounding takes a job's mean, wrong in LEVEL of such runs. Of the f jobs of
+    a method that two runs share, t(f; 1 - LEVEL / 2 M) times the root mean square of what their means differ by, M all
+    those means: the furthest of so few jobs is soon surpassed by another run's."""
     keys = [c.key for c in gated() if c.key in frames.wide and c.key in other.wide]
     one, two = (f.wide.groupby(KEYS)[keys].mean() for f in (frames, other))
-    gap = (one - two).dropna(how="all").abs().groupby(level="method").max()
+    gap = (one - two).dropna(how="all")
     if not len(gap):
         raise UserError("The run of other rounding has no job of the reference's: do the same jobs there.")
-    return {(str(m), k): float(gap.loc[m, k]) for m in gap.index for k in keys if not math.isnan(gap.loc[m, k])}
+    jobs, size = gap.groupby(level="method").count(), gap.pow(2).groupby(level="method").mean().pow(0.5)
+    level = 1 - LEVEL / (2 * int(gap.count().sum()))
+    return {(str(m), k): float(stdtrit(jobs.loc[m, k], level) * size.loc[m, k])
+            for m in size.index for k in keys if jobs.loc[m, k]}  # fmt: skip
 
 
 def least(path: Path) -> dict[str, float]:

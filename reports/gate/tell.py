@@ -13,7 +13,8 @@ from rich.table import Table
 
 from files import replaced
 from reports.columns import column
-from reports.gate.judge import BAD, LEVEL, Verdicts
+from reports.gate.judge import BAD, Verdicts
+from reports.gate.reference import LEVEL
 from reports.markdown import pipes
 from say import plain, say
 

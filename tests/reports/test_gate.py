@@ -11,6 +11,7 @@ import pytest
 import torch
 from rich.console import Console
 from safetensors.torch import save_file
+from scipy.stats import t
 
 from errors import UserError
 from eval import metrics
@@ -179,11 +180,14 @@ def test_a_rounding_that_was_measured_is_granted_to_other_scenes_alone(folder, r
 
     least = with_scenes(run, reference).methods["sdi"]["clip_score"]["least"]
     other = shutil.copytree(run, folder / "other")
-    shift(other, "sdi", "clip_score", 7.0)
-    gate.save(run, reference, drift=other)
+    shift(other, "sdi", "clip_score", 2.0)
+    cells = gate.save(run, reference, drift=other).methods["sdi"]
+    one, all_of_them = (t.ppf(1 - 0.05 / (2 * means), 9) for means in (9, 2 * 9 * len(cells)))
+    assert 2.0 * one < cells["clip_score"]["drift"] < 2.0 * all_of_them
+    assert cells["iou"]["drift"] == 0
     assert limit() == least
     write_scene(next(run.glob("sdi/*/*/scene.safetensors")), 99)
-    assert limit() == pytest.approx(7.0)
+    assert limit() == pytest.approx(cells["clip_score"]["drift"])
 
 
 def test_chance_is_of_the_jobs_alone_whose_scenes_are_others(run, reference):
