@@ -161,7 +161,7 @@ def alarms(clean: Path, baseline: Path) -> list[tuple[str, list[str]]]:
 
 def more_alarms(run: Path, baseline: Path) -> list[tuple[str, list[str]]]:
     """Each seed of a run in which nothing has changed, held against the reference: what fails."""
-    seeds = sorted({job.name for job in run.glob("*/*/[0-9]*") if job.is_dir()}, key=int)
+    seeds = sorted({config.parent.name for config in run.glob("*/*/*/config.json")}, key=int)
     return [(seed, _failing(run, baseline, seed)) for seed in seeds]
 
 
@@ -195,7 +195,9 @@ uv run python -m engine.studies.planted results/runs/clean --baseline results/re
 - *Unit tests*: the fault stands from before the tests are collected, in pytest's own process, which ends at the first
   failure; that test passes without the fault. Tried are the tests of methods, priors, scenes, metrics and the loop, but
   for those of this list, and for those whose work is done in other processes, where the fault is not.
-- No check was written for a fault of this list: what a test holds, it holds of every rule, scene or recipe.
+- What a test holds, it holds of every rule, scene or recipe, and none reads this list. `scene/test_compositing.py` came
+  with this table: eq. 3 of NeRF, of every kind of scene. Whether a test of before it sees the background leak was not
+  tried, nor are faults told as "not run".
 """
 
 
