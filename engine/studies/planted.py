@@ -195,8 +195,8 @@ uv run python -m engine.studies.planted results/runs/clean --baseline results/re
 - *Unit tests*: the fault stands from before the tests are collected, in pytest's own process, which ends at the first
   failure; that test passes without the fault. Tried are the tests of methods, priors, scenes, metrics and the loop, but
   for those of this list, and for those whose work is done in other processes, where the fault is not.
-- What a test holds, it holds of every rule, scene or recipe, and none reads this list. `scene/test_compositing.py` came
-  with this table: eq. 3 of NeRF, of every kind of scene. Whether a test of before it sees the background leak was not
+- What a test holds, it holds of every rule, scene or recipe, and none reads this list. `tests/scene/test_compositing.py`
+  came with this table: eq. 3 of NeRF, of every kind of scene. Whether a test of before it sees the background leak was not
   tried, nor are faults told as "not run".
 """
 
@@ -244,7 +244,7 @@ def _line(defect: Defect, gated: dict[str, Any] | None, tested: dict[str, Any] |
         said[bool(test)] if tested else "not run",
         ("yes" if gated["reproduced"] else "no") if gated else "",
         most,
-        f"`{test.removeprefix('tests/')}`" if test else "",
+        f"`{test}`" if test else "",
     ]
 
 
