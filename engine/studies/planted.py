@@ -196,8 +196,8 @@ uv run python -m engine.studies.planted results/runs/clean --baseline results/re
   failure; that test passes without the fault. Tried are the tests of methods, priors, scenes, metrics and the loop, but
   for those of this list, and for those whose work is done in other processes, where the fault is not.
 - What a test holds, it holds of every rule, scene or recipe, and none reads this list.
-  `tests/scene/test_compositing.py` came with this table: eq. 3 of NeRF, of every kind of scene. Whether a test of before
-  it sees the background leak was not tried, nor are faults told as "not run".
+  `tests/scene/test_compositing.py` came with this table: eq. 3 of NeRF, of every kind of scene. Whether a test of
+  before it sees the background leak was not tried, nor are faults told as "not run".
 - *False alarms*: each seed of the reference against the others; seeds beyond those, made likewise and named by
   `--unchanged RUN`, against the reference.
 """
