@@ -7,6 +7,7 @@ import signal
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # pytest's own processes share the cores: threads would only wait
+os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"  # read where Ray is imported first, which tests do, too
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")

@@ -14,7 +14,7 @@ from tests.reports.synthetic import WORLD, ball, random_scores, write_job
 def watch(monkeypatch, looks, fails=()):
     """What was written, and what was said, over looks at the runs, each some seconds after the last."""
     looks, clock, written = list(looks), [0.0], []
-    monkeypatch.setattr(report, "looked", lambda runs: looks.pop(0))
+    monkeypatch.setattr(report, "looked", lambda runs, level: looks.pop(0))
     monkeypatch.setattr(report.time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
     monkeypatch.setattr(report.time, "monotonic", lambda: clock[0])
 
@@ -25,7 +25,7 @@ def watch(monkeypatch, looks, fails=()):
         return "index.html"
 
     console = Console(record=True, width=200)
-    report.watched(["run"], 50.0, write, console)
+    report.watched(["run"], 50.0, 1, write, console)
     assert not looks
     return written, console.export_text()
 

@@ -100,8 +100,6 @@ def test_a_store_that_makes_what_is_there_already_is_refused(third, capsys, url,
 def test_other_places_are_folders(third, tmp_path, capsys):
     assert place_of(f"file://{tmp_path}/a%20run") == tmp_path / "a run"
     assert place_of("results/runs/x") == Path("results/runs/x")
-    assert main(["--executor", "ray", "--out", "memory://a/run"]) == 2
-    assert "--executor ray takes a folder that all nodes see as --out, and no URL." in capsys.readouterr().err
     assert main(["pack", str(tmp_path), "--out", "s3://bucket/x.zip"]) == 2
     assert "is a URL, and a place on this machine is needed" in capsys.readouterr().err
 
