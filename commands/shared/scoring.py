@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,12 +32,6 @@ ENVIRONMENTS = "Judges of --judge have environments of their own on this machine
 def here(run: Path, suite: Suite, scorer: Scorer, console: Console) -> tuple[Scored, list[Path]]:
     """Score what is not scored yet; returns the jobs without a depth, too."""
     flat: list[Path] = []
-
-    def deep(job: Path) -> Depths | None:
-        found = depths_of(job)
-        flat.extend([] if found or not views.has_pictures(job) else [job])
-        return found
-
     with console.status("Scoring") as status:
 
         def told(job: Path, new: bool) -> None:
@@ -47,7 +41,7 @@ def here(run: Path, suite: Suite, scorer: Scorer, console: Console) -> tuple[Sco
         others = [judge for judge in scorer.judges.values() if isinstance(judge, OutsideJudge)]
         try:
             outside.open_needed(run, scorer, others)
-            scored = score_run(run, scorer, told, judges.truths_of(suite), deep)
+            scored = score_run(run, scorer, told, judges.truths_of(suite), partial(deep, flat))
         except Lost as error:
             raise UserError(f"A judge of --judge gave up: {error}; what was scored is kept.") from error
         finally:
@@ -56,6 +50,13 @@ def here(run: Path, suite: Suite, scorer: Scorer, console: Console) -> tuple[Sco
     for line in outside.beside_ours(run, scorer, others):
         say(console, line)
     return scored, flat
+
+
+def deep(flat: list[Path], job: Path) -> Depths | None:
+    """The depths of a job's views. A job whose views have none joins `flat`."""
+    found = depths_of(job)
+    flat.extend([] if found or not views.has_pictures(job) else [job])
+    return found
 
 
 def drawn(job: Path, new: bool) -> None:
@@ -94,19 +95,12 @@ def _lacking(unit: Unit, lack: Lack) -> Told:
 def scored(folder: Path, by: tuple[str, Judges], device: str) -> Told:
     """A unit: a job's scores and the pictures that go with them. The judges are opened once in a process."""
     scorer, truth = _opened(*by, device)
-    flat = False
-
-    def deep(job: Path) -> Depths | None:
-        nonlocal flat
-        found = depths_of(job)
-        flat = found is None and views.has_pictures(job)
-        return found
-
+    flat: list[Path] = []
     with held(folder):  # its views stay as they are meanwhile
-        new, why = score_if_can(folder, scorer, truth, deep)
+        new, why = score_if_can(folder, scorer, truth, partial(deep, flat))
         if not why:
             drawn(folder, new)
-    return Told(new, why, flat)
+    return Told(new, why, bool(flat))
 
 
 @cache
