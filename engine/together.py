@@ -87,7 +87,7 @@ class Seat(Prior):
     def __init__(self, prior: Prior, scene: Scene):
         self._prior, self._scene = prior, scene
         self.schedule, self.latent_shape, self.image_size = prior.schedule, prior.latent_shape, prior.image_size
-        self.view_words = prior.view_words
+        self.view_words, self.text_share = prior.view_words, prior.text_share
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._prior, name)  # what a student needs of its network

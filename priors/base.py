@@ -47,6 +47,9 @@ class Text:
 class Prior(ABC):
     """A text-conditioned diffusion model. v-prediction is converted inside: no method sees the parameterisation.
 
+    A network that was told the whole truth of every picture says more of a text than one trained on captions of the
+    web, and `text_share` is the part of it that the prior says (priors/guidance.py).
+
     `nfe` counts calls of the network, a guided call (its branches in one batch) being one; `rows` counts the images
     in those calls.
     """
@@ -55,6 +58,7 @@ class Prior(ABC):
     latent_shape: tuple[int, int, int]
     image_size: int
     view_words: str = "coarse"  # or "sectors", where the text adapter was trained with eight of them
+    text_share: float = 1.0  # in (0, 1]
     nfe: int = 0
     rows: int = 0
 

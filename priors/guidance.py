@@ -4,6 +4,10 @@
     Perp-Neg   eps = eps_u + s [e_pos + sum_i w_i e_i_perp],  e = eps - eps_u           (2304.04968, eq. 9)
                e_perp = e - e_pos <e, e_pos> / max(|e_pos|^2, 1e-6),  for each item of the batch by itself
 
+Where a prior says a share r < 1 of what its network says of a text y, against the empty one, each branch is
+
+    eps(y) = net() + r (net(y) - net())
+
 A paper's scale for eps_c + s (eps_c - eps_u) is s + 1 here. All branches travel in one call of the network.
 """
 
@@ -90,7 +94,19 @@ def repulsion(
 def branches(
     prior: Prior, x_t: Float[Tensor, "B C h w"], t: Int[Tensor, " B"], *texts: Float[Tensor, "B L D"]
 ) -> tuple[Float[Tensor, "B C h w"], ...]:
-    """eps of the same latents under several texts, in one call of the network."""
+    """eps of the same latents under several texts, in one call of the network, which is asked of the empty one too
+    where the prior says a share of a text."""
+    share = prior.text_share
+    if share == 1:
+        return _said(prior, x_t, t, *texts)
+    empty = prior.embed([""]).expand(len(x_t), -1, -1)
+    told = [text for text in texts if not torch.equal(text, empty)]
+    nothing, *rest = _said(prior, x_t, t, empty, *told)
+    shared = iter([nothing + share * (eps - nothing) for eps in rest])
+    return tuple(nothing if torch.equal(text, empty) else next(shared) for text in texts)
+
+
+def _said(prior: Prior, x_t: Tensor, t: Tensor, *texts: Tensor) -> tuple[Tensor, ...]:
     n = len(texts)
     eps = prior.eps(x_t.repeat(n, 1, 1, 1), t.to(x_t.device).repeat(n), torch.cat(texts))
     return eps.chunk(n)

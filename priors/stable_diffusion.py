@@ -146,17 +146,21 @@ def load(
     prior = StableDiffusion(
         unet.to(device), vae.to(device), text_encoder.to(device), tokenize, schedule, prediction, own
     )
-    prior.view_words = _view_words(folder / "views.json")
+    prior.view_words, prior.text_share = _told(folder / "views.json")
     tried.refuse_unsound(prior, f"The prior in {path}" + (f" with {lora}" if lora else ""))
     return prior
 
 
-def _view_words(file: Path) -> str:
-    """What the text adapter was trained with, as the world's priors say."""
-    said = read_json(file).get("view_words", VIEW_WORDS[0]) if file.exists() else VIEW_WORDS[0]
-    if said not in VIEW_WORDS:
-        raise UserError(f"The file {file} has view_words {said!r}: they are {' or '.join(VIEW_WORDS)}.")
-    return said
+def _told(file: Path) -> tuple[str, float]:
+    """The view words that the text adapter was trained with, and the share of a text that the prior says, as the
+    world's priors state them."""
+    said = read_json(file) if file.exists() else {}
+    words, share = said.get("view_words", VIEW_WORDS[0]), said.get("text_share", 1.0)
+    if words not in VIEW_WORDS:
+        raise UserError(f"The file {file} has view_words {words!r}: they are {' or '.join(VIEW_WORDS)}.")
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
+        raise UserError(f"The file {file} has text_share {share!r}: it is a number above 0, and at most 1.")
+    return words, float(share)
 
 
 def checksum(path: str | Path, lora: str | Path | None = None, settings: Path | None = None) -> str:

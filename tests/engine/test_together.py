@@ -17,7 +17,7 @@ from tests.tiny import write_prior
 class Network:
     """A prior that answers x_t + 1, slowly where asked, and writes down how many rows each call had."""
 
-    schedule, latent_shape, image_size, view_words = None, (3, 8, 8), 16, "coarse"
+    schedule, latent_shape, image_size, view_words, text_share = None, (3, 8, 8), 16, "coarse", 1.0
     nfe = rows = 0
 
     def __init__(self, seconds=0.0):

@@ -1,5 +1,7 @@
 """CFG and Perp-Neg: which branches are evaluated, published weights, and independence of the batch."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -74,6 +76,39 @@ def test_one_call_and_no_branch_that_counts_for_nothing(scene, scale, perp_neg, 
     prior, text, x_t, t = scene
     prior.nfe = prior.rows = 0
     guided_eps(prior, x_t, t, text, cameras_at(SIDES), scale, perp_neg)
+    assert (prior.nfe, prior.rows) == (1, branches * len(x_t))
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0, 7.5, -7.5])
+@pytest.mark.parametrize("perp_neg", [False, True])
+@pytest.mark.parametrize("negative", [False, True], ids=["", "with a negative prompt"])
+def test_a_prior_that_says_a_third_is_guided_as_one_that_says_all_at_a_third_of_the_scale(
+    scene, scale, perp_neg, negative, monkeypatch
+):
+    prior, text, x_t, t = scene
+    cameras, empty = cameras_at(SIDES), text.uncond
+    if negative:
+        text = replace(text, uncond=text.back, null=empty)
+    monkeypatch.setattr(prior, "embed", lambda prompts: empty.expand(len(prompts), -1, -1))
+    u = guided_eps(prior, x_t, t, replace(text, uncond=empty), cameras, 0.0)
+    low = guided_eps(prior, x_t, t, text, cameras, 0.0)
+    whole = guided_eps(prior, x_t, t, text, cameras, scale, perp_neg)
+    prior.text_share, prior.nfe, prior.rows = 1 / 3, 0, 0
+    near = 5e-3 if perp_neg else 1e-9  # the floor under |e_pos|^2
+    third = guided_eps(prior, x_t, t, text, cameras, scale, perp_neg)
+    torch.testing.assert_close(third, u + (whole - u) / 3, atol=near, rtol=near)
+    alone = perp_neg and not negative  # the empty text is one of the branches already
+    assert prior.nfe == 1
+    assert prior.rows <= len(x_t) * (4 if alone else 5)
+    assert torch.equal(low, u) is not negative
+
+
+@pytest.mark.parametrize(("scale", "branches"), [(0.0, 1), (1.0, 2), (7.5, 2)])
+def test_a_share_of_a_text_asks_for_the_empty_one_once(scene, scale, branches, monkeypatch):
+    prior, text, x_t, t = scene
+    monkeypatch.setattr(prior, "embed", lambda prompts: text.uncond.expand(len(prompts), -1, -1))
+    prior.text_share, prior.nfe, prior.rows = 1 / 3, 0, 0
+    guided_eps(prior, x_t, t, text, cameras_at(SIDES), scale)
     assert (prior.nfe, prior.rows) == (1, branches * len(x_t))
 
 

@@ -226,6 +226,12 @@ def test_unknown_words_for_views(folder):
     refused(folder, "'seven': they are coarse or sectors")
 
 
+@pytest.mark.parametrize("share", ["0", "-1", "1.5", '"a third"', "true", "null", "[0.5]", "NaN"])
+def test_a_share_of_a_text_that_is_none(folder, share):
+    (folder / "views.json").write_text(f'{{"text_share": {share}}}')
+    refused(folder, "it is a number above 0, and at most 1")
+
+
 def test_a_folder_above_or_below_or_of_the_hubs_cache_is_answered_with_the_right_one(whole, tmp_path):
     model = shutil.copytree(whole, tmp_path / "above/model")
     refused(tmp_path / "above", f"did you mean {model}.")

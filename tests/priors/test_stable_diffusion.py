@@ -6,8 +6,10 @@ import torch
 
 from errors import UserError
 from priors import stable_diffusion
+from priors.guidance import guided_eps
 from priors.schedule import Schedule
 from priors.text import make_text
+from tests.helpers import cameras_at
 from tests.tiny import PROMPT, write_prior
 
 
@@ -132,6 +134,18 @@ def test_view_words_are_read_from_the_folder(folder, prior, tmp_path):
     assert make_text(fine, PROMPT).sectors.shape[0] == 8
     assert make_text(prior, PROMPT).sectors is None
     assert fine.checksum != prior.checksum
+
+
+def test_the_share_of_a_text_is_read_from_the_folder(folder, prior, tmp_path):
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "views.json").write_text('{"text_share": 0.25}')
+    quiet = stable_diffusion.load(tmp_path)
+    x, t, cameras = torch.randn(1, 4, 8, 8, generator=rng()), torch.tensor([500]), cameras_at([0.0])
+    text = make_text(prior, PROMPT)
+    said = guided_eps(quiet, x, t, text, cameras, 8.0)
+    torch.testing.assert_close(said, guided_eps(prior, x, t, text, cameras, 2.0))
+    assert not torch.allclose(said, guided_eps(prior, x, t, text, cameras, 8.0), atol=1e-3)
+    assert quiet.checksum != prior.checksum
 
 
 def test_the_checksum_changes_with_one_bit_of_the_weights(folder, prior, tmp_path):
