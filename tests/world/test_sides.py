@@ -45,7 +45,7 @@ def test_a_sample_is_held_against_its_own_side(views, monkeypatch):
     toys = torch.stack([views, views.flip(-1)])  # a second toy: the mirror image of the first
     monkeypatch.setattr(sides, "views_from", lambda prompts, azimuth, width: toys if azimuth == 90 else toys.flip(-2))
     pictures = iter([over(toys[t, 1]) if side == 1 else over(toys[t, 1].flip(-2)) for t in (0, 1) for side in range(4)])
-    monkeypatch.setattr(sides, "drawn", lambda pipe, texts, seed, cfg: torch.stack([next(pictures) for _ in texts]))
+    monkeypatch.setattr(sides, "drawn", lambda prior, texts, seed, cfg: torch.stack([next(pictures) for _ in texts]))
     found = sides.samples(None, ["one toy", "its mirror image"], cfg=7.5)
     assert found.images.shape == found.truth.shape == (2, 4, 3, 64, 64)
     assert (found.psnr > 45).all()

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import pandas as pd
 import torch
-from diffusers import StableDiffusionPipeline
 from rich.console import Console
 from rich.table import Table
 from safetensors.torch import load_file
@@ -17,6 +16,8 @@ from transformers import CLIPModel, CLIPProcessor
 
 from errors import UserError
 from eval.image_reward import ImageReward
+from priors import stable_diffusion
+from priors.base import Prior
 from world import models
 from world.dataset import Pictures, pictures
 from world.train import clip, curves, responses, reward, sides, vae
@@ -64,12 +65,10 @@ def check(prompts: list[str], unseen: int) -> bool:
         if not folder.exists():
             raise UserError(f"There are no weights in {folder.name}: run `python -m world.train` for each model first.")
     data = pictures(prompts, unseen, seed=SEED)
-    pipe = StableDiffusionPipeline.from_pretrained(
-        models.TINY_SD, torch_dtype=torch.float32, safety_checker=None, local_files_only=True
-    )
-    psnr = vae.psnr(pipe.vae.eval(), data, rng_of(SEED, 0))
+    prior = stable_diffusion.load(models.TINY_SD)
+    psnr = vae.psnr(models.shipped_vae(), data, rng_of(SEED, 0))
     rows = [Quality(models.TINY_SD, "VAE, PSNR on unseen views", psnr, 30.0, "dB")]
-    rows += _ranked(pipe, data, prompts) + _rewarded(data, prompts) + _responding(data, prompts)
+    rows += _ranked(prior, data, prompts) + _rewarded(data, prompts) + _responding(data, prompts)
     table = Table("quality", "measured", "aim", "", title=f"The world's models on {len(data.rgba)} unseen views")
     for row in rows:
         table.add_row(*row.cells, "yes" if row.met else "[red]no")
@@ -79,7 +78,7 @@ def check(prompts: list[str], unseen: int) -> bool:
     return all(row.met for row in rows)
 
 
-def _ranked(pipe: StableDiffusionPipeline, data: Pictures, prompts: list[str]) -> list[Quality]:
+def _ranked(prior: Prior, data: Pictures, prompts: list[str]) -> list[Quality]:
     """What both CLIPs say of unseen true renders; what the prior's samples are worth, at each guidance."""
     judges, rows, shares = [], [], []
     for folder, name in ((models.TINY_CLIP, "CLIP"), (models.TINY_CLIP_2, "second CLIP")):
@@ -90,7 +89,7 @@ def _ranked(pipe: StableDiffusionPipeline, data: Pictures, prompts: list[str]) -
         rows.append(Quality(folder, f"{name}, true renders ranked to their prompt", true, 98.0, "%"))
         rows.append(Quality(folder, f"{name}, the same in grey scale", grey, 85.0, "%"))
         shares.append(true)
-    made = {cfg: sides.samples(pipe, prompts, cfg) for cfg in SCALES}
+    made = {cfg: sides.samples(prior, prompts, cfg) for cfg in SCALES}
     precision = {cfg: [_own(judge, s.images, prompts, words) for judge, words in judges] for cfg, s in made.items()}
     curve = guidance_curve(made, {cfg: both[0] for cfg, both in precision.items()})
     curve.to_csv(curves.KEPT / "guidance.csv", float_format="%.4g")

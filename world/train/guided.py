@@ -16,12 +16,14 @@ import sys
 from pathlib import Path
 
 import torch
-from diffusers import StableDiffusionPipeline
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from errors import UserError, exit_code
+from errors import exit_code
+from priors import stable_diffusion
+from priors.base import Prior
+from priors.guidance import branches
 from priors.text import SECTORS
 from prompts import paper43
 from world import models
@@ -34,38 +36,27 @@ Errors = tuple[float, float, float]
 
 
 @torch.no_grad()
-def x0(pipe: StableDiffusionPipeline, x_t: Tensor, t: int, texts: list[str]) -> Tensor:
-    """One-step x0 (B,C,h,w) of v-prediction at noised latents x_t, with a text each."""
-    words = pipe.tokenizer(
-        texts, padding="max_length", truncation=True, max_length=models.TOKENS, return_tensors="pt"
-    )  # fmt: skip
-    a = pipe.scheduler.alphas_cumprod[t]
-    embedded = pipe.text_encoder(words["input_ids"]).last_hidden_state
-    return a.sqrt() * x_t - (1 - a).sqrt() * pipe.unet(x_t, t, embedded).sample
+def answers(prior: Prior, x: Tensor, t: int, texts: list[str]) -> tuple[Tensor, Tensor, Tensor]:
+    """One-step x0 (B,C,h,w) of latents x, noised to t: with their texts, without any, and guided."""
+    noise, times = torch.randn(x.shape, generator=rng_of(SEED, t)), torch.full((len(x),), t)
+    x_t, empty = prior.schedule.noised(x, noise, times), prior.embed([""]).expand(len(x), -1, -1)
+    without, told = (
+        prior.schedule.x0_of(x_t, eps, times) for eps in branches(prior, x_t, times, empty, prior.embed(texts))
+    )
+    return told, without, without + CFG * (told - without)
 
 
-def noised(pipe: StableDiffusionPipeline, x: Tensor, t: int) -> Tensor:
-    noise = torch.randn(x.shape, generator=rng_of(SEED, t))
-    return pipe.scheduler.add_noise(x, noise, torch.full((len(x),), t))
-
-
-def answers(pipe: StableDiffusionPipeline, x_t: Tensor, t: int, texts: list[str]) -> tuple[Tensor, Tensor, Tensor]:
-    """x0 with text, without, and guided."""
-    with_text, without = x0(pipe, x_t, t, texts), x0(pipe, x_t, t, [""] * len(texts))
-    return with_text, without, without + CFG * (with_text - without)
-
-
-def errors(pipe: StableDiffusionPipeline, codes: Tensor, texts: list[str], t: int) -> Errors:
+def errors(prior: Prior, codes: Tensor, texts: list[str], t: int) -> Errors:
     """Mean squares of the three answers' errors at true latents (B,C,h,w)."""
-    found = answers(pipe, noised(pipe, codes, t), t, texts)
+    found = answers(prior, codes, t, texts)
     with_text, without, guided = ((answer - codes).square().mean().item() for answer in found)
     return with_text, without, guided
 
 
-def led(pipe: StableDiffusionPipeline, means: Tensor, prompts: list[str], t: int) -> float:
+def led(prior: Prior, means: Tensor, prompts: list[str], t: int) -> float:
     """Per cent of prompts whose guided x0, from the mean of mean latents (T,C,h,w), is nearest to its own."""
     start = means.mean(0, keepdim=True).expand_as(means)
-    *_, guided = answers(pipe, noised(pipe, start, t), t, prompts)
+    *_, guided = answers(prior, start, t, prompts)
     apart = torch.cdist(guided.flatten(1), means.flatten(1))
     return 100 * (apart.argmin(1) == torch.arange(len(prompts))).float().mean().item()
 
@@ -77,8 +68,7 @@ def main() -> None:
     parser.add_argument("priors", nargs="*", type=Path, default=[models.TINY_SD], metavar="DIR")
     folders = parser.parse_args().priors
     for folder in folders:
-        if not (folder / "unet").is_dir():
-            raise UserError(f"{folder} is not a Stable Diffusion folder: it has no unet/.")
+        stable_diffusion.checksum(folder)  # before minutes of pictures are made
     prompts = [prompt.text for prompt in paper43()]
     data = pictures(prompts, CHUNK, seed=SEED)
     (codes,) = latents(models.shipped_vae(), data, SEED, grounds=1).float()
@@ -90,13 +80,11 @@ def main() -> None:
     some = slice(None, None, 5)
     table = Table("prior", "t", "with text", "without", f"guided {CFG:g}", "words lead %")
     for folder in folders:
-        pipe = StableDiffusionPipeline.from_pretrained(
-            folder, torch_dtype=torch.float32, safety_checker=None, local_files_only=True
-        )
+        prior = stable_diffusion.load(folder)
         for t in TIMES:
-            found = errors(pipe, codes[some], texts[some], t)
+            found = errors(prior, codes[some], texts[some], t)
             table.add_row(
-                folder.name, f"{t / 1000:g}", *(f"{e:.2f}" for e in found), f"{led(pipe, means, prompts, t):.0f}"
+                folder.name, f"{t / 1000:g}", *(f"{e:.2f}" for e in found), f"{led(prior, means, prompts, t):.0f}"
             )
     Console().print(table)
 

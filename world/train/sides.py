@@ -7,16 +7,19 @@ vertical gradient fitted where the toy is not; the nearest counts.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from diffusers import DDIMScheduler, StableDiffusionPipeline
 from jaxtyping import Float, UInt8
 from rich.progress import track
 from torch import Tensor
 
 from eval.truth import chroma, detail
+from priors.base import Prior
+from priors.guidance import branches
+from priors.sampling import falling_grid
 from priors.text import SECTORS
 from world.dataset import views_from
 
@@ -69,23 +72,24 @@ def nearest(sample: Float[Tensor, "3 H W"], rgba: UInt8[Tensor, "M 4 H W"]) -> M
 
 
 @torch.no_grad()
-def drawn(pipe: StableDiffusionPipeline, texts: list[str], seed: int, cfg: float, steps: int = STEPS) -> Tensor:
-    """One DDIM sample of each text, (n,3,64,64) in [0, 1]."""
-    pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
-    pipe.set_progress_bar_config(disable=True)
-    images = pipe(
-        texts, num_inference_steps=steps, guidance_scale=cfg, generator=torch.Generator().manual_seed(seed),
-        output_type="pt", height=64, width=64,
-    ).images  # fmt: skip
-    return images.float()
+def drawn(prior: Prior, texts: list[str], seed: int, cfg: float, steps: int = STEPS) -> Float[Tensor, "n 3 H W"]:
+    """One DDIM sample of each text, in [0, 1]."""
+    n, schedule = len(texts), prior.schedule
+    told, empty = prior.embed(texts), prior.embed([""]).expand(n, -1, -1)
+    x = torch.randn(n, *prior.latent_shape, generator=torch.Generator().manual_seed(seed))
+    for now, then in itertools.pairwise([*falling_grid(prior, steps).tolist(), 0]):
+        t = torch.full((n,), now)
+        eps_u, eps_c = branches(prior, x, t, empty, told)
+        x = schedule.ddim_step(x, eps_u + cfg * (eps_c - eps_u), t, torch.full_like(t, then))
+    return prior.decode(x)
 
 
-def samples(pipe: StableDiffusionPipeline, prompts: list[str], cfg: float, seed: int = SEED) -> Samples:
+def samples(prior: Prior, prompts: list[str], cfg: float, seed: int = SEED) -> Samples:
     """Samples of the prompts from four sides at a guidance, and what they are worth."""
     texts = [prompt + SECTORS[azimuth // 45] for prompt in prompts for azimuth in SIDES.values()]
     parts = [texts[k : k + 32] for k in range(0, len(texts), 32)]
-    made = [drawn(pipe, part, seed + k, cfg) for k, part in enumerate(track(parts, f"Sampling at CFG {cfg:g}"))]
-    images = torch.cat(made).clamp(0, 1)
+    made = [drawn(prior, part, seed + k, cfg) for k, part in enumerate(track(parts, f"Sampling at CFG {cfg:g}"))]
+    images = torch.cat(made)
     pools = [views_from(prompts, azimuth, WIDTH) for azimuth in SIDES.values()]  # (T,M,4,H,W)
     found = [nearest(image, pools[k % 4][k // 4]) for k, image in enumerate(images)]
     true, opacity = torch.stack([m.view for m in found]), torch.stack([m.opacity for m in found])
