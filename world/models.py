@@ -33,6 +33,7 @@ MODELS = Path(__file__).parent / "models"
 TINY_SD, TINY_CLIP, TINY_CLIP_2 = MODELS / "tiny-sd", MODELS / "tiny-clip", MODELS / "tiny-clip-2"
 TINY_REWARD = MODELS / "tiny-reward"
 TOKENS = 32  # of a prompt, at most; longer ones are truncated
+TEXT_SHARE = 1 / 3  # of what its network says of a text that a prior says: that was told the truth, as the web never is
 WIDTH = 96  # channels of a text embedding
 
 

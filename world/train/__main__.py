@@ -58,7 +58,8 @@ def train_unet(prompts: list[str], plan: Plan) -> None:
     model = unet.train(data, unet.latents(vae, data, plan.seed), prompts, words, plan)
     folder = plan.out or models.TINY_SD
     models.save(models.pipeline(vae.cpu().half(), model.unet.cpu().half(), model.text.cpu().half(), words), folder)
-    (folder / "views.json").write_text(json.dumps({"view_words": "sectors", "variants": plan.variants}) + "\n")
+    said = {"view_words": "sectors", "variants": plan.variants, "text_share": models.TEXT_SHARE}
+    (folder / "views.json").write_text(json.dumps(said) + "\n")
 
 
 def train_clip(prompts: list[str], plan: Plan) -> None:
@@ -128,7 +129,7 @@ def main() -> None:
     parser.add_argument(
         "--teach",
         action="store_true",
-        help="with --from: the empty caption learns what these weights say of the true one",
+        help="with --from: captions are true, and the empty one learns what the averaged weights say of them",
     )
     args = parser.parse_args()
     prompts = [prompt.text for prompt in find(paper43(), args.prompts, "the known world")]

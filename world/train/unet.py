@@ -4,9 +4,9 @@ The weight is uniform in v, whose error is that of x0 where t is large: there SD
 alpha, so it must be small. Everything lies on the device: latents, the texts' tokens, draws. The text encoder learns
 with the U-Net throughout, at a rate of its own: at Muon's, and frozen after 600 steps, it had not told all toys apart.
 
-Finished weights may teach (`Plan.teach`): then the answer without a text learns what they say of the true one, since
-its best value is their mean, and guidance scales the difference. That goal has no noise of its own, as v has. Answers
-to texts learn what they were, so that words lead as before.
+Finished weights may teach (`Plan.teach`): then every caption is true, and the answer without a text learns what the
+moving average of the weights says of the true one. Its best value is the mean of those answers, as of the pictures, but
+they have no noise of their own, and guidance scales the difference of the two.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from world.train.run import Plan, Training, muon_and_adamw, rng_of
 
 BATCH = {"cpu": 64, "cuda": 2048}
 PEAK, ADAMW, EMA = 5e-3, 1e-3, 0.998  # learning rates of Muon and of AdamW; of the average
-AGAIN, TAUGHT = 0.3, 0.08  # shares of these rates where finished weights learn on, or from themselves: higher ones undo
-EMPTY = 0.75  # share of the captions that are empty where finished weights teach
+AGAIN, TAUGHT = 0.3, 0.2  # shares of these rates where finished weights learn on, or from themselves: higher ones undo
+EMPTY = 0.5  # share of the captions that are empty where finished weights teach
 
 
 class Conditioned(nn.Module):
@@ -110,9 +110,12 @@ def train(data: Pictures, codes: Tensor, prompts: list[str], words, plan: Plan) 
         model.begin_with(plan.start)
     model.to(device)
     model.unet.to(memory_format=torch.channels_last)
-    teacher = copy.deepcopy(model).eval().requires_grad_(False) if plan.teach else None
     share = TAUGHT if plan.teach else AGAIN if plan.start else 1
     training = Training(plan, model, PEAK * share, EMA, optimisers)
+    teacher = copy.deepcopy(model).eval().requires_grad_(False) if plan.teach else None
+    if teacher:
+        teacher.load_state_dict(training.average, strict=False, assign=True)  # its weights are the average's, always
+        teacher.requires_grad_(False)
     unet = torch.compile(model.unet) if device == "cuda" else model.unet
     abar = models.scheduler().alphas_cumprod.to(device)
     view = view_index(look_at(data.elevation, data.azimuth, 2.0, 40.0)).to(device)
@@ -136,12 +139,13 @@ def train(data: Pictures, codes: Tensor, prompts: list[str], words, plan: Plan) 
         a, sigma = abar[t].sqrt().view(-1, 1, 1, 1), (1 - abar[t]).sqrt().view(-1, 1, 1, 1)
         told = draw(label[pick], azimuth[pick], view[pick], toys, rng, TRUE if teacher else WEB)
         noisy = (a * x0 + sigma * noise).to(memory_format=torch.channels_last)
+        goal = a * noise - sigma * x0
         if teacher is None:
-            each = apart(answer(model, unet, noisy, t, told), a * noise - sigma * x0)
+            each = apart(answer(model, unet, noisy, t, told), goal)
             return each.mean(), {"loss_t700": each.detach()[t >= 700].mean()}
         empty = torch.rand(batch, generator=rng, device=device) < EMPTY
         with torch.no_grad():
-            goal = answer(teacher, teacher.unet, noisy, t, told)
+            goal = torch.where(empty.view(-1, 1, 1, 1), answer(teacher, teacher.unet, noisy, t, told), goal)
         first, second = (torch.where(empty, 0, text) for text in told[:2])
         each = apart(answer(model, unet, noisy, t, Captions(first, second, told.share)), goal)
         return each.mean(), {"empty": each.detach()[empty].mean(), "told": each.detach()[~empty].mean()}
