@@ -94,7 +94,7 @@ class Published:
         return {"sum": 1.0, "mean": 1 / latents, "batch": float(batch)}[self.loss]
 
 
-MEASURED_ON = "4cebf758fab4c4a6"  # begins the checksum of the world's prior
+MEASURED_ON = "de5f026929abcb83"  # begins the checksum of the world's prior
 
 
 @dataclass(frozen=True)
@@ -135,31 +135,31 @@ TABLE: dict[str, Row] = {
         "score distillation via inversion, the paper's algorithm 2 (2405.15891)",
         SDI(),
         Published("mean", SHADING_SDI, 512, (*OFFICIAL_SDI, CONVEX_PAPER)),
-        0.401, NO_PERP_NEG,
+        0.865, NO_PERP_NEG,
     ),
     "sdi-official": Row(
         "the same as its official code computes it",
         SDIOfficial(),
         Published("mean", SHADING_SDI, 512, (*OFFICIAL_SDI, CONVEX_CODE)),
-        0.425, NO_PERP_NEG,
+        0.869, NO_PERP_NEG,
     ),
     "sds": Row(
         "DreamFusion's score distillation at its published CFG of 100, 101 in this project's form (2209.14988)",
         SDS(),
         Published("sum", SHADING_SDS, 64, DREAMFUSION),
-        0.101,
+        0.393,
     ),
     "sds-cfg7.5": Row(
         "the same at SDI's CFG of 7.5",
         SDS(scale=7.5),
         Published("sum", SHADING_SDS, 64, DREAMFUSION),
-        1.38,
+        5.07,
     ),
     "sds-anneal": Row(
         "SDI with random noise instead of inverted noise: its schedule, its target",
         SDIKappa("random"),
         Published("mean", SHADING_SDI, 512, (*OFFICIAL_SDI, CONVEX_PAPER)),
-        0.216, NO_PERP_NEG,
+        0.692, NO_PERP_NEG,
     ),
     "sjc": Row(
         "score Jacobian chaining: SDS with weight 1, in its paper on a voxel grid of latents (2212.00774)",
@@ -168,37 +168,37 @@ TABLE: dict[str, Row] = {
             "sum", UNLIT, 64, EMPTINESS, lr=0.05, optimizer="adamax",
             cameras=SJC_CAMERAS, words=BEFORE, elevation=20.0, scene=VoxelConfig(),
         ),
-        0.0534, {"scale": 100.0},
+        0.223, {"scale": 100.0},
     ),
     "vsd": Row(
         "variational score distillation, ProlificDreamer's rule: a student learns the renders' scores (2305.16213)",
         VSD(late_from=LATE),
         PROLIFICDREAMER,
-        1.10, WORLD_PHI,
+        4.43, WORLD_PHI,
     ),
     "esd": Row(
         "entropic score distillation: VSD that keeps the views apart (2401.00909)",
         ESD(late_from=LATE),
         PROLIFICDREAMER,
-        1.10, WORLD_PHI,
+        4.47, WORLD_PHI,
     ),
     "hifa": Row(
         "HiFA: SDS with root-annealed times and an image-space term (2305.18766)",
         HiFA(),
         Published("sum", UNLIT, 512, HIFA, steps=25_000, cameras=NEAR_CAMERAS, scene=NEAR_SCENE),
-        0.104,
+        0.382,
     ),
     "ism": Row(
         "interval score matching, LucidDreamer's rule (2311.11284)",
         ISM(),
         Published("batch", UNLIT, 512, (), steps=5_000, batch=4),
-        3.48, NO_NEGATIVE,
+        12, NO_NEGATIVE,
     ),
     "nfsd": Row(
         "noise-free score distillation (2310.17590)",
         NFSD(),
         Published("sum", SHADING_SDS, 64, DREAMFUSION),
-        1.34, NO_NEGATIVE,
+        4.88, NO_NEGATIVE,
     ),
     "csd": Row(
         "classifier score distillation, its first stage, on Stable Diffusion where its authors have IF (2310.19415)",
@@ -206,7 +206,7 @@ TABLE: dict[str, Row] = {
         Published(
             "sum", SHADING_CSD, 64, CSD_COARSE, lr=1e-3, cameras=CSD_CAMERAS, words=NARROW, scene=CSD_SCENE
         ),
-        10.1, PURE,
+        39.4, PURE,
     ),
 }  # fmt: skip
 
