@@ -47,7 +47,7 @@ SHARE = 1 / 5
 KAPPA_STEPS = 40  # of a canvas: SGD calls the network, forth and back, ten times a step
 
 # 1 / RMS(g) in the controlled track, measured as the recipes' are (engine.calibrate), of the steps between ISM and SDI
-BETWEEN_WEIGHTS = {"2-anneal": 2.2, "3-kappa": 0.214, "4-grid": 0.223}
+BETWEEN_WEIGHTS = {"2-anneal": 6.52, "3-kappa": 0.657, "4-grid": 0.673}
 
 
 @dataclass(frozen=True)
