@@ -19,7 +19,7 @@ import pandas as pd
 from eval.divergence import DIVERGED
 from reports import Frames, judges_of
 from reports.columns import COST, PROCESS, Column, measured, paper, shown
-from reports.uncertainty.statistics import levels, summarise
+from reports.uncertainty.statistics import levels, nested, summarise
 from say import one_line
 
 BLOCKS = {
@@ -103,14 +103,14 @@ def row_of(frames: Frames, method: str, block: str, statuses: tuple[str, ...]) -
         "diverged_pct": 100 * ended["status"].isin(DIVERGED).mean() if len(ended) else float("nan"),
     }
     prompts, seeds = (pd.factorize(views[key], sort=True)[0] for key in ("prompt_id", "seed"))  # quicker than texts
-    several = len(np.unique(seeds)) > 1
+    nest = nested(prompts, seeds)
     for column in measured():
         if column.key in views:
             summary = summarise(views[column.key].to_numpy(float), prompts, column.limits)
             row |= {f"{column.key}_{name}": getattr(summary, name) for name in ("mean", "std", "stderr", "low", "high")}
             row[f"{column.key}_prompts"] = summary.clusters
-            if several:
-                of = levels(views[column.key].to_numpy(float), prompts, seeds)
+            if nest.seeds > 1:
+                of = levels(views[column.key].to_numpy(float), nest)
                 row |= {f"{column.key}_seed_sd": of.seed, f"{column.key}_seed_stderr": of.seed_stderr}
     return row | {column.key: counted[column.key].mean() for column in COST}
 

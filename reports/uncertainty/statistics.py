@@ -16,10 +16,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from numpy import ndarray
 from scipy.optimize import brentq
 from scipy.special import nctdtr, stdtr, stdtrit
@@ -71,6 +72,14 @@ class Levels:
     seed_stderr: float
 
 
+class Nest(NamedTuple):
+    """Which of N values belong together: `job` (N,) the number of each one's prompt and seed, prompt by prompt, as if
+    each prompt had `seeds` of them."""
+
+    job: Int[ndarray, " N"]
+    seeds: int
+
+
 def summarise(
     x: Float[ndarray, " N"], cluster: Shaped[ndarray, " N"], bounds: tuple[float, float] = UNBOUNDED
 ) -> Summary:
@@ -80,15 +89,18 @@ def summarise(
     if not len(x):
         return Summary(np.nan, np.nan, np.nan, np.nan, np.nan, 0, 0)
     std = float(x.std(ddof=1)) if len(x) > 1 else np.nan
-    low, high = interval(x, cluster, bounds)
-    return Summary(float(x.mean()), std, clustered_stderr(x, cluster), low, high, len(x), len(_numbered(cluster)[0]))
+    u, m = pulls(x, cluster), float(x.mean())
+    return Summary(m, std, _stderr(u), *_interval(u, m, bounds), len(x), len(u))
 
 
 def clustered_stderr(x: Float[ndarray, " N"], cluster: Shaped[ndarray, " N"]) -> float:
     """sqrt(G/(G-1) sum_g (sum_{i in g} (x_i - m))^2) / N: the cluster-robust error of a mean (Liang & Zeger, 1986).
 
     With clusters of one value it is std / sqrt(N); NaN for a single cluster, which tells nothing of others."""
-    u = pulls(x, cluster)
+    return _stderr(pulls(x, cluster))
+
+
+def _stderr(u: Float[ndarray, " G"]) -> float:
     return float(u.std(ddof=1) / np.sqrt(len(u))) if len(u) > 1 else float("nan")
 
 
@@ -107,7 +119,12 @@ def interval(
     confidence: float = 0.95,
 ) -> tuple[float, float]:
     """Of a mean, by Hall's transformation, within the bounds; (NaN, NaN) where there is none."""
-    u, m = pulls(x, cluster), float(np.mean(x))
+    return _interval(pulls(x, cluster), float(np.mean(x)), bounds, confidence)
+
+
+def _interval(
+    u: Float[ndarray, " G"], m: float, bounds: tuple[float, float], confidence: float = 0.95
+) -> tuple[float, float]:
     s, q = u.std(ddof=1) / np.sqrt(len(u)) if len(u) > 1 else 0.0, reach(len(u), confidence)
     if not s > 1e-12 * max(abs(m), 1e-3) or np.isnan(q):
         return float("nan"), float("nan")
@@ -144,7 +161,7 @@ def paired_difference(
     if not len(x):
         return Difference(np.nan, np.nan, np.nan, np.nan, np.nan, np.nan, confidence, 0, 0)
     u, m = pulls(x, cluster), float(x.mean())
-    s, q = clustered_stderr(x, cluster), reach(len(u), confidence)
+    s, q = _stderr(u), reach(len(u), confidence)
     low = high = p = float("nan")
     if s > 0 and not np.isnan(q):
         widest = bounds[1] - bounds[0]
@@ -207,19 +224,24 @@ def _sees(d: float, sd: float, prompts: int, wanted: float, level: float) -> boo
     return sd == 0 or power(d, sd, prompts, level) >= wanted
 
 
-def levels(x: Float[ndarray, " N"], prompt: Shaped[ndarray, " N"], seed: Shaped[ndarray, " N"]) -> Levels:
+def nested(prompt: Shaped[ndarray, " N"], seed: Shaped[ndarray, " N"]) -> Nest:
+    """Whose job each value is, by the names of its prompt and seed: once for all columns of the same rows."""
+    (_, of_prompt), (seeds, of_seed) = (_texts(names) for names in (prompt, seed))
+    return Nest(of_prompt * len(seeds) + of_seed, len(seeds))
+
+
+def levels(x: Float[ndarray, " N"], nest: Nest) -> Levels:
     """How far prompts, seeds and views spread: the nested analysis of variance by its moments, of seeds of equal
     numbers of views where they are so, nearly where not. A level that spreads less than the one within explains has 0.
     NaN where nothing is known, as of Janus where no object has a front."""
-    x, number = _known(x, np.arange(len(np.asarray(x))))
+    x, number = _known(x, nest.job)
     if not len(x):
         return Levels(*[float("nan")] * 4)
-    (prompt, of_prompt), (seed, of_seed) = (_texts(names) for names in (prompt, seed))
-    jobs, job = _numbered(of_prompt[number] * len(seed) + of_seed[number])
+    jobs, job = _numbered(number)
     n = np.bincount(job)
     means = np.bincount(job, weights=x) / n
     view = _spread((x - means[job]) ** 2, len(x) - len(n))
-    prompts, of = _numbered(jobs // len(seed))
+    prompts, of = _numbered(jobs // nest.seeds)
     seeds = np.bincount(of)
     centres = np.bincount(of, weights=means) / seeds
     within = _spread((means - centres[of]) ** 2, len(means) - len(prompts))  # of a prompt's seeds, as they were seen

@@ -12,6 +12,7 @@ from reports.uncertainty.statistics import (
     holm,
     interval,
     levels,
+    nested,
     paired_difference,
     power,
     prompts_needed,
@@ -185,7 +186,7 @@ def test_prompts_needed_are_the_fewest_that_see_it():
 
 def test_levels_of_a_column_without_any_value_are_unknown():
     """Janus, where no object has a front."""
-    found = levels(np.full(6, np.nan), np.repeat([0, 1], 3), np.tile([0, 1, 2], 2))
+    found = levels(np.full(6, np.nan), nested(np.repeat([0, 1], 3), np.tile([0, 1, 2], 2)))
     assert np.isnan([found.prompt, found.seed, found.view, found.seed_stderr]).all()
 
 
@@ -195,9 +196,9 @@ def test_levels_part_prompts_from_seeds_from_views():
     prompt, seed = (
         np.broadcast_to(a, x.shape).reshape(-1) for a in (np.arange(60)[:, None, None], np.arange(4)[:, None])
     )
-    found = levels(x.reshape(-1), prompt, seed)
+    found = levels(x.reshape(-1), nested(prompt, seed))
     assert (found.prompt, found.seed, found.view) == pytest.approx((3, 2, 1), rel=0.15)
     assert found.seed_stderr == pytest.approx(math.sqrt((4 + 1 / 6) / 240), rel=0.1)
-    alone = levels(x[:, 0].reshape(-1), prompt.reshape(60, 4, 6)[:, 0].reshape(-1), np.zeros(360))
+    alone = levels(x[:, 0].reshape(-1), nested(prompt.reshape(60, 4, 6)[:, 0].reshape(-1), np.zeros(360)))
     assert math.isnan(alone.seed)
     assert alone.view == pytest.approx(1, rel=0.1)
