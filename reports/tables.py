@@ -192,15 +192,17 @@ def _left_out(frames: Frames, table: pd.DataFrame) -> str:
 
 
 def _numberless(table: pd.DataFrame) -> str:
-    """Columns of which some prompts of a row have no number, as of Janus where the object has no front."""
+    """Columns of which some prompts of a row have no value, as of Janus where the object has no front."""
     rows = table[(table["block"] == "survivors") & (table["n_prompts"] > 0)]
-    said = []
+    said, fronts = [], False
     for column in measured():
         if (key := f"{column.key}_prompts") in table:
             fewer = rows[rows[key] < rows["n_prompts"]]
             over = sorted({(int(k), int(n)) for k, n in zip(fewer[key], fewer["n_prompts"], strict=True)})
-            said += [f"{column.title} {' or '.join(f'{k} of {n}' for k, n in over)}"] if over else []
-    return f"Of some columns not all prompts have a number; their means are over {', '.join(said)}." if said else ""
+            said += [f"{column.title} over {' or '.join(f'{k} of {n}' for k, n in over)}"] if over else []
+            fronts |= bool(over) and "front" in column.regards
+    why = f"the others have no value{' (an object without a front has no back)' if fronts else ''}"
+    return f"Some means are over fewer prompts, as {why}: {', '.join(said)}." if said else ""
 
 
 def mixed(jobs: pd.DataFrame) -> list[str]:

@@ -115,7 +115,7 @@ def _cell(row: pd.Series, column: Column, best: float | None, ends: tuple[float,
     lines = [f"± {std:.{d}f} standard deviation over prompts x views"] if std is not None else []
     lines += [f"{stderr:.{d + 1}f} standard error, clustered by prompt"] if stderr is not None else []
     if (over := known(row.get(f"{column.key}_prompts"))) is not None and over < row["n_prompts"]:
-        lines += [f"over {over:.0f} of {row['n_prompts']} prompts: the others have no number"]
+        lines += [f"over {over:.0f} of {row['n_prompts']} prompts: the others have no value"]
     if low is not None and high is not None:
         said |= {"low": fixed(low, d), "high": fixed(high, d)}
         lines = [f"95 % interval {said['low']} to {said['high']}", *lines]

@@ -327,10 +327,24 @@ def test_columns_of_which_a_prompt_has_no_number_say_over_how_many_they_are(tmp_
     assert table["iou_mean"][0] == pytest.approx(
         frames.wide.query("method == 'sds' and prompt_id == @WORLD[1].id")["iou"].mean()
     )
-    said = "Of some columns not all prompts have a number; their means are over IoU 1 of 4, Fog 3 of 4."
+    said = "Some means are over fewer prompts, as the others have no value: IoU over 1 of 4, Fog over 3 of 4."
     assert tables.remarks(frames, table) == [said]
     for text in outputs(tmp_path, frames):
         assert said in text
+
+
+def test_columns_that_ask_for_a_front_say_why_prompts_without_one_have_no_value(tmp_path):
+    rng = torch.Generator().manual_seed(0)
+    for k, prompt in enumerate(WORLD[:4]):
+        scores = random_scores(rng)
+        scores["front_back_cosine"] = torch.full((8,), torch.nan if k else 0.7)
+        scores["chroma"] *= 1 if k else torch.nan
+        write_job(tmp_path, "sdi", prompt, scores=scores)
+    frames = load(tmp_path)
+    assert tables.remarks(frames, tables.make(frames)) == [
+        "Some means are over fewer prompts, as the others have no value (an object without a front has no back): "
+        "Front-back cosine over 1 of 4, Chroma over 3 of 4."
+    ]
 
 
 @pytest.mark.parametrize(
