@@ -118,7 +118,7 @@ def test_fronts_are_compared_where_the_suite_says_or_cannot_say_that_there_is_on
     told = ("--prompts", BERRY.text, dragon, "A hat of glass")
     code, said = evaluate(capsys, clip, tmp_path / "in", *told, "--out", out)
     assert code == 0
-    assert "their means are over Front-back cosine 2 of 3" in said
+    assert "(an object without a front has no back): Front-back cosine over 2 of 3." in " ".join(said.split())
     known = {f.parent.parent.name: pd.read_csv(f)["front_back_cosine"].notna().sum() for f in out.rglob("0/scores.csv")}
     assert known == {S: 0, "17-a-plush-dragon-toy": 1, own("A hat of glass").id: 1}
     row = pd.read_csv(out / "table.csv").query("block == 'survivors'").iloc[0]

@@ -10,17 +10,29 @@ from tests.guide.pages import ROOT
 PAGE = (ROOT / "world" / "README.md").read_text("utf-8")
 SCORES = pd.read_csv(ROOT / "results" / "reference" / "world-43.csv").set_index(["method", "prompt_id"])
 MEANS = [
-    *("clip_score", "iqa_quality", "image_reward", "r_precision", "r_precision_2", "iou", "psnr"),
-    *("sharpness", "chroma", "clipped", "fog"),
+    *("clip_score", "iqa_quality", "image_reward", "r_precision", "r_precision_2", "iou", "volume_iou", "psnr"),
+    *("janus", "sharpness", "chroma", "clipped", "fog"),
 ]
+FRONT, ALL = ROOT / "README.md", ROOT / "results" / "reference" / "world.md"
 
 
-def rows(header: str) -> list[list[str]]:
-    """The cells of the table under a header that begins so."""
-    _, found, below = PAGE.partition(f"\n{header}")
+def rows(header: str, page: str = PAGE, head: bool = False) -> list[list[str]]:
+    """The cells of the table under a header that begins so; with its `head`, if asked."""
+    _, found, below = page.partition(f"\n{header}")
     assert found, f"no table begins with {header}"
-    lines = below.split("\n\n")[0].splitlines()[2:]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    lines = (header + below).split("\n\n")[0].splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return cells if head else cells[2:]
+
+
+def test_the_front_pages_table_is_that_of_the_committed_results():
+    titles, _, *said = rows("| method | CLIP score", FRONT.read_text("utf-8"), head=True)
+    names, _, *found = rows("| Method ", ALL.read_text("utf-8"), head=True)
+    kept = {row[0]: dict(zip(names, row, strict=True)) for row in found}
+    assert [row[0].strip("`") for row in said] == list(kept)
+    for name, *cells in said:
+        for title, cell in zip(titles[1:], cells, strict=True):
+            assert cell == kept[name.strip("`")][title], (name, title)
 
 
 def number(text: str) -> float:
