@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,14 +75,17 @@ def reason(error: BaseException) -> str:
 
 
 def size_of(file: Path) -> int:
-    """Bytes of a file. Raises UserError where it has none, or cannot be asked: a link to nowhere, no permission."""
+    """Bytes of a file. Raises UserError where it has none, is a pipe or a device, whose reading might never end, or
+    cannot be asked: a link to nowhere, no permission."""
     try:
-        size = file.stat().st_size
+        held = file.stat()
     except OSError as error:
         raise UserError(f"{file.name} cannot be read ({reason(error)})") from error
-    if not size:
+    if not stat.S_ISREG(held.st_mode):
+        raise UserError(f"{file.name} is no plain file")
+    if not held.st_size:
         raise UserError(f"{file.name} is empty")
-    return size
+    return held.st_size
 
 
 class Found(NamedTuple):

@@ -149,8 +149,18 @@ def _glb_faces(file: Path) -> int:
         return sum(counts) // 3
     if any("uri" in part and not str(part["uri"]).startswith("data:") for part in held.get("buffers", [])):
         raise ValueError("its buffers are in other files")
+    _refuse_no_tree(held.get("nodes", []), held.get("scenes", []))
     count = [sum(_primitive_faces(p, accessors) for p in mesh["primitives"]) for mesh in meshes]
     return sum(count[node["mesh"]] for node in held.get("nodes", []) if "mesh" in node)
+
+
+def _refuse_no_tree(nodes: list[dict[str, Any]], scenes: list[dict[str, Any]]) -> None:
+    """Raise ValueError where a node has two parents, or stands below itself, which glTF forbids: thirty that hold the
+    next one twice would be a billion."""
+    below = [child for node in nodes for child in node.get("children", [])]
+    roots = {root for scene in scenes for root in scene.get("nodes", [])}
+    if len(set(below)) < len(below) or roots.intersection(below):
+        raise ValueError("its nodes are no tree")
 
 
 def _primitive_faces(primitive: dict[str, Any], accessors: list[dict[str, Any]]) -> int:

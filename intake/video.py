@@ -6,6 +6,7 @@ Opacity is not read: compression blurs it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -20,7 +21,7 @@ from intake.pictures import EDGE, cropped, over_grey
 
 STILL = (".gif",)
 KINDS = (*STILL, ".mp4", ".webm", ".mov", ".mkv", ".avi", ".m4v")
-MOST, PIXELS = 20_000, 20_000_000_000  # frames, and pixels of all of them: more is no turn
+MOST, PIXELS = 20_000, 4_000_000_000  # frames, and pixels of all of them, 480 of 4K: more is no turn
 PANELS = 4  # squares side by side that a frame may be a row of
 MISSING = "it is a video, which needs a library that is not here: uv sync --extra renders"
 
@@ -62,7 +63,7 @@ def source(file: Path, views: int) -> Turntable:
     size_of(file)
     if file.suffix.lower() not in STILL and not find_spec("av"):
         raise UserError(MISSING)
-    n = sum(1 for _ in _decoded(file))
+    n = _gif_frames(file) if file.suffix.lower() in STILL else sum(1 for _ in _decoded(file))
     if n < 2:
         raise UserError(f"{file.name} has {n} frames: a turn has more")
     views = min(views, n)
@@ -76,7 +77,7 @@ def _decoded(file: Path) -> Iterator[np.ndarray]:
         for k, frame in enumerate(read(file)):
             pixels += frame.shape[0] * frame.shape[1]
             if k >= MOST or pixels > PIXELS:
-                raise UserError(f"{file.name} has more than {k} frames of {frame.shape[1]} x {frame.shape[0]}: no turn")
+                raise _too_long(file, k, frame.shape[1], frame.shape[0])
             yield frame
     except UserError:
         raise
@@ -84,6 +85,25 @@ def _decoded(file: Path) -> Iterator[np.ndarray]:
         raise UserError(f"{file.name} does not fit into memory") from error
     except Exception as error:  # of many kinds: what libraries say of damaged files
         raise UserError(f"{file.name} is damaged ({reason(error)})") from error
+
+
+def _gif_frames(file: Path) -> int:
+    """How many there are, none of them decoded: a small file can hold thousands of large ones. Raises UserError."""
+    try:
+        with Image.open(file) as image:
+            _refuse_large(file, *image.size)
+            n: int = getattr(image, "n_frames", 1)
+            if n > MOST or n * math.prod(image.size) > PIXELS:
+                raise _too_long(file, n, *image.size)
+            return n
+    except UserError:
+        raise
+    except Exception as error:  # as below
+        raise UserError(f"{file.name} is damaged ({reason(error)})") from error
+
+
+def _too_long(file: Path, n: int, width: int, height: int) -> UserError:
+    return UserError(f"{file.name} has {n} frames of {width} x {height}, or more: no turn")
 
 
 def _gif(file: Path) -> Iterator[np.ndarray]:

@@ -24,7 +24,7 @@ from PIL import Image
 from errors import UserError, first_line
 from eval.views import ORBIT, PER_UNIT, has_pictures
 from files import digest, read_json, write_json
-from intake.base import Frame, Place, Refused, Source, Unit
+from intake.base import Frame, Place, Refused, Source, Unit, size_of
 from records import VERSION
 from sources import digest_of_module
 
@@ -81,6 +81,8 @@ def swept(run: Path) -> None:
 
 def _key(unit: Unit) -> str:
     """Twelve hex digits of all that decides the views: the files, how they are read, and the code that does."""
+    for file in unit.source.files:
+        size_of(file)
     try:
         files = [digest([file]) for file in unit.source.files]
     except OSError as error:

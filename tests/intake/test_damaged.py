@@ -242,6 +242,52 @@ def test_links_to_nowhere_are_named(tmp_path):
     assert "rgb_001.png cannot be read" in why(found.units[0].source)
 
 
+def test_pipes_and_devices_are_named_and_never_read(tmp_path):
+    import os
+
+    folder, run = views(tmp_path / "in" / "a" / S), tmp_path / "run"
+    run.mkdir()
+    os.mkfifo(tmp_path / "in" / f"{T}.obj")
+    (folder / "rgb_001.png").unlink()
+    for made in (os.mkfifo, lambda path: path.symlink_to("/dev/zero")):
+        made(folder / "rgb_001.png")
+        found = look(tmp_path / "in")
+        assert [r.why for r in found.refused] == [f"{T}.obj is no plain file"]
+        with pytest.raises(UserError, match=r"rgb_001\.png is no plain file"):  # before its checksum is taken
+            take(found.units[0], run, "world")
+        (folder / "rgb_001.png").unlink()
+
+
+def still(file, frames: int, width: int, height: int):
+    """A GIF whose frames are one pixel each, on a screen as large as it says."""
+    head = b"GIF89a" + struct.pack("<HHBBB", width, height, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff"
+    frame = b"\x21\xf9\x04\0\0\0\0\0\x2c" + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\0"
+    file.write_bytes(head + frame * frames + b"\x3b")
+
+
+def test_a_gif_bomb_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
+    monkeypatch.setattr(intake.video, "_gif", None)
+    still(file := tmp_path / f"{S}.gif", 5000, 8000, 8000)
+    assert refused(tmp_path) == f"{S}.gif has 5000 frames of 8000 x 8000, or more: no turn"
+    still(file, intake.video.MOST + 1, 8, 8)
+    assert "frames of 8 x 8, or more: no turn" in refused(tmp_path)
+
+
+def test_a_mesh_whose_nodes_are_no_tree(tmp_path):
+    file = tmp_path / f"{S}.glb"
+    whole = corners([0, 1, 2])
+    end = 20 + struct.unpack("<I", whole[12:16])[0]
+    held = json.loads(whole[20:end])
+    twice = [*({"children": [k + 1, k + 1]} for k in range(40)), {"mesh": 0}]
+    circle = [{"mesh": 0, "children": [1]}, {"children": [0]}]
+    for nodes in (twice, circle):
+        text = json.dumps(held | {"nodes": nodes}).encode()
+        text += b" " * (-len(text) % 4)
+        size = 20 + len(text) + len(whole) - end
+        file.write_bytes(struct.pack("<4sIII4s", b"glTF", 2, size, len(text), b"JSON") + text + whole[end:])
+        assert "its nodes are no tree" in refused(tmp_path)
+
+
 def test_a_bomb_of_many_small_members_ends_where_pictures_would(tmp_path, monkeypatch):
     monkeypatch.setattr(archive, "SMALL", 1 << 16)
     zeros = {f"{k}.bin": bytes(1 << 16) for k in range(40)}
