@@ -54,5 +54,10 @@ WORLD = Suite(
     judges=Judges(MODELS / "tiny-clip", MODELS / "tiny-clip", MODELS / "tiny-reward", MODELS / "tiny-clip-2"),
     truth=Toys(),
     tuned_on=held_out(),
-    first_look=("A ripe strawberry", "A plush dragon toy", "A DSLR photograph of a hamburger", "A viking panda with an axe"),
+    first_look=(
+        "A ripe strawberry",
+        "A plush dragon toy",
+        "A DSLR photograph of a hamburger",
+        "A viking panda with an axe",
+    ),
 )
