@@ -115,7 +115,6 @@ def train(data: Pictures, codes: Tensor, prompts: list[str], words, plan: Plan) 
     teacher = copy.deepcopy(model).eval().requires_grad_(False) if plan.teach else None
     if teacher:
         teacher.load_state_dict(training.average, strict=False, assign=True)  # its weights are the average's, always
-        teacher.requires_grad_(False)
     unet = torch.compile(model.unet) if device == "cuda" else model.unet
     abar = models.scheduler().alphas_cumprod.to(device)
     view = view_index(look_at(data.elevation, data.azimuth, 2.0, 40.0)).to(device)
@@ -144,8 +143,9 @@ def train(data: Pictures, codes: Tensor, prompts: list[str], words, plan: Plan) 
             each = apart(answer(model, unet, noisy, t, told), goal)
             return each.mean(), {"loss_t700": each.detach()[t >= 700].mean()}
         empty = torch.rand(batch, generator=rng, device=device) < EMPTY
+        asked = Captions(*(part[empty] for part in told))
         with torch.no_grad():
-            goal = torch.where(empty.view(-1, 1, 1, 1), answer(teacher, teacher.unet, noisy, t, told), goal)
+            goal[empty] = answer(teacher, teacher.unet, noisy[empty], t[empty], asked)
         first, second = (torch.where(empty, 0, text) for text in told[:2])
         each = apart(answer(model, unet, noisy, t, Captions(first, second, told.share)), goal)
         return each.mean(), {"empty": each.detach()[empty].mean(), "told": each.detach()[~empty].mean()}
