@@ -100,10 +100,10 @@ def branches(
     if share == 1:
         return _said(prior, x_t, t, *texts)
     empty = prior.embed([""]).expand(len(x_t), -1, -1)
-    told = [text for text in texts if not torch.equal(text, empty)]
-    nothing, *rest = _said(prior, x_t, t, empty, *told)
-    shared = iter([nothing + share * (eps - nothing) for eps in rest])
-    return tuple(nothing if torch.equal(text, empty) else next(shared) for text in texts)
+    same = [torch.equal(text, empty) for text in texts]
+    said = _said(prior, x_t, t, *([] if any(same) else [empty]), *texts)
+    nothing = said[same.index(True) if any(same) else 0]
+    return tuple(nothing + share * (eps - nothing) for eps in said[-len(texts) :])
 
 
 def _said(prior: Prior, x_t: Tensor, t: Tensor, *texts: Tensor) -> tuple[Tensor, ...]:
