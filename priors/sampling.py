@@ -6,7 +6,7 @@ Alphabet: x_T (B,C,h,w) noise at the grid's first timestep; x0^ and eps^ the pre
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from jaxtyping import Float, Int
@@ -23,6 +23,21 @@ def falling_grid(prior: Prior, steps: int) -> Int[Tensor, " n"]:
 
 
 @torch.no_grad()
+def along(
+    prior: Prior,
+    eps: Callable[[Tensor, Tensor], Tensor],
+    x_T: Float[Tensor, "B C h w"],
+    grid: Int[Tensor, " n"],
+) -> Iterator[tuple[int, Float[Tensor, "B C h w"], Float[Tensor, "B C h w"]]]:
+    """t, x0^ and eps^ = eps(x, t) at each timestep of a falling grid, x_T standing at the first."""
+    x = x_T
+    for now, then in itertools.pairwise([*grid.tolist(), 0]):
+        t = torch.full((len(x),), now)
+        said = eps(x, t)
+        yield now, prior.schedule.x0_of(x, said, t), said
+        x = prior.schedule.ddim_step(x, said, t, torch.full_like(t, then))
+
+
 def ddim(
     prior: Prior,
     text: Text,
@@ -32,10 +47,5 @@ def ddim(
     scale: float,
     perp_neg: bool = False,
 ) -> Iterator[tuple[int, Float[Tensor, "B C h w"], Float[Tensor, "B C h w"]]]:
-    """t, x0^ and eps^ at each timestep of a falling grid, x_T standing at the first."""
-    x = x_T
-    for now, then in itertools.pairwise([*grid.tolist(), 0]):
-        t = torch.full((len(x),), now)
-        eps = guided_eps(prior, x, t, text, cameras, scale, perp_neg)
-        yield now, prior.schedule.x0_of(x, eps, t), eps
-        x = prior.schedule.ddim_step(x, eps, t, torch.full_like(t, then))
+    """`along` the guided predictions of one text."""
+    return along(prior, lambda x, t: guided_eps(prior, x, t, text, cameras, scale, perp_neg), x_T, grid)

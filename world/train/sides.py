@@ -7,7 +7,6 @@ vertical gradient fitted where the toy is not; the nearest counts.
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,7 +18,7 @@ from torch import Tensor
 from eval.truth import chroma, detail
 from priors.base import Prior
 from priors.guidance import branches
-from priors.sampling import falling_grid
+from priors.sampling import along, falling_grid
 from priors.text import SECTORS
 from world.dataset import views_from
 
@@ -74,14 +73,15 @@ def nearest(sample: Float[Tensor, "3 H W"], rgba: UInt8[Tensor, "M 4 H W"]) -> M
 @torch.no_grad()
 def drawn(prior: Prior, texts: list[str], seed: int, cfg: float, steps: int = STEPS) -> Float[Tensor, "n 3 H W"]:
     """One DDIM sample of each text, in [0, 1]."""
-    n, schedule = len(texts), prior.schedule
-    told, empty = prior.embed(texts), prior.embed([""]).expand(n, -1, -1)
-    x = torch.randn(n, *prior.latent_shape, generator=torch.Generator().manual_seed(seed))
-    for now, then in itertools.pairwise([*falling_grid(prior, steps).tolist(), 0]):
-        t = torch.full((n,), now)
+    told, empty = prior.embed(texts), prior.embed([""]).expand(len(texts), -1, -1)
+
+    def guided(x: Tensor, t: Tensor) -> Tensor:
         eps_u, eps_c = branches(prior, x, t, empty, told)
-        x = schedule.ddim_step(x, eps_u + cfg * (eps_c - eps_u), t, torch.full_like(t, then))
-    return prior.decode(x)
+        return eps_u + cfg * (eps_c - eps_u)
+
+    x_T = torch.randn(len(texts), *prior.latent_shape, generator=torch.Generator().manual_seed(seed))
+    *_, (_, x0, eps) = along(prior, guided, x_T, falling_grid(prior, steps))
+    return prior.decode(prior.schedule.noised(x0, eps, torch.zeros(len(texts), dtype=torch.long)))
 
 
 def samples(prior: Prior, prompts: list[str], cfg: float, seed: int = SEED) -> Samples:
