@@ -6,6 +6,7 @@ Opacity is not read: compression blurs it.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -73,12 +74,19 @@ def source(file: Path, views: int) -> Turntable:
 def _decoded(file: Path) -> Iterator[np.ndarray]:
     """The frames (H,W,3) in turn. Raises UserError where the file is damaged, or has too many or too large ones."""
     read, pixels = _gif if file.suffix.lower() in STILL else _video, 0
-    try:
+    with _named(file):
         for k, frame in enumerate(read(file)):
             pixels += frame.shape[0] * frame.shape[1]
             if k >= MOST or pixels > PIXELS:
                 raise _too_long(file, k, frame.shape[1], frame.shape[0])
             yield frame
+
+
+@contextlib.contextmanager
+def _named(file: Path) -> Iterator[None]:
+    """Whatever goes wrong while a file is read becomes a UserError that names it."""
+    try:
+        yield
     except UserError:
         raise
     except MemoryError as error:
@@ -89,17 +97,12 @@ def _decoded(file: Path) -> Iterator[np.ndarray]:
 
 def _gif_frames(file: Path) -> int:
     """How many there are, none of them decoded: a small file can hold thousands of large ones. Raises UserError."""
-    try:
-        with Image.open(file) as image:
-            _refuse_large(file, *image.size)
-            n: int = getattr(image, "n_frames", 1)
-            if n > MOST or n * math.prod(image.size) > PIXELS:
-                raise _too_long(file, n, *image.size)
-            return n
-    except UserError:
-        raise
-    except Exception as error:  # as below
-        raise UserError(f"{file.name} is damaged ({reason(error)})") from error
+    with _named(file), Image.open(file) as image:
+        _refuse_large(file, *image.size)
+        n: int = getattr(image, "n_frames", 1)
+        if n > MOST or n * math.prod(image.size) > PIXELS:
+            raise _too_long(file, n, *image.size)
+    return n
 
 
 def _too_long(file: Path, n: int, width: int, height: int) -> UserError:
