@@ -1,4 +1,4 @@
-"""The gate: was a run reproduced, and did it regress? Two questions, answered apart."""
+"""The gate: was a run reproduced, did it regress, and did it train otherwise? Each is answered apart."""
 
 from reports.gate.judge import Verdicts as Verdicts
 from reports.gate.judge import check as check

@@ -1,4 +1,4 @@
-"""Was it reproduced, and did it regress? Of the reference's prompts and seeds, view by view.
+"""Was it reproduced, and did it regress? Of the reference's prompts and seeds, view by view, and by what jobs logged.
 
 Alphabet, for one method and metric: d the change, mean over jobs of (run - reference), paired by prompt, seed and view
 where the run has seeds of the reference; else of each prompt's mean over seeds. s the spread between seeds of a job's
@@ -36,6 +36,7 @@ from files import sha256
 from reports import KEYS, Frames, load
 from reports.columns import DIVERGED as SHARE
 from reports.columns import column
+from reports.gate import course
 from reports.gate.reference import (
     LEVEL,
     NFE,
@@ -91,14 +92,19 @@ def check(run: Path, baseline: Path) -> Verdicts:
     frames, seeds = chosen(load(run), reference)
     paired = set(seeds) <= set(reference.seeds)
     _same_protocol(reference, frames)
-    _nothing_missing(reference, frames, seeds)
+    logged = course.courses(run, frames.jobs)
+    _nothing_missing(reference, frames, logged, seeds)
     looked = [(m, k) for m, cells in reference.methods.items() for k in cells]
     others = _other_scenes(reference, frames, run) if paired else {}
     before = reference.views
     if paired:
         before = before[before["seed"].isin(seeds)]
     here = frames.wide[frames.wide["status"] == "ok"]
-    gaps = {key: _gap(here, before, *key, paired) for key in looked if key[1] not in (SHARE.key, NFE)}
+    gaps = {
+        (m, k): _log_gap(reference, logged, m, k, paired) if course.is_course(k) else _gap(here, before, m, k, paired)
+        for m, k in looked
+        if k not in (SHARE.key, NFE)
+    }
     aways = {(m, k): _chance(reference, m, k, others.get(m), len(seeds), len(looked)) for m, k in looked}
     rows = [_row(reference, frames, m, k, gaps.get((m, k)), aways[m, k], others.get(m) == 0) for m, k in looked]
     rows += _settings(reference, frames, run)
@@ -152,7 +158,7 @@ def _same_protocol(reference: Reference, frames: Frames) -> None:
             )
 
 
-def _nothing_missing(reference: Reference, frames: Frames, seeds: list[str]) -> None:
+def _nothing_missing(reference: Reference, frames: Frames, logged: pd.DataFrame, seeds: list[str]) -> None:
     have = outcomes(frames)
     gone = [f"{m} {p[:2]}/{s}" for m in reference.methods for p in reference.protocol["prompts"] for s in seeds
             if (m, p, s) not in have]  # fmt: skip
@@ -162,7 +168,15 @@ def _nothing_missing(reference: Reference, frames: Frames, seeds: list[str]) -> 
         )
     for method, cells in reference.methods.items():
         mine = frames.wide[(frames.wide["method"] == method) & (frames.wide["status"] == "ok")]
+        logs = logged[logged.index.get_level_values("method") == method]
         for metric, cell in cells.items():
+            if course.is_course(metric):
+                if len(logs) and (metric not in logs or logs[metric].isna().any()):
+                    raise UserError(
+                        f"The run cannot be judged: a job of {method} lacks the {metric}, which the reference has; "
+                        "restore its log.jsonl, or renew the reference with --update where the rule logs it no more."
+                    )
+                continue
             measured = metric in (SHARE.key, NFE) or (metric in mine and mine[metric].notna().any())
             if not measured and len(mine):
                 raise UserError(f"The run cannot be judged: {metric} of {method} is missing; score it again.")
@@ -185,6 +199,21 @@ def _gap(here: pd.DataFrame, before: pd.DataFrame, method: str, metric: str, pai
     views["change"] = views["own"] - views["was"]
     gap = views.groupby(level=PAIR).mean()
     return gap.assign(view=views["change"].abs().groupby(level=PAIR).max())
+
+
+def _log_gap(reference: Reference, logged: pd.DataFrame, method: str, metric: str, paired: bool) -> pd.DataFrame:
+    """The same of what jobs logged."""
+    was = {tuple(name.split("/")[1:]): job.get("log", {}).get(metric) for name, job in reference.jobs.items()
+           if name.startswith(f"{method}/") and job["status"] == "ok"}  # fmt: skip
+    if None in was.values():
+        raise UserError(f"The reference lacks its jobs' {metric}: renew it with --update.")
+    two = pd.Series(was, dtype=float).rename_axis(PAIR)
+    here = logged[logged.index.get_level_values("method") == method]
+    one = here[metric].droplevel("method") if metric in here else two[:0]
+    if not paired:
+        one, two = (f.groupby(level="prompt_id").mean() for f in (one, two))
+    gap = pd.concat([one, two], axis=1, keys=["own", "was"], join="inner")
+    return gap.assign(change=gap["own"] - gap["was"], view=float("nan"))
 
 
 def _other_scenes(reference: Reference, frames: Frames, run: Path) -> dict[str, int]:
@@ -299,9 +328,17 @@ def _furthest(reference: Reference, gaps: dict[tuple[str, str], pd.DataFrame], j
         moved = abs(change) > cell["drift"] + rounded or (not cell["drift"] and view > 10 * rounded)
         size = abs(change) / (cell["spread"] or cell["least"] or 1.0)
         if moved and size >= most:
-            shown = column(metric)
-            said, most = f"{shown.title} {change:+.{max(shown.decimals, 2)}f}", size
+            title, form = shown(metric)
+            said, most = f"{title} {change:+{form}}", size
     return said
+
+
+def shown(metric: str) -> tuple[str, str]:
+    """A row's title, and the format of its numbers."""
+    try:
+        return column(metric).title, f".{max(column(metric).decimals, 2)}f"
+    except KeyError:  # of a log, where numbers are of all sizes
+        return metric, ".3g"
 
 
 def _worst(found: Verdicts, gap: pd.DataFrame, row: pd.Series, seeds: list[str]) -> list[tuple[str, float, Path]]:

@@ -3,10 +3,10 @@
 protocol     what must be equal for scores to be comparable: steps, prior, judges, candidates, orbit, prompts, seeds
 provenance   of which commit, machine and versions, and when
 recipes      each method's settings, so that a change of them can be named
-jobs         of "METHOD/PROMPT/SEED": status, NFE, and checksums of scene and pictures
-methods      of each method and metric: mean, stderr; spread, the standard deviation between seeds of a job's mean,
-             with its degrees of freedom; least, the least change that matters; drift, how far the platform's
-             rounding takes a job's mean; better; version
+jobs         of "METHOD/PROMPT/SEED": status, NFE, checksums of scene and pictures, and means of what it logged
+methods      of each method and metric, and of each such mean of its logs: mean, stderr; spread, the standard
+             deviation between seeds of a job's mean, with its degrees of freedom; least, the least change that matters;
+             drift, how far the platform's rounding takes a job's mean; better; version
 views        the file of views, and its SHA-256
 """
 
@@ -31,6 +31,7 @@ from files import read_text, replaced, sha256, write_json
 from reports import KEYS, Frames, judges_of, load
 from reports.columns import DIVERGED as SHARE
 from reports.columns import Column, column, measured
+from reports.gate import course
 from reports.uncertainty.statistics import summarise
 
 FORMAT = 2
@@ -80,14 +81,17 @@ def save(run: Path, path: Path, drift: Path | None = None) -> Reference:
     kept = least(path)
     protocol = protocol_of(frames)
     whole(frames, protocol)
-    moved = drifts(frames, load(drift)) if drift else {}
+    logged = course.courses(run, frames.jobs)
+    moved = drifts(_means(run, frames), _means(drift, load(drift))) if drift else {}
     methods = {}
     for method in protocol["steps"]:
-        found = cells(frames, method)
+        found = cells(frames, method) | log_cells(logged, method)
         for metric, cell in found.items():
-            stays = kept.get(metric, 0.0 if metric == NFE else MATTERS * column(metric).margin)
-            cell |= {"least": stays, "drift": moved.get((method, metric), 0.0)}
-            cell |= {"better": column(metric).better, "version": version(metric)}
+            cell |= {
+                "least": kept.get((method, metric), _least(metric, cell)),
+                "drift": moved.get((method, metric), 0.0),
+            }
+            cell |= {"better": _better(metric), "version": version(metric)}
         methods[method] = found
     table = frames.wide[[*KEYS, "view", *(c.key for c in gated() if c.key in frames.wide)]]
     beside = path.with_suffix(".csv.xz")
@@ -98,7 +102,7 @@ def save(run: Path, path: Path, drift: Path | None = None) -> Reference:
         "protocol": protocol,
         "provenance": provenance(run, frames),
         "recipes": {m: recipe_of(run, frames, m) for m in methods},
-        "jobs": {name_of(row): job_of(run, row) for _, row in frames.jobs.sort_values(KEYS).iterrows()},
+        "jobs": {name_of(row): job_of(run, row, logged) for _, row in frames.jobs.sort_values(KEYS).iterrows()},
         "methods": methods,
         "views": {"file": beside.name, "sha256": sha256(beside)},
     }
@@ -136,6 +140,29 @@ def cells(frames: Frames, method: str) -> dict[str, Cell]:
     return found
 
 
+def log_cells(logged: pd.DataFrame, method: str) -> dict[str, Cell]:
+    """The same of what all jobs of a method logged."""
+    jobs = logged[logged.index.get_level_values("method") == method].dropna(axis=1)
+    return {key: _cell(jobs[key], jobs.index.to_frame()) for key in jobs} if len(jobs) else {}
+
+
+def _least(metric: str, cell: Cell) -> float:
+    """The least change that matters, where no reference has said it yet."""
+    if metric == NFE:
+        return 0.0
+    return course.MATTERS * abs(cell["mean"]) if course.is_course(metric) else MATTERS * column(metric).margin
+
+
+def _better(metric: str) -> str | None:
+    return None if course.is_course(metric) else column(metric).better
+
+
+def _means(run: Path, frames: Frames) -> pd.DataFrame:
+    """Of each job and metric, and of what it logged."""
+    keys = [c.key for c in gated() if c.key in frames.wide]
+    return frames.wide.groupby(KEYS)[keys].mean().join(course.courses(run, frames.jobs))
+
+
 def _cell(values: pd.Series, of: pd.DataFrame) -> Cell:
     s = summarise(values.to_numpy(float), of["prompt_id"].to_numpy())
     means = values.groupby([of["prompt_id"], of["seed"]]).mean().dropna()
@@ -145,13 +172,12 @@ def _cell(values: pd.Series, of: pd.DataFrame) -> Cell:
     return {"mean": s.mean, "stderr": _or_none(s.stderr), "spread": spread, "freedom": freedom}
 
 
-def drifts(frames: Frames, other: Frames) -> dict[tuple[str, str], float]:
-    """By method and metric: how far another rounding takes a job's mean, wrong in LEVEL of such runs. Of the f jobs of
-    a method that two runs share, t(f; 1 - LEVEL / 2 M) times the root mean square of what their means differ by, M all
-    those means: the furthest of so few jobs is soon surpassed by another run's."""
-    keys = [c.key for c in gated() if c.key in frames.wide and c.key in other.wide]
-    one, two = (f.wide.groupby(KEYS)[keys].mean() for f in (frames, other))
-    gap = (one - two).dropna(how="all")
+def drifts(one: pd.DataFrame, two: pd.DataFrame) -> dict[tuple[str, str], float]:
+    """By method and metric, of the means of two runs' jobs: how far another rounding takes one, wrong in LEVEL of such
+    runs. Of the f jobs of a method that both have, t(f; 1 - LEVEL / 2 M) times the root mean square of what their means
+    differ by, M all those means: the furthest of so few jobs is soon surpassed by another run's."""
+    keys = [key for key in one if key in two]
+    gap = (one[keys] - two[keys]).dropna(how="all")
     if not len(gap):
         raise UserError("The run of other rounding has no job of the reference's: do the same jobs there.")
     jobs, size = gap.groupby(level="method").count(), gap.pow(2).groupby(level="method").mean().pow(0.5)
@@ -160,13 +186,12 @@ def drifts(frames: Frames, other: Frames) -> dict[tuple[str, str], float]:
             for m in size.index for k in keys if jobs.loc[m, k]}  # fmt: skip
 
 
-def least(path: Path) -> dict[str, float]:
-    """The least changes that matter of a reference, by metric, whatever else is wrong with it; {} where there is
-    none."""
+def least(path: Path) -> dict[tuple[str, str], float]:
+    """The least changes that matter of a reference, by method and metric, whatever else is wrong with it; {} where
+    there is none."""
     try:
-        methods = json.loads(read_text(path))["methods"].values()
-        found = {metric: cell["least"] for cells in methods for metric, cell in cells.items() if "least" in cell}
-        return {metric: float(value) for metric, value in found.items()}
+        methods = json.loads(read_text(path))["methods"].items()
+        return {(m, k): float(cell["least"]) for m, found in methods for k, cell in found.items() if "least" in cell}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
@@ -222,14 +247,16 @@ def name_of(job: pd.Series) -> str:
     return f"{job['method']}/{job['prompt_id']}/{job['seed']}"
 
 
-def job_of(run: Path, row: pd.Series) -> dict[str, Any]:
-    folder = run / name_of(row)
+def job_of(run: Path, row: pd.Series, logged: pd.DataFrame) -> dict[str, Any]:
+    folder, key = run / name_of(row), tuple(row[KEYS])
     scene = folder / "scene.safetensors"
+    means = logged.loc[key].dropna() if key in logged.index else {}
     return {
         "status": row["status"],
         "nfe": _or_none(row[NFE]),
         "scene": sha256(scene)[:16] if scene.exists() else None,
         "pictures": checksum(folder) if has_pictures(folder) else None,
+        "log": {name: float(f"{mean:.6g}") for name, mean in means.items()},
     }
 
 

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from files import replaced
-from reports.columns import column
-from reports.gate.judge import BAD, Verdicts
+from reports.gate import course
+from reports.gate.judge import BAD, Verdicts, shown
 from reports.gate.reference import LEVEL
 from reports.markdown import pipes
 from say import plain, say
@@ -70,21 +70,22 @@ def failures(found: Verdicts) -> list[str]:
 def _sentence(row: pd.Series) -> str:
     if pd.isna(row["change"]):
         return f"{row['metric']} {row['verdict']}: {row['what']}"
-    title, decimals = _shown(row["metric"])
-    numbers = f"{row['reference']:.{decimals}f} -> {row['mean']:.{decimals}f}"
-    return (
-        f"{title} {row['verdict']} by {abs(row['change']):.{decimals}f} ({numbers}; limit {row['limit']:.{decimals}f})"
-    )
+    title, form = shown(row["metric"])
+    numbers = f"{row['reference']:{form}} -> {row['mean']:{form}}"
+    return f"{title} {row['verdict']} by {abs(row['change']):{form}} ({numbers}; limit {row['limit']:{form}})"
 
 
 def show(found: Verdicts, console: Console) -> None:
-    """Print the table, those that fail in red, then what it all comes to."""
-    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    """Print the table, those that fail in red, then what it all comes to. Of what rules logged only what is not ok."""
+    hidden = [course.is_course(r["metric"]) and r["verdict"] == "ok" for _, r in found.rows.iterrows()]
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for header in HEADERS:
-        shown.add_column(header, justify="left" if header in ("Method", "Metric", "Verdict") else "right")
-    for _, row in found.rows.iterrows():
-        shown.add_row(*map(plain, _cells(row)), style=STYLES.get(row["verdict"]))
-    console.print(shown)
+        table.add_column(header, justify="left" if header in ("Method", "Metric", "Verdict") else "right")
+    for _, row in found.rows[[not h for h in hidden]].iterrows():
+        table.add_row(*map(plain, _cells(row)), style=STYLES.get(row["verdict"]))
+    console.print(table)
+    if any(hidden):
+        say(console, f"{sum(hidden)} more rows, of what rules logged, are ok.", "dim")
     say(console, LIMIT, "dim", wrap=True)
     for line in failures(found):
         say(console, line, "red")
@@ -93,20 +94,13 @@ def show(found: Verdicts, console: Console) -> None:
 
 
 def _cells(row: pd.Series) -> list[str]:
-    title, decimals = _shown(row["metric"])
-    numbers = [_number(row[k], decimals, k == "change") for k in ("reference", "mean", "change", "limit", "margin")]
+    title, form = shown(row["metric"])
+    numbers = [_number(row[k], form, k == "change") for k in ("reference", "mean", "change", "limit", "margin")]
     return [row["method"], title, *numbers, row["verdict"]]
 
 
-def _shown(metric: str) -> tuple[str, int]:
-    try:
-        return column(metric).title, max(column(metric).decimals, 2)
-    except KeyError:
-        return metric, 2
-
-
-def _number(value: float, decimals: int, signed: bool) -> str:
-    return "" if pd.isna(value) else f"{value:{'+' if signed else ''}.{decimals}f}"
+def _number(value: float, form: str, signed: bool) -> str:
+    return "" if pd.isna(value) else f"{value:{'+' if signed else ''}{form}}"
 
 
 def summary(found: Verdicts) -> str:

@@ -1,0 +1,43 @@
+"""How a run trained, of what its rules logged: a mean over each half of a job's steps.
+
+A fault in a rule may leave its scores within chance, or better: what it does at each step, such as the times it draws
+and the norm of its gradient, it does otherwise all the same. Another rounding does not show here, where training
+multiplies it in scores.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from reports import KEYS
+from reports.curves import LOG, rows_of
+
+HALVES = ("1st half", "2nd half")
+NOT_MEANS = ("step", "nfe")  # the loop's count, and the calls of the network up to a step, whose total is a column
+MATTERS = 0.025  # of a mean's size: the least change that does
+
+
+def courses(run: Path, jobs: pd.DataFrame) -> pd.DataFrame:
+    """A row a job, by method, prompt_id and seed, and a column for each half of each number that a log has, as
+    "log of grad_norm, 1st half"; NaN where a job has none. Of jobs that came to an end well, alone: others logged what
+    is no number."""
+    ended = jobs[jobs["status"] == "ok"]
+    found = {key: _course(run.joinpath(*map(str, key)) / LOG) for key in map(tuple, ended[KEYS].to_numpy())}
+    index = pd.MultiIndex.from_tuples(list(found), names=KEYS) if found else pd.MultiIndex.from_frame(jobs[KEYS][:0])
+    return pd.DataFrame(list(found.values()), index=index, dtype=float)
+
+
+def is_course(metric: str) -> bool:
+    """Whether a row of the gate is one of these, and no metric."""
+    return metric.startswith("log of ")
+
+
+def _course(log: Path) -> dict[str, float]:
+    rows = rows_of(log) if log.is_file() else []
+    numbers = pd.DataFrame(rows).select_dtypes("number").drop(columns=list(NOT_MEANS), errors="ignore")
+    half = np.arange(len(rows)) * len(HALVES) // max(len(rows), 1)
+    means = numbers.where(np.isfinite(numbers)).groupby(half).mean()
+    return {f"log of {name}, {HALVES[i]}": float(means.loc[i, name]) for name in means for i in means.index}
