@@ -11,7 +11,7 @@ from names import RECIPES, TUNED, is_outside, known
 from say import Console, say
 from suites import suite_named
 
-DESCRIPTION = """Find a method's guidance scale and learning rate, on prompts kept apart from tables of tuned settings.
+DESCRIPTION = """Find a method's guidance scales and learning rate, on prompts kept apart from tables of tuned settings.
 
 Every combination is a row: mean of a metric, its error clustered by prompt, and the gap to the best. In the controlled
 track the guidance weight of each scale is measured first."""
@@ -20,6 +20,7 @@ EPILOG = """example
   run_benchmark.py sweep sds --cfg 5 7.5 20 101 --lr 0.005 0.01 --select iou
   run_benchmark.py --methods sds --tuned results/runs/sweep-sds-world-controlled/best.json --prompts all
   run_benchmark.py sweep sds --cfg 5 7.5 20 101 --select iou --keep
+  run_benchmark.py sweep sdi --cfg 5 7.5 --inversion-cfg -7.5 0 --lr 0.005 0.01
   run_benchmark.py --track tuned --methods sds --prompts all         what was kept, for all methods that have it
 
 results
@@ -32,6 +33,8 @@ def parser() -> Parser:
     made = Parser("sweep", DESCRIPTION, EPILOG)
     made.add_argument("method", metavar="METHOD", help="a name of `list`, or FILE.py:CLASS")
     made.add_argument("--cfg", type=number, nargs="+", metavar="S", help="guidance scales; default: the recipe's")
+    made.add_argument("--inversion-cfg", type=number, nargs="+", metavar="S",
+                      help="those of DDIM inversion, for rules that have one: sdi, sdi-official, ism")  # fmt: skip
     made.add_argument("--lr", type=above_zero, nargs="+", metavar="R", help="learning rates of the scene, likewise")
     made.add_argument("--select", default="clip_score", metavar="METRIC", help="clip_score (default), iou, ...")
     made.add_argument("--keep", action="store_true",
@@ -42,8 +45,8 @@ def parser() -> Parser:
 
 def main(arguments: list[str]) -> int:
     options = parser().parse_args(arguments)
-    if not (options.cfg or options.lr):
-        raise UserError("There is nothing to sweep: give --cfg or --lr some values.")
+    if not (options.cfg or options.inversion_cfg or options.lr):
+        raise UserError("There is nothing to sweep: give --cfg, --inversion-cfg or --lr some values.")
     name = options.method.rpartition(":")[2]
     if not is_outside(options.method):
         known("method", options.method, RECIPES)
@@ -73,7 +76,9 @@ def carried_out(request: Request, options: Namespace, console: Console) -> int:
 
     chosen = judges.judges_of(request.suite, request.clip, request.clip2)
     known("metric", options.select, selectable(judges.needs_of(request.suite, judges.required(chosen))))
-    todo = plan.plan(request, console, sweep.rows(options.method, options.cfg, options.lr))
+    todo = plan.plan(
+        request, console, sweep.rows(options.method, **{key: getattr(options, key) for key in sweep.SWEPT})
+    )
     crashed = results.carried_out(todo, console)
     where = request.where.if_there(console)
     scored = results.score_missing(todo.run, request.suite, chosen, request.here, console, where)

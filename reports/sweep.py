@@ -25,6 +25,7 @@ from reports.tables import row_of
 from reports.uncertainty.statistics import paired_difference
 from say import plain, say
 
+SWEPT = {"cfg": "CFG", "inversion_cfg": "Inversion's", "lr": "lr"}
 NOTE = "Mean ± standard error clustered by prompt, a diverged job scored as its background; gap: to the best, paired."
 
 
@@ -71,10 +72,10 @@ def at_the_edge(found: pd.DataFrame) -> list[str]:
     """The values of the best setting that are the first or last of several swept: a better one may lie beyond."""
     best = found[found["best"]].iloc[0]
     edges = []
-    for key in ("cfg", "lr"):
+    for key in SWEPT:
         values = found[key].dropna().unique()
         if len(values) > 1 and best[key] in (min(values), max(values)):
-            edges.append(f"--{key} {best[key]:g}")
+            edges.append(f"--{key.replace('_', '-')} {best[key]:g}")
     return edges
 
 
@@ -82,7 +83,7 @@ def write(run: Path, found: pd.DataFrame, select: str, facts: Mapping[str, Any])
     """sweep.csv, sweep.md, and best.json: `facts`, the best setting, and all of them as its evidence."""
     evidence = json.loads(found.to_json(orient="records"))
     best = next(row for row in evidence if row["best"])
-    header = ["Setting", "CFG", "lr", column(select).heading, "Gap", "Div. (%)", "n"]
+    header = ["Setting", *SWEPT.values(), column(select).heading, "Gap", "Div. (%)", "n"]
     body = [[f"**{cells[0]}**" if row["best"] else cells[0], *cells[1:]] for row, cells in _cells(found, select)]
     title = f"# {facts['method']}: {column(select).title} by setting"
     said = [title, "", NOTE, "", *pipes(header, body), "", _edge_note(found), _about(facts)]
@@ -94,7 +95,7 @@ def write(run: Path, found: pd.DataFrame, select: str, facts: Mapping[str, Any])
 
 def show(found: pd.DataFrame, select: str, console: Console) -> None:
     printed = Table(title=f"{column(select).heading} by setting", title_justify="left", title_style="bold", box=None)
-    for k, head in enumerate(("Setting", "CFG", "lr", "Mean", "Gap", "Div. %", "n")):
+    for k, head in enumerate(("Setting", *SWEPT.values(), "Mean", "Gap", "Div. %", "n")):
         printed.add_column(head, justify="right" if k else "left", no_wrap=True)
     for row, cells in _cells(found, select):
         printed.add_row(*map(plain, cells), style="bold green" if row["best"] else None)
@@ -118,7 +119,7 @@ def _cells(found: pd.DataFrame, select: str) -> list[tuple[pd.Series, list[str]]
     for _, row in found.iterrows():
         failed = f" ({row['n_failed']:.0f})" if row["n_failed"] else ""
         gap = "-" if row["best"] else pair(row["gap"], row["gap_stderr"], "+")
-        cells = [row["setting"], number(row["cfg"]), number(row["lr"]), pair(row["mean"], row["stderr"]), gap]
+        cells = [row["setting"], *(number(row[key]) for key in SWEPT), pair(row["mean"], row["stderr"]), gap]
         lines.append((row, [*cells, f"{row['diverged_pct']:.0f}", f"{row['n']:.0f}{failed}"]))
     return lines
 

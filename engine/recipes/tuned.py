@@ -18,7 +18,8 @@ from names import TUNED
 from suites.base import Suite
 
 FOLDER = ROOT / "results" / "tuned"
-SETTINGS = ("cfg", "lr", "guidance_weight")
+SCALES = {"cfg": "scale", "inversion_cfg": "inversion_scale"}  # and the rule's field
+SETTINGS = (*SCALES, "lr", "guidance_weight")
 
 
 def place(suite: str, method: str) -> Path:
@@ -29,11 +30,12 @@ def best_of(path: Path) -> dict[str, Any]:
     """A best.json: of its `best`, SETTINGS; method, suite, track. Raises UserError where it is none."""
     found = read_json(path)
     try:
+        found["best"].setdefault("inversion_cfg", None)  # sweeps of before do not say it
         for key in SETTINGS:
             found["best"][key]
         for key in ("method", "suite", "track"):
             found[key]
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is no best.json of a sweep: it lacks {error}.") from error
     return found
 
@@ -52,9 +54,10 @@ def settled(base: Recipe, suite: Suite) -> Recipe:
         raise UserError(f"{path} is of {found['method']} in the {found['suite']} suite's {found['track']} track.")
     if not {*found.get("prompts", "?")} <= {prompt.text for prompt in suite.tuned_on}:
         raise UserError(f"{path} was not found on the prompts that are kept apart: sweep {base.name} again.")
-    cfg, lr, weight = (found["best"][key] for key in SETTINGS)
-    rule = base.method if cfg is None else with_fields(base.method, scale=cfg)
-    return replace(base, method=rule, lr=lr, guidance_weight=weight, track=TUNED)
+    best = found["best"]
+    scales = {field: best[key] for key, field in SCALES.items() if best[key] is not None}
+    rule = with_fields(base.method, **scales)
+    return replace(base, method=rule, lr=best["lr"], guidance_weight=best["guidance_weight"], track=TUNED)
 
 
 def refuse_other_prior(suite: str, methods: tuple[str, ...], checksum: str) -> None:

@@ -10,7 +10,7 @@ import names
 from engine.recipes import outside
 from engine.recipes.base import Recipe
 from engine.recipes.tables import TABLE, recipe
-from engine.recipes.tuned import SETTINGS, best_of
+from engine.recipes.tuned import SCALES, SETTINGS, best_of
 from errors import UserError
 from methods.base import Method, fields_of, phi_of, with_fields
 
@@ -22,6 +22,7 @@ class Variant:
     name: str
     method: str
     cfg: float | None = None
+    inversion_cfg: float | None = None  # of DDIM inversion
     lr: float | None = None  # of the scene
     guidance_weight: float | None = None
 
@@ -49,7 +50,7 @@ def recipe_of(variant: Variant, suite: str, track: str) -> tuple[Recipe, bool]:
     states that of a rule from a file, and where the controlled track's is of another CFG.
 
     A rule from a file gets what all rules have in the controlled track, and DreamFusion's settings in the paper's.
-    Raises UserError for a CFG where the rule has no `scale`."""
+    Raises UserError for a CFG where the rule has no field of it."""
     if names.is_outside(variant.method):
         if track == names.TUNED:
             raise UserError(f"A rule from a file has no settings in the {track} track: sweep it, and give --tuned.")
@@ -59,10 +60,9 @@ def recipe_of(variant: Variant, suite: str, track: str) -> tuple[Recipe, bool]:
         unknown = rule.guidance_weight is None
     else:
         made, unknown = recipe(suite, track, variant.method), False
-    if variant.cfg is not None:
-        other = scaled(made.method, variant.cfg, variant.method)
-        unknown = unknown or (other != made.method and made.track == "controlled")
-        made = replace(made, method=other)
+    other = scaled(made.method, variant)
+    unknown = unknown or (other != made.method and made.track == "controlled")
+    made = replace(made, method=other)
     if variant.guidance_weight is not None:
         made, unknown = replace(made, guidance_weight=variant.guidance_weight), False
     return replace(made, name=variant.name), unknown
@@ -77,11 +77,15 @@ def taught(rule: Method, suite: str, track: str) -> Method:
     return with_fields(rule, **{k: v for k, v in changes.items() if own.get(k) == published[k]})
 
 
-def scaled(rule: Method, cfg: float, name: str) -> Method:
-    """The rule with another guidance scale."""
-    if "scale" not in fields_of(rule):
-        raise UserError(f"The rule of {name} has no field `scale`, the guidance that --cfg sets: sweep its --lr alone.")
-    return with_fields(rule, scale=cfg)
+def scaled(rule: Method, variant: Variant) -> Method:
+    """The rule with other guidance scales."""
+    wanted = {field: value for key, field in SCALES.items() if (value := getattr(variant, key)) is not None}
+    for key, field in SCALES.items():
+        if field in wanted and field not in fields_of(rule):
+            option = f"--{key.replace('_', '-')}"
+            raise UserError(f"The rule of {variant.method} has no field `{field}`, which {option} sets: sweep what it "
+                            "has, as --lr.")  # fmt: skip
+    return with_fields(rule, **wanted) if wanted else rule
 
 
 def source_of(rule: Method) -> str | None:

@@ -175,10 +175,10 @@ def _failing(run: Path, baseline: Path, seed: str) -> list[str]:
 
 TEXT = """# Planted defects: what sees them?
 
-Made by three commands, of which the first makes 24 jobs, the reference's own:
+Made by three commands, of which the first makes {jobs} jobs, the reference's own:
 
 ```
-uv run run_benchmark.py --methods sdi sds --prompts 31 43 --steps 200 --seeds 0 1 2 3 4 5 --out results/runs/clean
+uv run run_benchmark.py --methods {names} --prompts {ids} --steps {steps} --seeds {all_seeds} --out results/runs/clean
 uv run python -m engine.studies.planted_tests
 uv run python -m engine.studies.planted results/runs/clean --baseline results/reference/ci.json --page FILE
 ```
@@ -189,7 +189,8 @@ uv run python -m engine.studies.planted results/runs/clean --baseline results/re
 
 - *Gate*: at the size of `.ci/run`: {prompts} prompts, {methods}, {steps} steps, one seed, against a reference of
   {seeds} seeds. Each fault is patched in, in a process of its own; methods are done one after another until the gate
-  fails, and the others' jobs are unchanged. Caught is exit code 1, with something worse or moved. "Reproduced" is the
+  fails, and the others' jobs are unchanged. Caught is exit code 1, with something worse or moved; "log of" is what a
+  rule logged at each step. "Reproduced" is the
   other question, answered by a warning: it says no of every fault that changes a number, caught or not (`check
   --strict` makes that a failure, too).
 - *Unit tests*: the fault stands from before the tests are collected, in pytest's own process, which ends at the first
@@ -216,11 +217,16 @@ def page(
     tried = {*results, *tests}
     alarm = [f"seed {seed}: {', '.join(failed)}" for seed, failed in wrong if failed]
     headers = ["Fault", "In", "Caught", "Gate", "Unit tests", "Reproduced", "The gate says", "The first test"]
+    prompts, seeds = reference.protocol["prompts"], sorted(map(int, reference.seeds))
     return TEXT.format(
-        prompts=len(reference.protocol["prompts"]),
+        jobs=len(reference.jobs),
+        names=" ".join(reference.methods),
+        ids=" ".join(str(int(prompt[:2])) for prompt in prompts),
+        all_seeds=" ".join(map(str, seeds)),
+        prompts=len(prompts),
         methods=" and ".join(reference.methods),
         steps=next(iter(reference.protocol["steps"].values())),
-        seeds=len(reference.seeds),
+        seeds=len(seeds),
         caught=len(gated | tested),
         tried=len(tried),
         untried=f" ({len(DEFECTS) - len(tried)} were not tried)" if len(tried) < len(DEFECTS) else "",

@@ -9,28 +9,31 @@ from typing import Any
 from engine.machine import commit
 from engine.plan import Plan
 from engine.recipes.base import Recipe
+from engine.recipes.tuned import SCALES
 from engine.recipes.variants import Variant, recipe_of, source_of
 from engine.request import Request
 from methods.base import fields_of
 
+SWEPT = {"cfg": "cfg", "inversion_cfg": "inv", "lr": "lr"}  # and what a row's name calls it
 
-def rows(method: str, cfg: Sequence[float] | None, lr: Sequence[float] | None) -> list[Variant]:
-    """The grid of guidance scales and learning rates, in order; a setting's row is called by what is swept."""
-    chosen = {"cfg": dict.fromkeys(cfg or ()), "lr": dict.fromkeys(lr or ())}
-    swept = {key: values for key, values in chosen.items() if values}
-    grid = [dict(zip(swept, values, strict=True)) for values in itertools.product(*swept.values())]
-    return [Variant("-".join(f"{key}{v:g}" for key, v in cell.items()), method, **cell) for cell in grid]
+
+def rows(method: str, **values: Sequence[float] | None) -> list[Variant]:
+    """The grid of SWEPT settings, in order; a setting's row is called by what is swept."""
+    swept = {key: dict.fromkeys(given) for key in SWEPT if (given := values.get(key))}
+    grid = [dict(zip(swept, cell, strict=True)) for cell in itertools.product(*swept.values())]
+    return [Variant("-".join(f"{SWEPT[key]}{v:g}" for key, v in cell.items()), method, **cell) for cell in grid]
 
 
 def settings(todo: Plan) -> dict[str, dict[str, float | None]]:
-    """CFG, learning rate and guidance weight of each row, as its jobs have them."""
+    """CFG, the inversion's, learning rate and guidance weight of each row, as its jobs have them; None where the rule
+    has none."""
     recipes: dict[str, Recipe] = {job.recipe.name: job.recipe for job in todo.jobs}
-    return {name: {"cfg": scale(r), "lr": r.lr, "guidance_weight": r.guidance_weight} for name, r in recipes.items()}
+    return {name: _settings(recipe) for name, recipe in recipes.items()}
 
 
-def scale(recipe: Recipe) -> float | None:
-    """The rule's CFG; None where it has none."""
-    return fields_of(recipe.method).get("scale")
+def _settings(recipe: Recipe) -> dict[str, float | None]:
+    scales = {key: fields_of(recipe.method).get(field) for key, field in SCALES.items()}
+    return {**scales, "lr": recipe.lr, "guidance_weight": recipe.guidance_weight}
 
 
 def facts(todo: Plan, request: Request) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from reports.columns import selectable
 from tests.reports.synthetic import WORLD, random_scores, write_job
 
 GRID = {
-    "cfg5": {"cfg": 5.0, "lr": 0.01, "guidance_weight": 1.0},
-    "cfg7": {"cfg": 7.0, "lr": 0.01, "guidance_weight": 2.0},
+    "cfg5": {"cfg": 5.0, "inversion_cfg": None, "lr": 0.01, "guidance_weight": 1.0},
+    "cfg7": {"cfg": 7.0, "inversion_cfg": None, "lr": 0.01, "guidance_weight": 2.0},
 }
 FACTS = {"method": "sds", "suite": "world", "track": "controlled", "steps": 300, "prompts": ["a", "b"], "source": None}
 

@@ -19,12 +19,12 @@ from suites import SUITES
 
 
 def test_the_grid_is_every_combination():
-    rows = sweep.rows("sds", [5.0, 7.5], [0.005, 0.01])
+    rows = sweep.rows("sds", cfg=[5.0, 7.5], lr=[0.005, 0.01])
     assert [(r.name, r.cfg, r.lr) for r in rows] == [
         ("cfg5-lr0.005", 5, 0.005), ("cfg5-lr0.01", 5, 0.01),
         ("cfg7.5-lr0.005", 7.5, 0.005), ("cfg7.5-lr0.01", 7.5, 0.01),
     ]  # fmt: skip
-    assert [r.name for r in sweep.rows("csd", None, [0.01])] == ["lr0.01"]
+    assert [r.name for r in sweep.rows("csd", cfg=None, lr=[0.01])] == ["lr0.01"]
 
 
 def test_a_sweep_runs_on_the_prompts_kept_apart_in_a_folder_of_its_own(monkeypatch):
@@ -43,8 +43,18 @@ def test_another_cfg_needs_another_weight_in_the_controlled_track_alone():
     assert not recipe_of(Variant("x", "sds", cfg=101.0), "world", "controlled")[1]  # the recipe's own
     made, unknown = recipe_of(Variant("x", "sds", cfg=7.5), "world", "paper")
     assert (made.method.scale, unknown) == (7.5, False)
-    with pytest.raises(UserError, match="csd has no field `scale`"):
+    with pytest.raises(UserError, match="csd has no field `scale`, which --cfg sets"):
         recipe_of(Variant("x", "csd", cfg=7.5), "world", "controlled")
+
+
+def test_the_inversion_has_a_scale_of_its_own():
+    rows = sweep.rows("sdi", cfg=[7.5], inversion_cfg=[-7.5, 0], lr=[0.01])
+    assert [r.name for r in rows] == ["cfg7.5-inv-7.5-lr0.01", "cfg7.5-inv0-lr0.01"]
+    (same, known), (made, unknown) = (recipe_of(row, "world", "controlled") for row in rows)
+    assert (same.method.inversion_scale, made.method.inversion_scale) == (-7.5, 0)
+    assert (known, unknown) == (False, True)
+    with pytest.raises(UserError, match="sds has no field `inversion_scale`, which --inversion-cfg sets"):
+        recipe_of(Variant("x", "sds", inversion_cfg=0.0), "world", "controlled")
 
 
 @pytest.mark.parametrize("suite", SUITES.values(), ids=SUITES)
@@ -69,7 +79,7 @@ def test_what_a_sweep_found_is_a_row_of_a_run(tmp_path):
     found = {"method": "sds", "suite": "world", "track": "controlled", "source": None}
     found["best"] = {"cfg": 7.5, "lr": 0.005, "guidance_weight": 1.4}
     file.write_text(json.dumps(found))
-    assert read_best(file, "world", "controlled") == Variant("sds-tuned", "sds", 7.5, 0.005, 1.4)
+    assert read_best(file, "world", "controlled") == Variant("sds-tuned", "sds", 7.5, None, 0.005, 1.4)
     made, unknown = recipe_of(read_best(file, "world", "controlled"), "world", "controlled")
     assert (made.name, made.method.scale, made.guidance_weight, unknown) == ("sds-tuned", 7.5, 1.4, False)
     for changed, said in (({"track": "paper"}, "not in this run's"), ({"source": "old"}, "edited after the sweep")):
