@@ -58,7 +58,7 @@ def test_list_names_everything(capsys):
         (["--seeds", "x"], "'x' is not a seed"),
         (["--budget", "2000"], "'2000' is not nfe=N"),
         (["--budget", "nfe=2000", "--steps", "3"], "not allowed with argument"),
-        (["sweep", "sds"], "give --cfg or --lr"),
+        (["sweep", "sds"], "give --cfg, --inversion-cfg or --lr"),
         (["sweep", "sds", "--cfg", "high"], "'high' is not a number"),
         (["sweep", "sds", "--lr", "0"], "'0' is not a number above 0"),
         (["sweep", "sds", "--cfg", "5", "--select", "iuo"], "did you mean 'iou'"),

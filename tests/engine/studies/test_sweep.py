@@ -34,7 +34,7 @@ def test_a_sweep_runs_on_the_prompts_kept_apart_in_a_folder_of_its_own(monkeypat
         sweep_command.main(["sds", "--cfg", "5"])
     assert asked[0].prompts == SUITES["world"].tuned_on
     assert asked[0].out.as_posix().endswith("results/runs/sweep-sds-world-controlled")
-    with pytest.raises(UserError, match="give --cfg or --lr"):
+    with pytest.raises(UserError, match="give --cfg, --inversion-cfg or --lr"):
         sweep_command.main(["sds"])
 
 
