@@ -48,7 +48,7 @@ def test_another_cfg_needs_another_weight_in_the_controlled_track_alone():
 
 
 def test_the_inversion_has_a_scale_of_its_own():
-    rows = sweep.rows("sdi", cfg=[7.5], inversion_cfg=[-7.5, 0], lr=[0.01])
+    rows = sweep.rows("sdi", cfg=[7.5], inversion_cfg=[-7.5, 0.0], lr=[0.01])
     assert [r.name for r in rows] == ["cfg7.5-inv-7.5-lr0.01", "cfg7.5-inv0-lr0.01"]
     (same, known), (made, unknown) = (recipe_of(row, "world", "controlled") for row in rows)
     assert (same.method.inversion_scale, made.method.inversion_scale) == (-7.5, 0)
