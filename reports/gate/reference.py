@@ -38,7 +38,7 @@ FORMAT = 2
 PARTS = ("format", "protocol", "provenance", "recipes", "jobs", "methods", "views")
 CELL = ("mean", "stderr", "spread", "freedom", "least", "drift", "better", "version")
 DIGITS = 5  # of a view's score
-LEVEL = 0.05  # of a wrong alarm, over all that is looked at
+LEVEL = 0.01  # of a wrong alarm, over all that is looked at
 MATTERS = 0.25  # of a column's margin: the least change that does, where chance does less
 NFE = "nfe"  # counted, not measured: it may not move at all
 # of a protocol: all others but its prior and views are judges
@@ -166,10 +166,23 @@ def _means(run: Path, frames: Frames) -> pd.DataFrame:
 def _cell(values: pd.Series, of: pd.DataFrame) -> Cell:
     s = summarise(values.to_numpy(float), of["prompt_id"].to_numpy())
     means = values.groupby([of["prompt_id"], of["seed"]]).mean().dropna()
-    by_prompt = means.groupby(level=0)
-    freedom = int((by_prompt.count() - 1).sum())
-    spread = math.sqrt(float(((means - by_prompt.transform("mean")) ** 2).sum()) / freedom) if freedom else None
-    return {"mean": s.mean, "stderr": _or_none(s.stderr), "spread": spread, "freedom": freedom}
+    return {"mean": s.mean, "stderr": _or_none(s.stderr), **_chance(means.groupby(level=0))}
+
+
+def _chance(by_prompt: Any) -> dict[str, float | None]:
+    """Root mean square of the prompts' standard deviations between seeds, and its degrees of freedom by Satterthwaite:
+    where one prompt varies more than the others, few more than its own."""
+    freedom = by_prompt.count() - 1
+    variance = by_prompt.var()[freedom > 0]
+    freedom = freedom[freedom > 0]
+    if not len(freedom):
+        return {"spread": None, "freedom": 0}
+    if not variance.any():
+        return {"spread": 0.0, "freedom": float(freedom.sum())}
+    return {
+        "spread": math.sqrt(float(variance.mean())),
+        "freedom": float(variance.sum() ** 2 / (variance**2 / freedom).sum()),
+    }
 
 
 def drifts(one: pd.DataFrame, two: pd.DataFrame) -> dict[tuple[str, str], float]:

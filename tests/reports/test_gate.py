@@ -98,7 +98,9 @@ def test_a_reference_says_what_chance_does_and_of_what_it_is(run, reference):
     means = pd.concat([pd.read_csv(p).assign(p=p.parts[-3], s=p.parts[-2]) for p in run.glob("sdi/*/*/scores.csv")])
     spread = means.groupby(["p", "s"])["clip_score"].mean().groupby("p").var().mean() ** 0.5
     assert cell["spread"] == pytest.approx(spread, rel=1e-4)
-    assert cell["freedom"] == 6
+    variances = means.groupby(["p", "s"])["clip_score"].mean().groupby("p").var()
+    assert cell["freedom"] == pytest.approx(variances.sum() ** 2 / (variances**2 / 2).sum(), rel=1e-3)
+    assert 2 < cell["freedom"] < 6
     assert content["provenance"]["made"]
     assert content["recipes"]["sdi"]["steps"] == 300
     assert reference.with_suffix(".csv.xz").stat().st_size < 20_000
@@ -182,7 +184,7 @@ def test_a_rounding_that_was_measured_is_granted_to_other_scenes_alone(folder, r
     other = shutil.copytree(run, folder / "other")
     shift(other, "sdi", "clip_score", 2.0)
     cells = gate.save(run, reference, drift=other).methods["sdi"]
-    one, all_of_them = (t.ppf(1 - 0.05 / (2 * means), 9) for means in (9, 2 * 9 * len(cells)))
+    one, all_of_them = (t.ppf(1 - references.LEVEL / (2 * means), 9) for means in (9, 2 * 9 * len(cells)))
     assert 2.0 * one < cells["clip_score"]["drift"] < 2.0 * all_of_them
     assert cells["iou"]["drift"] == 0
     assert limit() == least
