@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,15 @@ def digest(files: Iterable[Path], within: Path | None = None, name: str = "") ->
         return (file.relative_to(within).as_posix() if within else file.name).encode()
 
     return _hashed(sorted(files), name.encode(), named)
+
+
+def digest_of(contents: Mapping[str, bytes]) -> str:
+    """`digest` of files that were read: their contents by their names."""
+    sha = hashlib.sha256()
+    for name, content in sorted(contents.items()):
+        sha.update(name.encode())
+        sha.update(content)
+    return sha.hexdigest()
 
 
 def digest_once(files: Iterable[Path], within: Path | None = None, name: str = "") -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from threading import Lock
 from types import MappingProxyType
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from errors import UserError
 from eval import views
-from files import digest, replaced
+from files import digest_of, replaced
 
 FORM = "2"  # of a sheet: raise it where the same views give another
 SIDE = 128  # pixels of a frame's longer edge, at most
@@ -47,9 +48,9 @@ def of_job(job: Path, kind: str, into: Path, there: Sizes = NONE) -> Sheet | Non
     files = views.numbered(job, kind)
     if not files:
         return None
-    chosen = [files[k] for k in picked(len(files))]
-    name = f"{kind} {digest(chosen)}"
-    return _sheet(name, into, len(chosen), lambda: [_opened(file, kind) for file in chosen], there)
+    read = {file: file.read_bytes() for file in (files[k] for k in picked(len(files)))}  # once: to tell, and to show
+    name = f"{kind} {digest_of({file.name: content for file, content in read.items()})}"
+    return _sheet(name, into, len(read), lambda: [_opened(*one, kind) for one in read.items()], there)
 
 
 def of_truth(
@@ -70,9 +71,9 @@ def picked(views: int) -> list[int]:
     return [round(k * views / n) for k in range(n)]
 
 
-def _opened(file: Path, kind: str) -> Image.Image:
+def _opened(file: Path, content: bytes, kind: str) -> Image.Image:
     try:
-        with Image.open(file) as image:
+        with Image.open(BytesIO(content)) as image:
             return image.convert("L" if kind == "opacity" else "RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"The view {file} is damaged: {views.mend(file.parent.parent)}.") from error

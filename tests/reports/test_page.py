@@ -2,7 +2,9 @@
 
 import json
 import re
+from hashlib import sha256
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,6 +16,7 @@ from rich.console import Console
 import run_benchmark
 from errors import UserError
 from eval.truth import Truth
+from files import digest
 from prompts import Prompt
 from reports import load, page, tables
 from reports.columns import measured, shown
@@ -116,7 +119,7 @@ def test_numbers_are_those_of_the_tables(run, made):
 
 def test_curves_of_the_judges_are_those_that_were_measured_and_the_worlds_alone(made):
     assert curves({"paper"}) == []
-    assert "What the judges answer to" not in (made / "index.html").read_text("utf-8")  # it does not say its suite
+    assert 'id="judges"' not in (made / "index.html").read_text("utf-8")  # it does not say its suite
     found, measured_ones = {c["key"]: c for c in curves({"world"})}, pd.read_csv(RESPONSES)
     assert set(found) == {m.key for m in measured() if m.key in measured_ones}
     for line in found["image_reward"]["lines"]:
@@ -151,6 +154,16 @@ def test_a_sheet_shows_the_views_in_their_order(run, tmp_path):
     assert sheets.of_job(job, "normal", tmp_path) is None
     assert sheets.of_job(job, "rgb", tmp_path) == sheet
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_view_is_read_once_to_name_its_sheet_and_to_show_it(run, tmp_path, monkeypatch):
+    job, read, read_bytes = run / "sdi" / WORLD[0].id / "0", [], Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda self: read.append(self) or read_bytes(self))
+    sheet = sheets.of_job(job, "rgb", tmp_path)
+    monkeypatch.undo()
+    files = sorted(job.glob("views/rgb_*.png"))
+    assert read == files
+    assert Path(sheet.file).stem == sha256(f"{sheets.FORM} rgb {digest(files)}".encode()).hexdigest()[:20]
 
 
 @pytest.mark.parametrize(("views", "frames"), [(1, 1), (50, 50), (60, 60), (120, 60), (100, 60)])
