@@ -84,10 +84,14 @@ function chart(box, draw) {
 
 function ticks(low, high, most) {
   const raw = (high - low) / most, power = 10 ** Math.floor(Math.log10(raw));
-  const step = [1, 2, 2.5, 5, 10].map((k) => k * power).find((s) => s >= raw);
-  const found = [];
-  for (let t = Math.ceil(low / step - 1e-9) * step; t <= high + step * 1e-6; t += step) found.push(Math.abs(t) < step / 1e6 ? 0 : t);
-  return found;
+  const steps = [0.5, 1, 2, 2.5, 5, 10].map((k) => k * power), wide = steps.findIndex((s) => s >= raw);
+  const at = (step) => {
+    const found = [];
+    for (let t = Math.ceil(low / step - 1e-9) * step; t <= high + step * 1e-6; t += step) found.push(Math.abs(t) < step / 1e6 ? 0 : t);
+    return found;
+  };
+  const found = at(steps[wide]);
+  return found.length > 1 ? found : at(steps[wide - 1]); // one number alone gives no scale
 }
 
 const short = (x) => String(Number(x.toPrecision(4))).replace(/^-/, "−");

@@ -170,6 +170,14 @@ def test_axe_finds_nothing_serious(opened, width, height, scheme):
     tab.set_viewport_size({"width": 1280, "height": 800})
 
 
+def test_an_axis_has_two_numbers_at_least_even_on_a_phone(opened):
+    ends = [(-8.2, 9.6), (-0.9, 9.0), (0.011, 0.019), (40.1, 99.9), (-4e-5, 3e-5), (995.0, 1015.0)]
+    counts = opened[0].evaluate(
+        "ends => ends.map(([low, high]) => [2, 2.8, 4, 7].map((most) => ticks(low, high, most).length))", ends
+    )
+    assert all(2 <= n <= 2 * most for found in counts for n, most in zip(found, (2, 2.8, 4, 7), strict=True))
+
+
 def test_judges_have_a_chart_a_metric(opened):
     tab, *_ = opened
     charts = tab.locator(".chart.curve svg")
