@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from os import cpu_count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -178,8 +179,19 @@ def _truths(
             return {}
 
     texts = [prompt["text"] for prompt in said["prompts"]]
-    with ThreadPoolExecutor(cpu_count()) as pool:
+    with _one_thread_each(), ThreadPoolExecutor(cpu_count()) as pool:
         return list(track(pool.map(seen, texts), "True views", len(texts), console=console, transient=True))
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """torch's threads under the workers of a pool would only wait for each other: each worker does its own sums."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _tidy(out: Path, told: Sequence[dict[str, Any]]) -> None:

@@ -342,7 +342,7 @@ function division(article) {
     const figures = [...Object.entries(KINDS).map(([k, said]) => [seen, k, said]), [truth, "rgb", "Truth"]]
       .filter(([of, k]) => of[k]).map(([of, k, said]) => make("figure", {}, picture(of, k, true), make("figcaption", { text: said })));
     const fact = (name, value) => value === null || value === undefined || value === "" ? null : make("div", {}, make("dt", { text: name }), make("dd", {}, ...[value].flat()));
-    const scores = data.metrics.map((key) => fact(column[key].title, [fixed(data.means[key][m][p], column[key].decimals), make("small", { text: ` of ${fixed(data.table[key][m][0], column[key].decimals)}` })]));
+    const scores = data.metrics.map((key) => fact(column[key].title, [fixed(data.means[key][m][p], column[key].decimals), make("small", { text: ` mean ${fixed(data.table[key][m][0], column[key].decimals)}` })]));
     const J = data.jobs, facts = j === undefined ? [] : [fact("Status", J.status[j]), fact("Cause", J.cause[j]), fact("Steps", J.steps[j]), fact("NFE", J.nfe[j]), fact("Minutes", J.time_min[j]?.toFixed(2)),
       fact("Prior", J.prior_name[j]), fact("Commit", J.commit[j]?.slice(0, 12)), fact("Device", J.device[j]), fact("Run", J.run[j]),
       seen.mesh ? fact("Mesh", make("a", { href: seen.mesh, download: `${data.methods[m]}-${data.prompts[p].id}.glb`, text: "GLB file" })) : null];
@@ -354,7 +354,7 @@ function division(article) {
       figures.length ? large : gone(j === undefined ? "" : J.status[j], "no pictures"),
       figures.length ? make("label", { class: "azimuth" }, "Turn ", range) : "",
       make("dl", { class: "scores" }, ...scores.filter(Boolean)),
-      make("p", { class: "note", text: "Scores: of this prompt over its seeds and views, and of the method over the table's prompts." }),
+      make("p", { class: "note", text: "In bold, the scores of this prompt over its seeds and views; beside them, the means of the method over the table's prompts." }),
       make("dl", { class: "scores" }, ...facts.filter(Boolean)));
     dialog.showModal();
   }

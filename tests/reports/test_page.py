@@ -276,6 +276,21 @@ def test_nothing_is_not_less_than_nothing():
     assert [fixed(x, 2) for x in (-0.004, 0.0, -0.006, 12.3456)] == ["0.00", "0.00", "-0.01", "12.35"]
 
 
+def test_true_views_are_made_by_a_thread_each_and_torchs_own_are_as_before(run, tmp_path):
+    before, seen = torch.get_num_threads(), set()
+
+    def views(text):
+        seen.add(torch.get_num_threads())
+        return truth().views(text)
+
+    torch.set_num_threads(2)
+    try:
+        page.write([run], tmp_path, ORDER, lambda run: Truth(views, truth().fingerprint), Console(quiet=True))
+        assert (seen, torch.get_num_threads()) == ({1}, 2)
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_second_report_draws_no_truth_and_writes_no_sheet_again(run, tmp_path):
     asked = []
 
