@@ -1,19 +1,26 @@
-"""Files: read JSON that people wrote, write so that a kill leaves the old content or the new, tell contents apart."""
+"""Files: read JSON that people wrote, write so that a kill leaves the old content or the new, tell contents apart, and
+whether they are whole."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import struct
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from errors import UserError
 
 ROOT = Path(__file__).parent  # of the checkout
 BLOCK = 1 << 20  # bytes read at a time
+CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a PNG's kinds of colour
+ADAM7 = (  # where the pixels of a pass begin and how far they lie apart, along x and y
+    (0, 8, 0, 8), (4, 8, 0, 8), (0, 4, 4, 8), (2, 4, 0, 4), (0, 2, 2, 4), (1, 2, 0, 2), (0, 1, 1, 2),
+)  # fmt: skip
 
 
 def read_text(path: Path) -> str:
@@ -111,6 +118,33 @@ def _hashed(files: Iterable[Path], start: bytes, named: Callable[[Path], bytes])
             while block := stream.read(BLOCK):
                 sha.update(block)
     return sha.hexdigest()
+
+
+def is_short(png: Path | IO[bytes]) -> bool:
+    """Whether a PNG that could be decoded holds less than all its rows: of what it lacks, libraries make black."""
+    if isinstance(png, Path):
+        with png.open("rb") as stream:
+            return is_short(stream)
+    png.seek(8)
+    left, inflate = 0, zlib.decompressobj()
+    while len(head := png.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        packed = png.read(length + 4)[:length]
+        if kind == b"IHDR":
+            left = _unpacked(*struct.unpack(">IIBBxxB", packed))
+        while kind == b"IDAT" and left > 0 and not inflate.eof:
+            rows = inflate.decompress(packed, BLOCK)
+            left, packed = left - len(rows), inflate.unconsumed_tail
+            if len(rows) < BLOCK:  # all of this chunk
+                break
+    return left > 0
+
+
+def _unpacked(width: int, height: int, depth: int, colour: int, interlaced: int) -> int:
+    """Bytes of a PNG's rows (ISO 15948): each has one more, for its filter; those of Adam7 stand in seven passes."""
+    passes = ADAM7 if interlaced else ((0, 1, 0, 1),)
+    sizes = [(-(-(width - x) // dx), -(-(height - y) // dy)) for x, dx, y, dy in passes]
+    return sum(h * (1 + -(-w * depth * CHANNELS[colour] // 8)) for w, h in sizes if w > 0 and h > 0)
 
 
 def _umask() -> int:

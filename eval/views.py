@@ -18,7 +18,7 @@ from jaxtyping import Float
 from PIL import Image
 
 from errors import UserError
-from files import digest, read_json
+from files import digest, is_short, read_json
 from records import RECORD, read_record
 
 if TYPE_CHECKING:
@@ -208,6 +208,8 @@ def _picture(file: Path, mode: str, job: Path) -> Tensor:
             if seen.mode not in ("RGB", "L") and not opaque:
                 raise UserError(f"The view {file} is of mode {image.mode}: save it as 8-bit RGB over its background.")
             pixels = np.array(seen.convert(mode))
+            if image.format == "PNG" and is_short(file):
+                raise ValueError("it ends before its last row")
     except FileNotFoundError as error:
         raise UserError(f"The view {file} is missing: {mend(job)}.") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -12,7 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from errors import UserError, first_line
 from intake.base import MOST_FILES, Refused, reason
@@ -21,11 +21,17 @@ KINDS = (".zip", ".tar", ".tgz", ".tar.gz")
 MOST = 50 << 30  # bytes of all that is in an archive
 RATIO, SMALL = 200, 10 << 20  # by how much a member, and the whole, may grow beyond SMALL bytes: pictures hardly do
 BLOCK = 1 << 20
+LONGEST = 1 << 20  # bytes of a tar's head
+HEADS = (
+    tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
+)  # fmt: skip
+PADDING = 64 << 20  # bytes behind the last member that are read
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 RESERVE = 1 << 30  # bytes of the disk that stay free
 
 
 class Member(NamedTuple):
-    """`size` is what the archive says; `packed` 0 where it does not say."""
+    """`size` is what the archive says; `packed` 0 where it does not say; `hindrance` why it cannot be unpacked."""
 
     name: str
     size: int
@@ -33,6 +39,7 @@ class Member(NamedTuple):
     is_file: bool
     is_folder: bool
     open: object  # () -> IO[bytes]
+    hindrance: str = ""
 
 
 def is_archive(path: Path) -> bool:
@@ -87,15 +94,39 @@ def _members(path: Path) -> Iterator[Member]:
                 kind = info.external_attr >> 28  # of a Unix file's mode: 10 for a link
                 plain = kind in (0, 8) and not info.is_dir()
                 yield Member(info.filename, info.file_size, info.compress_size, plain, info.is_dir(),
-                             lambda info=info: packed.open(info))  # fmt: skip
+                             lambda info=info: packed.open(info), _hindrance(info))  # fmt: skip
         return
-    with tarfile.open(path, "r:*") as held:
+    with tarfile.open(path, "r:*", tarinfo=Head) as held:
         for item in held:
             yield Member(item.name, item.size, 0, item.isreg(), item.isdir(), lambda item=item: held.extractfile(item))
+        for _ in range(PADDING // BLOCK):  # behind the last member a compressed file has its checksum
+            if not held.fileobj.read(BLOCK):  # type: ignore[union-attr]
+                break
+
+
+class Head(tarfile.TarInfo):
+    """Of a member. What belongs to heads (names, comments) is read into memory as long as it says that it is."""
+
+    @classmethod
+    def frombuf(cls, *words: Any) -> Head:
+        head = super().frombuf(*words)
+        if head.type in HEADS and head.size > LONGEST:
+            raise UserError(f"The archive has a head of {head.size >> 20} MB: it is no result.")
+        return head
+
+
+def _hindrance(info: zipfile.ZipInfo) -> str:
+    if info.flag_bits & 1:
+        return "it is encrypted: unpack it, and hand in the folder"
+    if info.compress_type not in METHODS:
+        return f"it is packed by method {info.compress_type}, which is not read here: pack it by deflate"
+    return ""
 
 
 def _extracted(member: Member, into: Path, left: int) -> int:
     """Bytes written. Raises UserError for a member that may not be."""
+    if member.hindrance:
+        raise UserError(member.hindrance)
     parts = PurePosixPath(member.name.replace("\\", "/")).parts
     if not parts or ".." in parts or parts[0].startswith("/") or ":" in parts[0]:
         raise UserError("its name leads out of the archive: it is not unpacked")
@@ -107,12 +138,12 @@ def _extracted(member: Member, into: Path, left: int) -> int:
         raise UserError(_too_large(member))
     target = into.joinpath(*parts)
     target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with member.open() as source, target.open("xb") as stream:  # type: ignore[operator]
+    with member.open() as source, target.open("xb") as stream:  # type: ignore[operator]
+        try:
             return _copied(source, stream, member.size)
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
+        except BaseException:
+            target.unlink()  # the new file, never one that was there
+            raise
 
 
 def _too_large(member: Member) -> str:

@@ -14,6 +14,7 @@ from numpy import ndarray
 from PIL import Image
 
 from errors import UserError
+from files import is_short
 from intake.base import Frame, size_of
 from scene.background import GREY
 
@@ -22,6 +23,7 @@ NUMBERED = re.compile(r"(.*?)[ _.-]*(\d{1,9})", re.ASCII)
 SHAPES = {"opacity", "mask", "masks", "alpha"}  # what a picture of opacity is called
 OTHERS = SHAPES | {"normal", "normals", "depth", "disp", "contact"}  # what is no view
 EDGE = 8192  # pixels of a picture, at most
+ROWS = 256  # of a picture that are computed together
 GREY_8 = round(255 * GREY)
 
 
@@ -99,9 +101,11 @@ def paired(kinds: Kinds, views: tuple[Path, ...]) -> tuple[Path, ...]:
 def read(file: Path) -> Frame:
     """A picture's colours, over the grey of evaluation where it is transparent, which then is its opacity. Raises
     UserError where it is damaged or too large."""
-    image = _opened(file)
-    if image.mode.startswith(("I", "F")):
-        raise UserError(f"{file.name} is of mode {image.mode}: save it with 8 bits a channel")
+    return seen(_opened(file))
+
+
+def seen(image: Image.Image) -> Frame:
+    """A picture's colours and opacity, as `read` gives them."""
     if "A" not in image.getbands() and "transparency" not in image.info:
         return Frame(np.asarray(image.convert("RGB")), None)
     layers = np.asarray(image.convert("RGBA"))
@@ -112,8 +116,11 @@ def read(file: Path) -> Frame:
 
 def over_grey(layers: UInt8[ndarray, "H W 4"]) -> UInt8[ndarray, "H W 3"]:
     """Straight colours and opacity, over the grey of evaluation."""
-    alpha = layers[..., 3:].astype(np.float32) / 255
-    return (layers[..., :3] * alpha + GREY_8 * (1 - alpha)).round().astype(np.uint8)
+    over = np.empty((*layers.shape[:2], 3), np.uint8)
+    for k in range(0, len(layers), ROWS):
+        alpha = layers[k : k + ROWS, :, 3:].astype(np.float32) / 255
+        over[k : k + ROWS] = (layers[k : k + ROWS, :, :3] * alpha + GREY_8 * (1 - alpha)).round()
+    return over
 
 
 def read_grey(file: Path) -> UInt8[ndarray, "H W"]:
@@ -131,7 +138,11 @@ def _opened(file: Path) -> Image.Image:
                 if max(image.size) > EDGE:
                     w, h = image.size
                     raise UserError(f"{file.name} is {w} x {h}: a view has at most {EDGE} pixels an edge")
+                if image.mode.startswith(("I", "F")):
+                    raise UserError(f"{file.name} is of mode {image.mode}: save it with 8 bits a channel")
                 image.load()
+                if image.format == "PNG" and is_short(file):
+                    raise UserError(f"{file.name} is damaged: it ends before its last row")
                 return image.copy()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{file.name} is damaged") from error

@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import UInt8
 from PIL import Image, ImageSequence
 
 from errors import UserError
 from intake.base import Frame, reason, size_of
-from intake.pictures import EDGE, cropped, over_grey
+from intake.pictures import EDGE, cropped, seen
 
 STILL = (".gif",)
 KINDS = (*STILL, ".mp4", ".webm", ".mov", ".mkv", ".avi", ".m4v")
-MOST, PIXELS = 20_000, 4_000_000_000  # frames, and pixels of all of them, 480 of 4K: more is no turn
+MOST, PIXELS = 20_000, 2_000_000_000  # frames, and pixels of all of them, 240 of 4K: more is no turn
+LOST = 0.02  # of the frames that a file says it has, and one more, may be missing: containers count differently
 PANELS = 4  # squares side by side that a frame may be a row of
 MISSING = "it is a video, which needs a library that is not here: uv sync --extra renders"
 
@@ -52,9 +55,9 @@ class Turntable:
 
     def frames(self) -> Iterator[Frame]:
         wanted = set(self.chosen)
-        for k, rgb in enumerate(_decoded(self.file)):
+        for k, (w, h, pixels) in enumerate(_decoded(self.file)):
             if k in wanted:
-                h, w = rgb.shape[:2]
+                rgb = pixels()
                 panels = w // h if w % h == 0 and w // h <= PANELS else 1
                 yield Frame(cropped(Frame(rgb, None), panels).rgb, None)
 
@@ -71,14 +74,22 @@ def source(file: Path, views: int) -> Turntable:
     return Turntable(file, n, tuple(round(k * n / views) for k in range(views)))
 
 
-def _decoded(file: Path) -> Iterator[np.ndarray]:
-    """The frames (H,W,3) in turn. Raises UserError where the file is damaged, or has too many or too large ones."""
+class Decoded(NamedTuple):
+    """`pixels` gives the picture (H,W,3), for as long as the next one is not asked for."""
+
+    width: int
+    height: int
+    pixels: Callable[[], UInt8[np.ndarray, "H W 3"]]
+
+
+def _decoded(file: Path) -> Iterator[Decoded]:
+    """The frames in turn. Raises UserError where the file is damaged, or has too many or too large ones."""
     read, pixels = _gif if file.suffix.lower() in STILL else _video, 0
     with _named(file):
         for k, frame in enumerate(read(file)):
-            pixels += frame.shape[0] * frame.shape[1]
+            pixels += frame.width * frame.height
             if k >= MOST or pixels > PIXELS:
-                raise _too_long(file, k, frame.shape[1], frame.shape[0])
+                raise _too_long(file, k, frame.width, frame.height)
             yield frame
 
 
@@ -92,7 +103,7 @@ def _named(file: Path) -> Iterator[None]:
     except MemoryError as error:
         raise UserError(f"{file.name} does not fit into memory") from error
     except Exception as error:  # of many kinds: what libraries say of damaged files
-        raise UserError(f"{file.name} is damaged ({reason(error)})") from error
+        raise UserError(f"{file.name} is damaged ({reason(error).replace(str(file), file.name)})") from error
 
 
 def _gif_frames(file: Path) -> int:
@@ -109,14 +120,14 @@ def _too_long(file: Path, n: int, width: int, height: int) -> UserError:
     return UserError(f"{file.name} has {n} frames of {width} x {height}, or more: no turn")
 
 
-def _gif(file: Path) -> Iterator[np.ndarray]:
+def _gif(file: Path) -> Iterator[Decoded]:
     with Image.open(file) as image:
         _refuse_large(file, *image.size)
         for frame in ImageSequence.Iterator(image):
-            yield over_grey(np.asarray(frame.convert("RGBA")))
+            yield Decoded(*frame.size, lambda frame=frame: seen(frame).rgb)
 
 
-def _video(file: Path) -> Iterator[np.ndarray]:
+def _video(file: Path) -> Iterator[Decoded]:
     import av
 
     with av.open(str(file), options={"protocol_whitelist": "file"}) as container:
@@ -124,8 +135,15 @@ def _video(file: Path) -> Iterator[np.ndarray]:
             raise UserError(f"{file.name} has no pictures")
         stream = container.streams.video[0]
         _refuse_large(file, stream.codec_context.width, stream.codec_context.height)
-        for frame in container.decode(stream):
-            yield frame.to_ndarray(format="rgb24")
+        n = 0
+        for n, frame in enumerate(container.decode(stream), 1):
+            if frame.is_corrupt:
+                raise UserError(f"{file.name} is damaged (frame {n - 1} lacks a part)")
+            yield Decoded(frame.width, frame.height, lambda frame=frame: frame.to_ndarray(format="rgb24"))
+        seconds = (container.duration or 0) / av.time_base
+        said = stream.frames or round(seconds * (stream.average_rate or 0))
+        if n + 1 < (1 - LOST) * said:
+            raise UserError(f"{file.name} is cut short: {n} of {said} frames")
 
 
 def _refuse_large(file: Path, width: int, height: int) -> None:

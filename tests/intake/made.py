@@ -52,11 +52,11 @@ def run(
     return folder
 
 
-def video(file: Path, n: int = 6) -> Path:
+def video(file: Path, n: int = 6, **options: str) -> Path:
     import av
 
     file.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(file), "w") as container:
+    with av.open(str(file), "w", options=options) as container:
         stream = container.add_stream("mpeg4", rate=10)
         stream.width = stream.height = 32
         stream.pix_fmt = "yuv420p"

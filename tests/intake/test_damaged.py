@@ -82,6 +82,40 @@ def test_videos(tmp_path):
     assert "has 1 frames: a turn has more" in said
 
 
+@pytest.mark.parametrize(
+    ("ext", "said"), [(".mp4", "lacks a part"), (".mkv", "cut short: 4"), (".avi", "lacks a part")]
+)
+def test_a_video_that_is_cut_is_no_turn(tmp_path, ext, said):
+    """Where its head stands in front, it opens, and FFmpeg gives what is left of it."""
+    whole = video(tmp_path / f"whole{ext}", 60, movflags="faststart").read_bytes()
+    (tmp_path / "in").mkdir()
+    file = tmp_path / "in" / f"{T}{ext}"
+    file.write_bytes(whole)
+    assert len(look(tmp_path / "in").units[0].source) == 4
+    file.write_bytes(whole[: len(whole) * 4 // 5])
+    assert said in refused(tmp_path / "in")
+
+
+def test_a_video_whose_frames_are_mended_by_the_library_is_damaged(tmp_path):
+    file = video(tmp_path / "in" / f"{T}.mp4", 60)
+    broken = bytearray(file.read_bytes())
+    for k in range(200, 743, 97):
+        broken[k] ^= 0xFF
+    file.write_bytes(broken)
+    with av.open(str(file)) as container:
+        frames = list(container.decode(video=0))
+    assert (len(frames), any(frame.is_corrupt for frame in frames)) == (60, True)
+    assert "lacks a part" in refused(tmp_path / "in")
+
+
+def test_a_gif_is_decoded_for_its_views_alone(tmp_path, monkeypatch):
+    gif(tmp_path / f"{T}.gif", 40)
+    made = []
+    monkeypatch.setattr(intake.video, "seen", lambda frame: made.append(frame) or pictures.seen(frame))
+    (unit,) = look(tmp_path).units
+    assert (unit.source.n, len(list(unit.source.frames())), len(made)) == (40, 4, 4)
+
+
 def glb(file, faces: int, cut: int = 0):
     """A head that says so many faces, and no data."""
     head = {
