@@ -22,7 +22,7 @@ KINDS = (".png", ".jpg", ".jpeg", ".webp")
 NUMBERED = re.compile(r"(.*?)[ _.-]*(\d{1,9})", re.ASCII)
 SHAPES = {"opacity", "mask", "masks", "alpha"}  # what a picture of opacity is called
 OTHERS = SHAPES | {"normal", "normals", "depth", "disp", "contact"}  # what is no view
-EDGE = 8192  # pixels of a picture, at most
+EDGE, AREA = 8192, 1 << 24  # pixels of a picture, at most: along an edge, and in all
 ROWS = 256  # of a picture that are computed together
 GREY_8 = round(255 * GREY)
 
@@ -128,6 +128,13 @@ def read_grey(file: Path) -> UInt8[ndarray, "H W"]:
     return np.asarray(image.getchannel("A") if "A" in image.getbands() else image.convert("L"))
 
 
+def refuse_large(file: Path, width: int, height: int) -> None:
+    if max(width, height) > EDGE or width * height > AREA:
+        raise UserError(
+            f"{file.name} is {width} x {height}: a view has at most {EDGE} pixels an edge, and {AREA:,} in all"
+        )
+
+
 def _opened(file: Path) -> Image.Image:
     """The picture, decoded. Its size is read first: a small file can say that it is of a million pixels an edge."""
     try:
@@ -135,9 +142,7 @@ def _opened(file: Path) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # EDGE is the stricter
             with Image.open(file) as image:
-                if max(image.size) > EDGE:
-                    w, h = image.size
-                    raise UserError(f"{file.name} is {w} x {h}: a view has at most {EDGE} pixels an edge")
+                refuse_large(file, *image.size)
                 if image.mode.startswith(("I", "F")):
                     raise UserError(f"{file.name} is of mode {image.mode}: save it with 8 bits a channel")
                 image.load()

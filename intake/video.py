@@ -20,7 +20,7 @@ from PIL import Image, ImageSequence
 
 from errors import UserError
 from intake.base import Frame, reason, size_of
-from intake.pictures import EDGE, cropped, seen
+from intake.pictures import cropped, refuse_large, seen
 
 STILL = (".gif",)
 KINDS = (*STILL, ".mp4", ".webm", ".mov", ".mkv", ".avi", ".m4v")
@@ -109,7 +109,7 @@ def _named(file: Path) -> Iterator[None]:
 def _gif_frames(file: Path) -> int:
     """How many there are, none of them decoded: a small file can hold thousands of large ones. Raises UserError."""
     with _named(file), Image.open(file) as image:
-        _refuse_large(file, *image.size)
+        refuse_large(file, *image.size)
         n: int = getattr(image, "n_frames", 1)
         if n > MOST or n * math.prod(image.size) > PIXELS:
             raise _too_long(file, n, *image.size)
@@ -122,7 +122,7 @@ def _too_long(file: Path, n: int, width: int, height: int) -> UserError:
 
 def _gif(file: Path) -> Iterator[Decoded]:
     with Image.open(file) as image:
-        _refuse_large(file, *image.size)
+        refuse_large(file, *image.size)
         for frame in ImageSequence.Iterator(image):
             yield Decoded(*frame.size, lambda frame=frame: seen(frame).rgb)
 
@@ -134,7 +134,7 @@ def _video(file: Path) -> Iterator[Decoded]:
         if not container.streams.video:
             raise UserError(f"{file.name} has no pictures")
         stream = container.streams.video[0]
-        _refuse_large(file, stream.codec_context.width, stream.codec_context.height)
+        refuse_large(file, stream.codec_context.width, stream.codec_context.height)
         n = 0
         for n, frame in enumerate(container.decode(stream), 1):
             if frame.is_corrupt:
@@ -144,8 +144,3 @@ def _video(file: Path) -> Iterator[Decoded]:
         said = stream.frames or round(seconds * (stream.average_rate or 0))
         if n + 1 < (1 - LOST) * said:
             raise UserError(f"{file.name} is cut short: {n} of {said} frames")
-
-
-def _refuse_large(file: Path, width: int, height: int) -> None:
-    if max(width, height) > EDGE:
-        raise UserError(f"{file.name} is {width} x {height}: a view has at most {EDGE} pixels an edge")

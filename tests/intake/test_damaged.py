@@ -47,6 +47,8 @@ def test_a_picture(tmp_path):
     assert "8 bits a channel" in why(unit.source)
     Image.new("L", (pictures.EDGE + 1, 1)).save(folder / "rgb_002.png")
     assert "8193 x 1: a view has at most 8192" in why(unit.source)
+    Image.new("1", (4097, 4096)).save(folder / "rgb_002.png")
+    assert "4097 x 4096: a view has at most 8192 pixels an edge, and 16,777,216 in all" in why(unit.source)
     (folder / "rgb_002.png").unlink()
     assert refused(tmp_path) == "view 2 is missing: rgb_003.png comes after rgb_001.png"
 
@@ -301,8 +303,8 @@ def still(file, frames: int, width: int, height: int):
 
 def test_a_gif_bomb_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
     monkeypatch.setattr(intake.video, "_gif", None)
-    still(file := tmp_path / f"{S}.gif", 5000, 8000, 8000)
-    assert refused(tmp_path) == f"{S}.gif has 5000 frames of 8000 x 8000, or more: no turn"
+    still(file := tmp_path / f"{S}.gif", 5000, 4000, 4000)
+    assert refused(tmp_path) == f"{S}.gif has 5000 frames of 4000 x 4000, or more: no turn"
     still(file, intake.video.MOST + 1, 8, 8)
     assert "frames of 8 x 8, or more: no turn" in refused(tmp_path)
 
