@@ -58,7 +58,7 @@ def comparison(
 def contact_sheet(job: Path) -> Path:
     """JOB/contact.png: all views in reading order, with their azimuths, under the job's name."""
     rgb = views.read(job).rgb
-    side = _shown(rgb.shape[-1])
+    side = _shown(max(rgb.shape[-2:]))
     columns = min(10, len(rgb))
     rows = math.ceil(len(rgb) / columns)
     cell_w, cell_h, top = side + 6, side + 24, 44
@@ -75,7 +75,7 @@ def contact_sheet(job: Path) -> Path:
 def turntable(job: Path, seconds: float = 4.0) -> Path:
     """JOB/turntable.gif: the views as one turn of `seconds`, endlessly. One palette for all frames: no flicker."""
     rgb = views.read(job).rgb
-    frames = [_sized(picture, _shown(rgb.shape[-1], least=192)) for picture in _bytes(rgb)]
+    frames = [_sized(picture, _shown(max(rgb.shape[-2:]), least=192)) for picture in _bytes(rgb)]
     sample = Image.fromarray(np.concatenate([np.asarray(f) for f in frames[:: max(len(frames) // 8, 1)]]))
     palette = sample.quantize(255, method=Image.Quantize.MEDIANCUT)
     indexed = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
@@ -149,7 +149,7 @@ def _nearest(views: int) -> list[int]:
 
 def _strip(pictures: list[UInt8[ndarray, "H W 3"]]) -> Image.Image:
     """The views from AZIMUTHS, side by side."""
-    side = _shown(pictures[0].shape[1])
+    side = _shown(max(pictures[0].shape[:2]))
     strip = Image.new("RGB", (len(AZIMUTHS) * (side + GAP) - GAP, side), PAPER_WHITE)
     for k, picture in enumerate(pictures):
         strip.paste(_sized(picture, side), (k * (side + GAP), 0))
@@ -162,9 +162,12 @@ def _shown(side: int, least: int = LEAST) -> int:
 
 
 def _sized(picture: UInt8[ndarray, "H W 3"], side: int) -> Image.Image:
+    """With `side` pixels along the longer edge."""
     image = Image.fromarray(picture)
-    how = Image.Resampling.NEAREST if side % image.width == 0 else Image.Resampling.BOX
-    return image.resize((side, round(side * image.height / image.width)), how)
+    longer = max(image.size)
+    how = Image.Resampling.NEAREST if side % longer == 0 else Image.Resampling.BOX
+    width, height = (max(round(side * edge / longer), 1) for edge in image.size)
+    return image.resize((width, height), how)
 
 
 def _bytes(rgb: Float[Tensor, "V 3 H W"]) -> UInt8[ndarray, "V H W 3"]:

@@ -90,3 +90,16 @@ def test_turntable_turns_once_and_for_ever(run):
 @pytest.mark.parametrize(("side", "shown"), [(32, 128), (64, 128), (100, 200), (128, 128), (512, 256)])
 def test_small_views_are_repeated_and_large_ones_averaged(side, shown):
     assert figures._shown(side) == shown
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 500), (500, 1), (40, 64)])
+def test_views_of_any_shape_fit_into_their_squares(tmp_path, width, height):
+    folder = tmp_path / "sdi" / WORLD[0].id / "0"
+    folder.mkdir(parents=True)
+    for k in range(4):
+        Image.new("RGB", (width, height), (200, 0, 0)).save(folder / f"rgb_{k:03d}.png")
+    gif, page = (Image.open(made(folder)) for made in (figures.turntable, figures.contact_sheet))
+    assert max(gif.size) <= figures.MOST
+    red = np.asarray(page.convert("RGB")).reshape(-1, 3) == (200, 0, 0)
+    shown = np.asarray(figures._sized(np.full((height, width, 3), 9, np.uint8), figures._shown(max(width, height))))
+    assert red.all(1).sum() == 4 * shown.shape[0] * shown.shape[1]  # none covers another
