@@ -5,7 +5,7 @@ Alphabet: N vertices, F faces, both of all parts together; (u, v) Embree's weigh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,14 +13,13 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 
-from errors import UserError
 from scene.background import GREY
 from scene.cameras import Cameras, rays
 
 PLAIN = 0.5  # of a surface without colours
 FINE, SMALL = (4, 2), 128  # rays along a pixel's edge, of pictures up to this size and of larger ones
-TEXTURE = 8192  # pixels along an edge, at most
 BLOCK = 1 << 20  # rays followed together
+Picture = UInt8[ndarray, "H W 3"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Paint:
     in it (F,3,2), from its lower left."""
 
     corners: Float[ndarray, "F 3 C"]
-    picture: UInt8[ndarray, "H W 3"] | None = None
+    picture: Picture | None = None
     factor: Float[ndarray, 3] | float = 1.0
 
     def at(self, face: Int[ndarray, " K"], weights: Float[ndarray, "K 3"]) -> Float[ndarray, "K 3"]:
@@ -48,15 +47,15 @@ class Surface:
     paints: tuple[Paint, ...]
 
     @classmethod
-    def of(cls, parts: list[Any]) -> Surface | None:
-        """Of trimesh's meshes; None of none. Raises UserError for a texture that is too large."""
+    def of(cls, parts: list[Any], pictures: Sequence[Picture | None]) -> Surface | None:
+        """Of trimesh's meshes and the pictures of their textures; None of none."""
         if not parts:
             return None
         start = np.cumsum([0, *(len(part.vertices) for part in parts)])
         faces = np.concatenate([part.faces + n for part, n in zip(parts, start, strict=False)])
         first = np.cumsum([0, *(len(part.faces) for part in parts[:-1])])
         vertices = np.concatenate([np.asarray(part.vertices, np.float32) for part in parts])
-        return cls(vertices, faces.astype(np.int32), tuple(map(int, first)), tuple(map(paint, parts)))
+        return cls(vertices, faces.astype(np.int32), tuple(map(int, first)), tuple(map(paint, parts, pictures)))
 
     def turned(self) -> Surface:
         """From y up, +z in front, to z up, +x in front."""
@@ -108,19 +107,14 @@ class Surface:
         return layers
 
 
-def paint(part: Any) -> Paint:
+def paint(part: Any, picture: Picture | None) -> Paint:
     """A part's colours, as they are in the file: of its texture, its vertices or its faces; grey where it has none."""
     visual = part.visual
     material = getattr(visual, "material", None)
     factor = _factor(material)
-    picture = next(
-        (p for name in ("baseColorTexture", "image") if (p := getattr(material, name, None)) is not None), None
-    )
     if picture is not None and visual.uv is not None:
-        if max(picture.size) > TEXTURE:
-            raise UserError(f"a texture is {picture.size[0]} x {picture.size[1]}: it may have {TEXTURE} pixels an edge")
         uv = np.asarray(visual.uv, np.float32)[part.faces]
-        return Paint(uv, np.asarray(picture.convert("RGB")))  # without the grey factor that exporters put beside it
+        return Paint(uv, picture)  # without the grey factor that exporters put beside it
     colours = getattr(visual, "vertex_attributes", {}).get("color") if material is not None else None
     if colours is not None:
         return Paint(_unit(colours)[part.faces], None, factor)
@@ -147,7 +141,7 @@ def _unit(colours: Any) -> Float[ndarray, "... 3"]:
     return (colours / most).astype(np.float32)
 
 
-def _looked_up(picture: UInt8[ndarray, "H W 3"], uv: Float[ndarray, "K 2"]) -> Float[ndarray, "K 3"]:
+def _looked_up(picture: Picture, uv: Float[ndarray, "K 2"]) -> Float[ndarray, "K 3"]:
     """A picture's colours, bilinear; it repeats beyond its edges."""
     h, w = picture.shape[:2]
     x, y = uv[:, 0] * w - 0.5, (1 - uv[:, 1]) * h - 0.5

@@ -10,6 +10,7 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -124,7 +125,11 @@ def _gif(file: Path) -> Iterator[Decoded]:
     with Image.open(file) as image:
         refuse_large(file, *image.size)
         for frame in ImageSequence.Iterator(image):
-            yield Decoded(*frame.size, lambda frame=frame: seen(frame).rgb)
+            yield Decoded(*frame.size, partial(_rgb, frame))
+
+
+def _rgb(frame: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
+    return seen(frame).rgb
 
 
 def _video(file: Path) -> Iterator[Decoded]:
@@ -139,7 +144,7 @@ def _video(file: Path) -> Iterator[Decoded]:
         for n, frame in enumerate(container.decode(stream), 1):
             if frame.is_corrupt:
                 raise UserError(f"{file.name} is damaged (frame {n - 1} lacks a part)")
-            yield Decoded(frame.width, frame.height, lambda frame=frame: frame.to_ndarray(format="rgb24"))
+            yield Decoded(frame.width, frame.height, partial(frame.to_ndarray, format="rgb24"))
         seconds = (container.duration or 0) / av.time_base
         said = stream.frames or round(seconds * (stream.average_rate or 0))
         if n + 1 < (1 - LOST) * said:

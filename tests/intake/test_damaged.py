@@ -152,7 +152,7 @@ def test_meshes_are_refused_before_they_are_read(tmp_path, monkeypatch):
     assert "has no faces" in refused(root)
     ply.unlink()
     (root / f"{S}.obj").write_text("v 0 0 0\n" * 3 + "f 1 2 3\n" * 9)
-    monkeypatch.setattr(mesh, "MOST", 8)
+    monkeypatch.setattr(mesh, "FACES", 8)
     assert "faces, more than 8" in refused(root)
 
 
