@@ -23,9 +23,10 @@ import numpy as np
 from jaxtyping import Float
 
 from errors import UserError
-from intake import glb, textures
+from intake import glb
 from intake.base import Asked, Frame, size_of
 from intake.glb import FACES, damaged
+from intake.pictures import refuse_textures
 from intake.surface import Picture, Surface
 from scene.cameras import Cameras
 
@@ -203,7 +204,7 @@ def read(file: Path, up: str) -> Surface:
 
     try:
         with _quiet():
-            textures.refuse(file, _pictures(file))
+            refuse_textures(file, _pictures(file))
             scene = trimesh.load_scene(file, process=False)
             pictures = _taken_off(scene)
             parts = [part for part in scene.dump() if isinstance(part, trimesh.Trimesh) and len(part.faces)]

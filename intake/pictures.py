@@ -1,10 +1,12 @@
-"""Folders of numbered pictures: PNG, JPEG or WebP, whatever stands before the number and however it is padded."""
+"""Folders of numbered pictures: PNG, JPEG or WebP, whatever stands before the number and however it is padded. A
+picture is decoded whole or refused; so are those that are textures of meshes."""
 
 from __future__ import annotations
 
+import io
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +25,7 @@ NUMBERED = re.compile(r"(.*?)[ _.-]*(\d{1,9})", re.ASCII)
 SHAPES = {"opacity", "mask", "masks", "alpha"}  # what a picture of opacity is called
 OTHERS = SHAPES | {"normal", "normals", "depth", "disp", "contact"}  # what is no view
 EDGE, AREA = 8192, 1 << 24  # pixels of a picture, at most: along an edge, and in all
+TEXTURES = 1 << 27  # of all textures of a mesh, two of the largest
 ROWS = 256  # of a picture that are computed together
 GREY_8 = round(255 * GREY)
 
@@ -161,3 +164,26 @@ def cropped(frame: Frame, panels: int) -> Frame:
     last = frame.rgb[:, -width:]
     grey = not np.ptp(last, axis=2).any()
     return Frame(np.ascontiguousarray(frame.rgb[:, :width]), np.ascontiguousarray(last[..., 0]) if grey else None)
+
+
+def refuse_textures(file: Path, pictures: Iterable[tuple[str, Path | bytes]]) -> None:
+    """Raise UserError where a texture of a mesh, in a file or in bytes, is too large, damaged, or none: the library
+    that reads meshes goes on without."""
+    left = TEXTURES
+    for name, picture in pictures:
+        stream = io.BytesIO(picture.read_bytes() if isinstance(picture, Path) else picture)
+        try:
+            with warnings.catch_warnings(), Image.open(stream) as image:
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # EDGE is the stricter
+                width, height = image.size
+                left -= width * height
+                if max(image.size) > EDGE or left < 0:
+                    why = f"{name} is {width} x {height}" if max(image.size) > EDGE else "they are too large together"
+                    raise UserError(
+                        f"{file.name} has textures of more than {EDGE} pixels an edge, or {TEXTURES:,} in all: {why}"
+                    )
+                image.load()
+                if image.format == "PNG" and is_short(stream):
+                    raise ValueError("it ends before its last row")
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise UserError(f"{file.name} has textures that cannot be read: {name}") from error

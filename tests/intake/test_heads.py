@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from intake import mesh, textures
+from intake import mesh, pictures
 from tests.intake.made import box
 from tests.intake.test_damaged import corners, refused, why
 from tests.intake.test_layouts import S, look
@@ -35,16 +35,16 @@ def glb(file, data=DATA, **changes):
     return file
 
 
-def textured(file, *pictures: bytes, triangle=None, texture=None, n=1, **changes):
+def textured(file, *given: bytes, triangle=None, texture=None, n=1, **changes):
     """A triangle a picture, `n` times; `triangle` and `texture` change what their places say."""
     data, views = DATA, list(HEAD["bufferViews"])
-    for part in (np.array([[0, 0], [1, 0], [0, 1]], "<f4").tobytes(), *pictures):
+    for part in (np.array([[0, 0], [1, 0], [0, 1]], "<f4").tobytes(), *given):
         data += bytes(-len(data) % 4)
         views.append({"buffer": 0, "byteOffset": len(data), "byteLength": len(part)})
         data += part
     places = {"count": 3, "type": "VEC2", "componentType": 5126, "bufferView": 2}
     attributes = {"POSITION": 0, "TEXCOORD_0": 2} if triangle is None else triangle
-    several = range(len(pictures))
+    several = range(len(given))
     return glb(
         file,
         data,
@@ -104,7 +104,7 @@ def test_what_is_read_passes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("pictures", "changes", "said"),
+    ("given", "changes", "said"),
     [
         ((RED, b"\x89PNG\r\n"), {}, "textures that cannot be read: its texture 1"),
         ((RED, png(64, 64, bytes(193 * 3))), {}, "textures that cannot be read: its texture 1"),
@@ -114,11 +114,11 @@ def test_what_is_read_passes(tmp_path):
         ((RED,), {"textures": [{"extensions": {"KHR_texture_basisu": {"source": 0}}}]}, "of a kind that is not read"),
         ((RED,), {"textures": []}, "cannot be read: it is damaged, or no GLB"),
         ((png(60_000, 60_000, b""),), {}, "textures that cannot be read"),
-        ((png(textures.EDGE + 1, 1, b""),), {}, "its texture 0 is 8193 x 1"),
+        ((png(pictures.EDGE + 1, 1, b""),), {}, "its texture 0 is 8193 x 1"),
     ],
 )
-def test_textures_that_a_library_goes_on_without(tmp_path, pictures, changes, said):
-    textured(tmp_path / f"{S}.glb", *pictures, **changes)
+def test_textures_that_a_library_goes_on_without(tmp_path, given, changes, said):
+    textured(tmp_path / f"{S}.glb", *given, **changes)
     assert said in why(look(tmp_path).units[0].source)
 
 
@@ -126,7 +126,7 @@ def test_parts_share_the_picture_of_a_texture(tmp_path, monkeypatch):
     file = textured(tmp_path / f"{S}.glb", RED, n=20)
     paints = mesh.read(file, "y").paints
     assert (len(paints), len({id(paint.picture) for paint in paints})) == (20, 1)
-    monkeypatch.setattr(textures, "AREA", 127)
+    monkeypatch.setattr(pictures, "TEXTURES", 127)
     textured(file, RED, RED)
     assert "too large together" in why(look(tmp_path).units[0].source)
 
