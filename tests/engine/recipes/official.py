@@ -335,21 +335,28 @@ ABSENT: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 REASONS = {key: reason for reason, keys in ABSENT.items() for key in keys}
 
-# fields that no official key decides, and why
-OURS = {
-    "name suite track": "labels",
-    "orbit.views": "the paper's 50",
-    "scene.occupancy scene.occupancy_every scene.occupancy_decay scene.occupancy_threshold": "nerfacc's, in its code",
-    "scene.min_weight": "what matters in a picture: docs/reproduce-table-1.md",
-    "scene.grow_from scene.grow_every scene.start_levels": "of grids whose levels all are there at first",
-    "scene.background_lr scene.mlp_lr": "of groups without a rate of their own",
-    "method.tau": "in the official code",
-    "method.phi": "the suite's",
-    "method.rank method.adapt method.updates method.samples method.drop": "of the official code: its defaults",
-    "method.perp_neg": "not in a rule that has a weight for it",
-    "method.unit_norm": "grad_normalize, which is CSD's default",
-    "method.t_range regularisers.convexity": "of the paper's SDI: algorithm 2",
-}
+# fields that no official key decides: why, and what they are
+OURS: dict[str, Settings] = {
+    "labels": {"suite": "paper", "track": "paper"},
+    "the paper's 50": {"orbit.views": 50},
+    "nerfacc's, in its code": {
+        "scene.occupancy": 32, "scene.occupancy_every": 16, "scene.occupancy_decay": 0.95,
+        "scene.occupancy_threshold": 0.01,
+    },
+    "what matters in a picture: docs/reproduce-table-1.md": {"scene.min_weight": 1e-4},
+    "without effect where all levels of a grid are there at first": {"scene.grow_from": 0.2, "scene.grow_every": 0.05},
+    "the suite's": {"method.phi": ""},
+    "of the official code: its defaults": {
+        "method.rank": 4, "method.adapt": "attention", "method.updates": 1, "method.samples": 1, "method.drop": 0.1,
+    },
+    "grad_normalize, which is CSD's default": {"method.unit_norm": True},
+}  # fmt: skip
+OWN: dict[str, Settings] = {  # of one recipe
+    "sdi": {"method.t_range": (1.0, 0.2), "method.tau": 1 / 30,  # algorithm 2, and section 5
+            "regularisers.convexity": Weight(0.1, 0.1, until=0.4)},
+    "sdi-official": {"method.tau": 0.1},  # delta, in the code
+    "sjc": {"scene.min_weight": 0.0},  # a volume grid weighs all of its samples
+}  # fmt: skip
 
 
 def mapping(name: str, key: str) -> tuple[Field, ...] | str | None:
@@ -390,3 +397,10 @@ def decided(name: str) -> list[tuple[str, str, Any]]:
         fields = mapping(name, key)
         found += [(key, f.path, f.convert(value, of)) for f in fields or () if isinstance(f, Field)]
     return found
+
+
+def undecided(name: str, fields: set[str]) -> list[tuple[str, str, Any]]:
+    """The same of those of a recipe's fields that no key decides."""
+    theirs, own = {path for _, path, _ in decided(name)}, OWN.get(name, {})
+    rest = {path: value for values in OURS.values() for path, value in values.items() if path in fields - theirs}
+    return [("without a key it", path, value) for path, value in (rest | own).items()]
