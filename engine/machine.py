@@ -13,7 +13,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar
 
-import psutil
 import torch
 
 from engine.weights import manifest as weights
@@ -36,7 +35,7 @@ class Peak:
         self.cuda = torch.device(device).type == "cuda"
         self.device = torch.cuda.get_device_name(device) if self.cuda else platform.processor() or platform.machine()
         self.scenes = scenes
-        self._device, self._process, self._seen = device, psutil.Process(), 0
+        self._device, self._seen = device, 0
         self._end = threading.Event()
 
     @property
@@ -47,7 +46,7 @@ class Peak:
     def bytes(self) -> int:
         if self.cuda:
             return torch.cuda.max_memory_allocated(self._device)
-        self._seen = max(self._seen, self._process.memory_info().rss)
+        self._seen = max(self._seen, resident())
         return self._seen
 
     def __enter__(self) -> Peak:
@@ -67,6 +66,17 @@ class Peak:
     def _watch(self) -> None:
         while not self._end.wait(INTERVAL):
             self.bytes  # noqa: B018 - looking is what counts
+
+
+def resident() -> int:
+    """Bytes that the process has in memory; where psutil is not installed, the most that it had."""
+    try:
+        import psutil
+    except ModuleNotFoundError:  # a machine whose GPU is measured may lack it
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return psutil.Process().memory_info().rss
 
 
 def be_deterministic() -> None:
@@ -121,6 +131,8 @@ def slots_of(jobs: str, device: str, missing: int, folders: Iterable[str | None]
     if device != "cpu":
         return max(min(len(devices_of(device)), missing), 1)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    import psutil
+
     room = int(psutil.virtual_memory().available / 2**30 / (GIGABYTES_A_JOB + gigabytes(folders)))
     return max(min(cores, room, missing), 1)
 

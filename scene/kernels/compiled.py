@@ -15,20 +15,24 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
 from errors import first_line, is_out_of_memory
 
-config: Any = numba.config
-if not config.CACHE_DIR:  # compiled once a machine; the checkout may be read-only
-    config.CACHE_DIR = str(Path.home() / ".cache" / "score-distillation" / "kernels")
+NUMBA = find_spec("numba") is not None  # a machine whose GPU is measured may lack it: plain torch serves on its CPU
+if NUMBA:
+    import numba
+
+    config: Any = numba.config
+    if not config.CACHE_DIR:  # compiled once a machine; the checkout may be read-only
+        config.CACHE_DIR = str(Path.home() / ".cache" / "score-distillation" / "kernels")
 
 
 def compiled(function: Callable | None = None, *, fused: bool = False) -> Callable:
@@ -37,9 +41,15 @@ def compiled(function: Callable | None = None, *, fused: bool = False) -> Callab
     them whole: of several copies, which one a call reaches would depend on whether they were read from the cache."""
     if function is None:
         return functools.partial(compiled, fused=fused)
+    if not NUMBA:
+        return _absent
     plain = inspect.unwrap(function)  # a type checker may have wrapped it
     math = {"contract", "reassoc", "nsz"} if fused else False
     return numba.njit(cache=True, nogil=True, forceinline=True, fastmath=math)(plain)
+
+
+def _absent(*_: Any) -> Any:
+    raise ModuleNotFoundError("No module named 'numba'", name="numba")
 
 
 PROBED, NEAR = 1000, 1e-4  # points of a probe, and what of the largest number a kernel may be from its twin
@@ -64,14 +74,16 @@ def plain() -> contextlib.AbstractContextManager[None]:
 
 
 def serves(kernel: str, *tensors: Tensor) -> bool:
-    """Whether a kernel, by its name in `scene.probes`, can: float32 on a CPU, or on a GPU where Triton's is its
-    twin's equal."""
+    """Whether a kernel, by its name in `scene.probes`, can: float32 on a CPU with Numba, or on a GPU where Triton's is
+    its twin's equal."""
     device = tensors[0].device
     if not all(v.dtype == torch.float32 and v.device == device for v in tensors):
         return False
     if _forced is not None:
         return _forced
-    return device.type == "cpu" or (device.type == "cuda" and triton_works(device) and proven(kernel, device))
+    if device.type == "cpu":
+        return NUMBA
+    return device.type == "cuda" and triton_works(device) and proven(kernel, device)
 
 
 def on_gpu(v: Tensor) -> bool:
@@ -80,8 +92,8 @@ def on_gpu(v: Tensor) -> bool:
     return v.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"
 
 
-def triton_module(name: str) -> ModuleType:
-    """A module of Triton's kernels, imported where it is used: Triton is not on every machine."""
+def module_of(name: str) -> ModuleType:
+    """A module of kernels, imported where it is used: Triton is not on every machine, nor is Numba."""
     return importlib.import_module(f"scene.kernels.{name}")
 
 
@@ -126,7 +138,7 @@ def triton_works(device: torch.device) -> bool:
     try:
         if torch.version.hip or torch.cuda.get_device_capability(device) < (8, 0):
             raise RuntimeError("an NVIDIA GPU of the Ampere generation or later is needed")
-        rays = triton_module("rays_triton")
+        rays = module_of("rays_triton")
         value = torch.ones(3, 1, device=device)
         return rays.total(value, torch.tensor([0, 1, 1], device=device), 2).tolist() == [[1.0], [2.0]]
     except Exception as error:  # each of compiler, driver and loader has its own types

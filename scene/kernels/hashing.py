@@ -12,10 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from scene.kernels import hashing_numba
-from scene.kernels.compiled import array, on_gpu, serves, triton_module
-from scene.kernels.hashing_numba import FEATURES
-from scene.kernels.levels import Levels
+from scene.kernels.compiled import array, module_of, on_gpu, serves
+from scene.kernels.levels import FEATURES, Levels
 
 
 def encode(
@@ -45,7 +43,7 @@ def fits(x: Tensor, tables: Iterable[Tensor], slopes: bool = False) -> bool:
 
 
 def _kernels(x: Tensor) -> ModuleType:
-    return triton_module("hashing_triton") if on_gpu(x) else hashing_numba
+    return module_of("hashing_triton" if on_gpu(x) else "hashing_numba")
 
 
 class _Encode(torch.autograd.Function):

@@ -28,11 +28,11 @@ from numba.extending import intrinsic
 from torch import Tensor
 
 from scene.kernels.compiled import array, compiled, spread
+from scene.kernels.levels import FEATURES
 
 if TYPE_CHECKING:
     from scene.kernels.levels import Levels
 
-FEATURES = 2
 PRIME_Y, PRIME_Z = np.uint32(2654435761), np.uint32(805459861)
 EDGES = 4  # of a cell, along x: from (i, j, k) to (i + 1, j, k); of edge c, bit 0 says j + 1, bit 1 k + 1
 UNUSED = 2  # references to an array that a list alone holds: its own and the one that asks

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+FEATURES = 2  # of a level, where compiled kernels serve
+
 
 @dataclass(frozen=True)
 class Levels:

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from scene.kernels.compiled import array, compiled, in_place, on_gpu, serves, spread, triton_module
+from scene.kernels.compiled import array, compiled, in_place, module_of, on_gpu, serves, spread
 
 BLOCK = 128  # points that pass through the layers together
 PART = 16 * BLOCK  # points whose gradients of the layers are summed up before those of others are added
@@ -44,7 +44,7 @@ class _MLP(torch.autograd.Function):
     def forward(ctx, e, first, second):
         ctx.save_for_backward(e, first, second)
         if on_gpu(e):
-            return triton_module("mlp_triton").forward(e, first, second, slope=False)[0]
+            return module_of("mlp_triton").forward(e, first, second, slope=False)[0]
         out = e.new_empty(len(e), second.shape[1])
         arrays = [array(v) for v in (*_padded(first, second), out)]
         spread(
@@ -57,7 +57,7 @@ class _MLP(torch.autograd.Function):
     def backward(ctx, g):
         e, first, second = ctx.saved_tensors
         if on_gpu(e):
-            return triton_module("mlp_triton").backward(e, first, second, g)
+            return module_of("mlp_triton").backward(e, first, second, g)
         (inputs, hidden), parts = first.shape, -(-len(e) // PART)
         W, V = _padded(first, second)
         to_e = torch.empty_like(e)
@@ -71,12 +71,12 @@ class _WithSlope(torch.autograd.Function):
     @staticmethod
     def forward(ctx, e, first, second):
         ctx.save_for_backward(e, first, second)
-        return triton_module("mlp_triton").forward(e, first, second, slope=True)
+        return module_of("mlp_triton").forward(e, first, second, slope=True)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, g, g_by_e):
-        return triton_module("mlp_triton").backward(*ctx.saved_tensors, g, g_by_e)
+        return module_of("mlp_triton").backward(*ctx.saved_tensors, g, g_by_e)
 
 
 def _padded(first: Float[Tensor, "E H"], second: Float[Tensor, "H O"]) -> tuple[Tensor, Tensor]:

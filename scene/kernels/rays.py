@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from scene.kernels.compiled import array, compiled, on_gpu, spread, triton_module
+from scene.kernels.compiled import array, compiled, module_of, on_gpu, spread
 
 PART = 512  # rays that a thread marches along at a time
 
@@ -29,7 +29,7 @@ def march(
 ) -> tuple[Int[Tensor, " N"], Int[Tensor, " N"], Float[Tensor, " N"], Float[Tensor, "N 3"]]:
     """ray, slot, distance and position of the samples in occupied cells, between near and far."""
     if on_gpu(origin):
-        return triton_module("rays_triton").march(origin, direction, near, far, offset, occupied, radius, step)
+        return module_of("rays_triton").march(origin, direction, near, far, offset, occupied, radius, step)
     rays, size = len(origin), len(occupied)
     inputs = [array(v) for v in (origin, direction, near, far, offset, occupied)]
     numbers = np.float32(step), np.float32(radius), np.float32(size / (2 * radius))
@@ -92,7 +92,7 @@ class _Before(torch.autograd.Function):
         ctx.save_for_backward(ray)
         ctx.rays = rays
         if on_gpu(tau):
-            return triton_module("rays_triton").sums(tau, ray, rays, behind=False)
+            return module_of("rays_triton").sums(tau, ray, rays, behind=False)
         out = torch.empty_like(tau)
         _before(array(tau), array(ray), out.numpy())
         return out
@@ -102,7 +102,7 @@ class _Before(torch.autograd.Function):
     def backward(ctx, g):
         (ray,) = ctx.saved_tensors
         if on_gpu(g):
-            return triton_module("rays_triton").sums(g, ray, ctx.rays, behind=True), None, None
+            return module_of("rays_triton").sums(g, ray, ctx.rays, behind=True), None, None
         out = torch.empty_like(g, memory_format=torch.contiguous_format)
         _behind(array(g), array(ray), out.numpy())
         return out, None, None
@@ -140,7 +140,7 @@ class _Total(torch.autograd.Function):
     def forward(ctx, value, ray, rays):
         ctx.save_for_backward(ray)
         if on_gpu(value):
-            return triton_module("rays_triton").total(value, ray, rays)
+            return module_of("rays_triton").total(value, ray, rays)
         out = value.new_zeros(rays, value.shape[1])
         _total(array(value), array(ray), out.numpy())
         return out

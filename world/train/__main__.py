@@ -47,13 +47,13 @@ def train_vae(prompts: list[str], plan: Plan) -> None:
     model.half().save_pretrained(models.TINY_SD / "vae")
 
 
-def train_unet(prompts: list[str], plan: Plan) -> None:
+def train_unet(prompts: list[str], plan: Plan, views: int = VIEWS) -> None:
     from world.train import unet
 
     if not (models.TINY_SD / "vae").exists():
         raise UserError("The U-Net needs the autoencoder: run `python -m world.train vae` first.")
     vae = models.shipped_vae(plan.device)
-    data = pictures(prompts, VIEWS, plan.seed, plan.variants, plan.device)
+    data = pictures(prompts, views, plan.seed, plan.variants, plan.device)
     words = models.tokenizer(every_caption(prompts))
     model = unet.train(data, unet.latents(vae, data, plan.seed), prompts, words, plan)
     folder = plan.out or models.TINY_SD

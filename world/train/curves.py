@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from world.train.run import Plan
+
+if TYPE_CHECKING:  # pandas and matplotlib are not on every machine that trains
+    import pandas as pd
 
 KEPT = Path(__file__).parents[1] / "curves"
 SHOWN = {"vae": ("psnr", "PSNR of a batch, dB"), "unet": ("loss", "v-loss of a batch"), "clip": ("loss", "loss")}
@@ -22,6 +24,8 @@ def keep(plan: Plan) -> None:
 
 def difference(plan: Plan) -> float:
     """The largest relative difference between the loss of a training's curve and that of the kept one, row by row."""
+    import pandas as pd
+
     made, kept = (
         pd.read_csv(p).set_index("step")["loss"] for p in (plan.folder / "curve.csv", KEPT / f"{plan.name}.csv")
     )
@@ -31,6 +35,7 @@ def difference(plan: Plan) -> float:
 def draw(path: Path) -> None:
     """The kept curves side by side, smoothed over 15 rows of 20 steps."""
     import matplotlib.pyplot as plt
+    import pandas as pd
 
     figure, axes = plt.subplots(1, len(SHOWN), figsize=(3.2 * len(SHOWN), 2.6))
     for place, (name, (column, label)) in zip(axes, SHOWN.items(), strict=True):

@@ -24,8 +24,11 @@ class Page:
         self.rows: list[Row] = []
         try:
             out.mkdir(parents=True, exist_ok=True)
-            if (out / "rows.jsonl").exists():
-                self.rows = [json.loads(line) for line in (out / "rows.jsonl").read_text("utf-8").splitlines()]
+            if (kept := out / "rows.jsonl").exists():
+                whole, _, torn = kept.read_text("utf-8").rpartition("\n")
+                self.rows = [json.loads(line) for line in whole.splitlines()]
+                if torn:  # a cut-off in the middle of a row
+                    write_text(kept, whole + "\n" if whole else "")
         except (OSError, ValueError) as error:
             raise UserError(f"The rows in {out} cannot be kept ({first_line(error)}): give another folder.") from error
 
@@ -41,7 +44,8 @@ class Page:
 
     def measure(self, part: str, name: str, needs: float, task: Callable[[], Row]) -> Row | None:
         """Write a row of what `task` returns, which takes about `needs` seconds; or that it is skipped, where as many
-        are not left, or what it raised: one fault does not hide what others find. Returns the row, if it is one."""
+        are not left or a package is not installed, or what it raised: one fault does not hide what others find. Returns
+        the row, if it is one."""
         if row := self.found(part, name):
             return row
         if self.left < needs:
@@ -51,6 +55,9 @@ class Page:
         began = self.clock()
         try:
             row = {"part": part, "name": name, **task()}
+        except ModuleNotFoundError as error:
+            self._add({"part": part, "name": name, "skipped": f"{error.name} is not installed"})
+            return None
         except Exception as error:
             self._add({"part": part, "name": name, "error": cause(error)})
             return None
