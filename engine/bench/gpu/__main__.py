@@ -22,7 +22,7 @@ from pathlib import Path
 from errors import UserError, exit_code
 
 MINUTES = 8.0
-WANTED = ("accelerate", "numba", "llvmlite", "peft", "psutil")  # what rows need, and what that needs
+WANTED, ON_CPU = ("peft", "accelerate", "psutil"), ("numba", "llvmlite")  # what rows need, and what that needs
 BARE = Path(__file__).with_name("bare")
 
 if find_spec("jaxtyping") is None:  # here, so that processes which are started find it, too
@@ -42,7 +42,8 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if not options.minutes > 0:
         raise UserError("--minutes takes a number above 0.")
-    if absent := [name for name in WANTED if find_spec(name) is None]:
+    wanted = (*WANTED, *ON_CPU) if options.rehearse else WANTED
+    if absent := [name for name in wanted if find_spec(name) is None]:
         print(f"Rows are skipped that need {', '.join(absent)}; {how_to_bring(absent)}")
     try:
         from engine.bench.gpu import check, train
