@@ -76,6 +76,10 @@ def _read(file: Path) -> tuple[dict[tuple[str, str], dict[str, Tensor]], dict[st
         for name, tensor in found.items():
             if not (match := KEY.fullmatch(_todays(name))):
                 raise UserError(f"The adapter {file} holds {part}.{name}, which no LoRA of Stable Diffusion has.")
+            if match["side"] and not tensor.is_floating_point():
+                raise UserError(
+                    f"The adapter {file} is quantised ({part}.{name} is {tensor.dtype}): take one that is not."
+                )
             module = match["module"].removeprefix(WRAPPED[0])
             factors.setdefault((part, module), {})[match["side"] or "alpha"] = tensor.float()
     return factors, said
@@ -117,7 +121,12 @@ def _added(
     a, b = found["A"], found["B"]
     more = b.flatten(1) @ a.flatten(1) if b.shape[1] == a.shape[0] else torch.empty(0)
     if more.numel() != weight.numel() or len(b) != len(weight) or not more.isfinite().all():
-        cause = f"{tuple(b.shape)} times {tuple(a.shape)} does not fit {tuple(weight.shape)}"
+        numbers = a.isfinite().all() and b.isfinite().all()
+        cause = (
+            f"{tuple(b.shape)} times {tuple(a.shape)} does not fit {tuple(weight.shape)}"
+            if numbers
+            else "it is not finite"
+        )
         raise UserError(f"The adapter {file} is for another model, or damaged: at {part}.{name} {cause}.")
     return weight, _scale(found, said, part, name) * more.reshape(weight.shape)
 

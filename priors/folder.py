@@ -90,8 +90,10 @@ def refuse_other_class(folder: Path) -> None:
 
 
 def refuse_unsound(folder: Path, model: Any) -> None:
-    """Raise UserError where a weight is no finite number."""
+    """Raise UserError where a weight is no finite number, or is in none of the files that an index names for it."""
     for name, tensor in model.state_dict().items():
+        if tensor.is_meta:  # diffusers believes the index
+            raise UserError(f"The weights in {folder} lack {name}, which their index names: fetch them again.")
         if not tensor.isfinite().all():
             raise UserError(f"The weights in {folder} are damaged: {name} is not finite; fetch them again.")
 
@@ -150,9 +152,12 @@ def weights(folder: Path, stem: str | None = None) -> tuple[str, list[Path]]:
 
 
 def shards(index: Path) -> list[Path]:
-    """The files that an index names. Raises UserError where one of them is not there."""
-    named = read_json(index, "fetch the folder again").get("weight_map") or {}
-    files = sorted({index.parent / name for name in named.values()})
+    """The files that an index names. Raises UserError where one of them is not there, or it names none."""
+    found = read_json(index, "fetch the folder again").get("weight_map")
+    names = list(found.values()) if isinstance(found, dict) else []
+    if not names or not all(isinstance(name, str) for name in names):
+        raise UserError(f"The file {index} does not say which files have the weights: fetch it again.")
+    files = sorted({index.parent / name for name in names})
     if missing := [file.name for file in files if not file.is_file()]:
         raise UserError(f"The weights in {index.parent} lack {missing[0]}, which {index.name} names: fetch it.")
     return files

@@ -32,7 +32,8 @@ from priors.traced import Traced
 BETAS = ("beta_start", "beta_end", "beta_schedule")  # what a schedule is made of: the libraries' defaults are no one's
 LEFT = ("cuda",)  # devices that the text encoder is on only while it embeds: it has 1.4 GB, and a job asks once
 SINGULAR = 1e-9  # abar at which nothing of x0 is left to tell from eps
-FEWEST = 20  # timesteps, of which every rule takes parts
+FEWEST, MOST = 20, 100_000  # timesteps, of which every rule takes parts; all betas are in memory
+LARGEST = 1024  # side of latents: an image of 8192 pixels
 SHORTEST = 8  # tokens that a prior must read
 VIEW_WORDS = ("coarse", "sectors")
 
@@ -291,6 +292,9 @@ def _schedule(file: Path) -> tuple[Schedule, str]:
     missing = [key for key in BETAS if config.get(key) is None]
     if missing and config.get("trained_betas") is None:
         raise UserError(f"The prior's noise is not known: {file} lacks {', '.join(missing)}.")
+    stated = config.get("num_train_timesteps")
+    if isinstance(stated, int | float) and stated > MOST:
+        raise UserError(f"The prior has {stated} timesteps ({file}): Stable Diffusion has 1000, and {MOST} are read.")
     try:
         noise = DDIMScheduler.from_config(config)
         schedule = Schedule.from_betas(noise.betas)
@@ -313,9 +317,10 @@ def _side(unet: Any) -> int:
     """Of its square latents, in their pixels."""
     size = unet.config.sample_size
     sides = size if isinstance(size, list | tuple) else [size]
-    if len({*sides}) != 1 or not isinstance(sides[0], int) or sides[0] < 1:
+    if len({*sides}) != 1 or type(sides[0]) is not int or not 1 <= sides[0] <= LARGEST:
         raise UserError(
-            f"The size of the prior's latents is not known: its U-Net's sample_size is {size}, not one number."
+            f"The size of the prior's latents is not known: its U-Net's sample_size is {size}, not one number "
+            f"from 1 to {LARGEST}."
         )
     return sides[0]
 
@@ -340,7 +345,7 @@ def _refuse_strangers(unet: Any, vae: Any, text_encoder: Any) -> None:
     if moved:
         raise UserError(f"The prior's VAE is not Stable Diffusion's: it moves its latents ({moved[0]}).")
     scale = vae.config.scaling_factor
-    if not isinstance(scale, int | float) or not scale > 0:
+    if isinstance(scale, bool) or not isinstance(scale, int | float) or not scale > 0:
         raise UserError(
             f"The prior's VAE cannot scale its latents by {scale!r}: its scaling_factor is a number above 0."
         )

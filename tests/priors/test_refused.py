@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from errors import UserError
 from priors import stable_diffusion
@@ -99,6 +100,24 @@ def test_a_shard_that_is_cut(folder):
     refused(folder, f"{file} cannot be read")
 
 
+@pytest.mark.parametrize("part", STEMS)
+@pytest.mark.parametrize("named", [None, {}, ["a"], {"a": 3}, {"a": ["b"]}])
+def test_an_index_that_names_no_files(folder, part, named):
+    shard(folder, part)
+    file = folder / part / f"{STEMS[part]}.safetensors.index.json"
+    file.write_text(json.dumps({"metadata": {}, "weight_map": named}))
+    refused(folder, f"{file} does not say which files have the weights")
+
+
+@pytest.mark.parametrize("part", STEMS)
+def test_a_shard_that_lacks_what_its_index_says_it_has(folder, part):
+    shard(folder, part)
+    file = folder / part / f"{STEMS[part]}-00002-of-00002.safetensors"
+    kept = dict(sorted(load_file(file).items())[1:])
+    save(kept, file)
+    refused(folder, r"lack \S+\.(weight|bias)")
+
+
 @pytest.mark.parametrize("file", ["unet/diffusion_pytorch_model.safetensors", "vae/config.json"])
 def test_a_link_that_leads_nowhere(folder, file):
     (folder / file).unlink()
@@ -141,6 +160,7 @@ def test_a_second_text_encoder(folder):
         ({"latents_mean": [0.5] * 4, "latents_std": [2.0] * 4}, "moves its latents .latents_mean"),
         ({"scaling_factor": 0}, "scale its latents by 0:"),
         ({"scaling_factor": "0.5"}, "scale its latents by '0.5'"),
+        ({"scaling_factor": True}, "scale its latents by True:"),
         ({"scaling_factor": 1e4}, "latents of size .*scaling_factor is wrong"),
         ({"scaling_factor": 1e-4}, "latents of size .*scaling_factor is wrong"),
     ],
@@ -167,6 +187,7 @@ def test_a_vae_of_other_pictures(folder):
         ({"beta_start": "0.00085"}, "noise is not known"),
         ({"beta_schedule": "linearly"}, "noise is not known: .*linearly"),
         ({"num_train_timesteps": "1000"}, "noise is not known"),
+        ({"num_train_timesteps": 10**9}, "1000000000 timesteps"),
         ({"num_train_timesteps": 0}, "0 timesteps"),
         ({"num_train_timesteps": 4}, "4 timesteps"),
     ],
@@ -187,7 +208,7 @@ def test_a_network_that_asks_for_the_weight_of_guidance(folder):
     refused(folder, "more than one text .time_cond_proj_dim")
 
 
-@pytest.mark.parametrize("size", [0, "8", [8, 8, 8.5], []])
+@pytest.mark.parametrize("size", [0, "8", [8, 8, 8.5], [], True, 10**6])
 def test_a_size_that_is_none(folder, size):
     edit(folder / "unet/config.json", sample_size=size)
     refused(folder, "sample_size")
