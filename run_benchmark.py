@@ -11,7 +11,7 @@ import threading
 from importlib import import_module
 
 import say
-from errors import UserError
+from errors import UserError, first_line, is_out_of_memory
 from names import COMMANDS, COMMANDS_OF_RUNS, known
 
 REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
@@ -35,10 +35,14 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print(f"run_benchmark.py: {say.one_line(error)}", file=sys.stderr)
         return 2
-    except OSError as error:
-        if error.errno not in (*REFUSALS, *NO_FOLDERS):
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (*REFUSALS, *NO_FOLDERS):
+            return refused(error)
+        if not is_out_of_memory(error):
             raise
-        return refused(error)
+        said = f"There is too little memory ({first_line(error)}): nothing finished is lost; free some, or take less."
+        print(f"run_benchmark.py: {say.one_line(said)}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt as stop:
         number = told[0] if told else signal.SIGINT
         by = "" if number == signal.SIGINT else f"Told to stop by {signal.Signals(number).name}. "

@@ -21,6 +21,7 @@ from priors import folder as folders
 
 BATCH = 50  # images encoded together
 CONFIG, STEM = "config.json", "model"
+SPREAD = (0.02, 50.0)  # of what a network is shown of noise
 PICTURES = ("preprocessor_config.json", "processor_config.json")  # older and newer name of the same settings
 HALVED = ("cuda",)  # kinds of device on which encoders compute in half precision
 
@@ -51,10 +52,14 @@ class Encoder:
         """Unit features of images in [0, 1], by way of 8 bits, as a picture on disk has them."""
         features = []
         for chunk in images.split(BATCH):
-            pixels = self.processor(images=list(eight_bits(chunk).cpu()), return_tensors="pt")["pixel_values"]
+            pixels = self.seen(chunk).to(self.model.device)
             with half(self.model.device):
-                features.append(pooled(self.model.get_image_features(pixels.to(self.model.device))))
+                features.append(pooled(self.model.get_image_features(pixels)))
         return F.normalize(torch.cat(features).float(), dim=-1).cpu()
+
+    def seen(self, images: Float[Tensor, "V 3 H W"]) -> Float[Tensor, "V 3 h w"]:
+        """What the network is given of images."""
+        return self.processor(images=list(eight_bits(images).cpu()), return_tensors="pt")["pixel_values"]
 
     @torch.inference_mode()
     def texts(self, texts: list[str]) -> Float[Tensor, "N D"]:
@@ -121,7 +126,8 @@ def load_clip(folder: str | Path, device: torch.device | str = "cpu") -> Encoder
 
 
 def _refuse_blind(encoder: Encoder, folder: Path) -> None:
-    """Raise UserError where an encoder takes unlike pictures, or unlike texts, for the same."""
+    """Raise UserError where an encoder takes unlike pictures, or unlike texts, for the same, or sees pictures in
+    numbers that no network was trained on: scores would be of nothing."""
     images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     for what, ask in {"pictures": lambda: encoder.images(images), "texts": lambda: encoder.texts(["a", "b"])}.items():
         try:
@@ -132,6 +138,12 @@ def _refuse_blind(encoder: Encoder, folder: Path) -> None:
             raise UserError(f"The CLIP in {folder} cannot read {what}: {first_line(error)}.") from error
         if not features.isfinite().all() or torch.equal(*features):
             raise UserError(f"The CLIP in {folder} takes unlike {what} for the same: take another.")
+    spread = encoder.seen(images).std().item()
+    if not SPREAD[0] < spread < SPREAD[1]:
+        raise UserError(
+            f"The CLIP in {folder} is shown pictures in numbers of a spread of {spread:.2g}, where a CLIP is "
+            "trained on 1: its settings of pictures scale them wrongly."
+        )
 
 
 def half(device: torch.device) -> AbstractContextManager:

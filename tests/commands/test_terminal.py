@@ -143,6 +143,21 @@ def test_tables_that_cannot_be_written_are_a_sentence_and_leave_the_old_ones(tmp
     assert {f.name: f.read_bytes() for f in run.iterdir() if f.is_file()} == before
 
 
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory"), OSError(errno.ENOMEM, "no room")],
+)
+def test_too_little_memory_is_a_sentence(tmp_path, monkeypatch, capsys, error):
+    def greedy(arguments):
+        raise error
+
+    monkeypatch.setattr("commands.runs.table.main", greedy)
+    assert main(["table", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("run_benchmark.py: There is too little memory (")
+    assert said.count("\n") == 1
+
+
 HOSTILE = "[1ex] <script>alert(1)</script>\n\x1b[31m & * done".replace("/", "")
 
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from errors import UserError
-from eval.encoders import load_clip
+from eval.encoders import PICTURES, load_clip
 from run_benchmark import main
 from tests.eval import clip as whole
 
@@ -177,3 +177,12 @@ def test_a_clip_that_cannot_judge_is_refused_before_any_job(folder, tmp_path, ca
     assert "they lack visual_projection.weight" in error
     assert error.count("\n") == 1
     assert not out.exists()
+
+
+@pytest.mark.parametrize("settings", [{"do_rescale": False}, {"rescale_factor": 1.0}, {"rescale_factor": 1 / 255**2}])
+def test_pictures_that_a_network_would_see_in_other_numbers_than_it_knows(folder, settings):
+    (file,) = [folder / name for name in PICTURES if (folder / name).is_file()]
+    said = json.loads(file.read_text())
+    said.get("image_processor", said).update(settings)
+    file.write_text(json.dumps(said))
+    refused(folder, "settings of pictures scale them wrongly")
