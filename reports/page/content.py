@@ -227,7 +227,7 @@ def published(table: Published) -> dict[str, Any]:
     return {
         "title": table.title,
         "who": table.who,
-        "notes": [note for note in (table.protocol, *table.unlike.values()) if note],
+        "notes": table.notes,
         "columns": [described(c) for c in columns],
         "rows": [{"method": row["method"], "steps": row["steps"], "cells": [_plain(row, c) for c in columns]}
                  for _, row in rows.iterrows()],

@@ -111,8 +111,7 @@ def notes(frames: Frames, compared: pd.DataFrame) -> list[str]:
     ]  # fmt: skip
     for table in TABLES:
         if (both["table"] == table.key).any():
-            lines += [table.protocol] if table.protocol else []
-            lines += [f"{why}: no difference is shown." for why in table.unlike.values()]
+            lines += table.notes
     devices = frames.jobs["device"].dropna().unique()
     if not len(devices) or not all(GPU in device for device in devices):
         here = ", ".join(sorted(devices)) or "not known"

@@ -57,7 +57,7 @@ def compared(
         gaps = differences.differences(paired, baseline or table["method"].iloc[0], ranks)
     said = [f"{column(m).title} is left out: {why}." for m, why in unlike.items()]
     said += [*remarks(merged, table), *([how] if len(gaps) else ["No differences: no prompt is in two of them."])]
-    said += [f"{t.name}: {t.protocol}" for t in published if t.protocol] + ([OTHER] if published else [])
+    said += [f"{t.name}: {note}" for t in published for note in t.notes] + ([OTHER] if published else [])
     rows = [table[table["block"] == "survivors"], *map(_published, published)]
     return Beside(pd.concat(rows, ignore_index=True), gaps, said)
 
@@ -87,7 +87,10 @@ def unlike_metrics(runs: Mapping[str, Path]) -> dict[str, str]:
     found: dict[str, str] = {}
     for (metric, _), held in facts.items():
         if differing := sorted(name for name, values in held.items() if len(values) > 1):
-            found.setdefault(metric, f"its {' and '.join(differing)} differ; score all of them again by one program")
+            found.setdefault(
+                metric,
+                f"its {' and '.join(differing)} {'differs' if len(differing) == 1 else 'differ'}; score all of them again by one program",
+            )
     return found
 
 

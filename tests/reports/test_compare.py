@@ -112,7 +112,7 @@ def test_what_another_laboratory_measured_otherwise_has_no_difference(tmp_path):
     assert found.loc["iqa_quality", ["mean", "published_mean"]].tolist() == [82, 56]
     assert pd.isna(found.loc["iqa_quality", "difference"])  # of another encoder
     assert set(found["inside"]) == {"-"}  # it gives no spreads
-    assert any("ViT-B/16" in line and "no difference" in line for line in compare.notes(frames, compared))
+    assert any("ViT-B/16" in line and "no comparison" in line for line in compare.notes(frames, compared))
 
 
 def test_sdi_of_5000_steps_stands_in_table_2_and_is_missed_in_table_1(tmp_path):
@@ -204,7 +204,7 @@ def test_a_run_as_the_papers_says_so(tmp_path):
         job(tmp_path, "sdi", prompt, exact(33.0), 10_000)
     frames = load(tmp_path)
     lines = compare.notes(frames, compare.make(frames))
-    assert len(lines) == 4
+    assert len(lines) == 5
     assert "this run is as the paper's" in lines[0]
     assert "read a reproduction beside both" in lines[1]
     assert lines[3] == compare.SPREAD

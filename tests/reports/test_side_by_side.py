@@ -94,7 +94,7 @@ def test_what_was_measured_otherwise_is_left_out(run, tmp_path):
     found = compared({"mine": run, "theirs": other}, [], [], None)
     assert "clip_score_mean" not in found.table
     assert not len(found.gaps) or "clip_score" not in set(found.gaps["metric"])
-    assert any("CLIP score is left out: its clip differ" in line for line in found.said)
+    assert any("CLIP score is left out: its clip differs;" in line for line in found.said)
 
 
 def test_other_seeds_are_paired_by_prompt_and_other_prompts_not_at_all(run, tmp_path):
@@ -124,6 +124,8 @@ def test_from_the_command_line(run, tmp_path, capsys):
     table = pd.read_csv(tmp_path / "out" / "compare.csv")
     assert {"mine/sdi", "mine-2/sds", "table-1/SDI", "mv-sdi/Baseline SDI"} <= set(table["method"])
     assert table.set_index("method").loc["mv-sdi/Baseline SDI"].filter(like="iqa_quality").isna().all()
+    said = (tmp_path / "out/compare.md").read_text()
+    assert all(f"- {table.name}: {note}" in said for table in (TABLE_1, MV_SDI) for note in table.notes)
     assert "mine-2/sds" in (tmp_path / "out" / "compare.md").read_text()
     assert main(["compare", str(run), "--baseline", "mine/sdo"]) == 2
     assert "did you mean 'mine/sd" in capsys.readouterr().err
