@@ -38,15 +38,23 @@ def block(title: str, rows: pd.DataFrame, columns: Sequence[Column], console: Co
 
 
 def troubles(frames: Frames) -> list[str]:
-    """A line for each way in which jobs did not end well, and one for those not scored."""
+    """A line for each way in which jobs did not end well, and for those not scored, by method."""
     jobs = frames.jobs
     lines = []
     for (method, status), group in jobs[jobs["status"] != "ok"].groupby(["method", "status"]):
         causes = group["cause"].dropna().unique()
-        which = ", ".join(f"{_short(p)}/{s}" for p, s in zip(group["prompt_id"], group["seed"], strict=True))
-        lines.append(f"{method}: {len(group)} {status} ({which})" + (f": {causes[0]}" if len(causes) else ""))
-    waiting = int((~jobs["scored"] & (jobs["status"] == "ok")).sum())
-    return lines + ([f"{waiting} jobs are not scored yet."] if waiting else [])
+        lines.append(f"{method}: {len(group)} {status} ({_which(group)})" + (f": {causes[0]}" if len(causes) else ""))
+    waiting = jobs[~jobs["scored"] & (jobs["status"] == "ok")]
+    return lines + [
+        f"{method}: {len(group)} without scores, in no mean ({_which(group, 10)}): score the run, which says why"
+        for method, group in waiting.groupby("method")
+    ]
+
+
+def _which(jobs: pd.DataFrame, most: int | None = None) -> str:
+    names = [f"{_short(p)}/{s}" for p, s in zip(jobs["prompt_id"], jobs["seed"], strict=True)]
+    more = len(names) - most if most else 0
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def _short(prompt_id: str) -> str:

@@ -145,7 +145,9 @@ def test_runs_without_scores_have_a_table(tmp_path):
     frames = load(tmp_path)
     table = write.tables(tmp_path, frames)
     assert table["n"].tolist() == [0]
-    assert terminal.troubles(frames) == ["1 jobs are not scored yet."]
+    assert terminal.troubles(frames) == [
+        f"sdi: 1 without scores, in no mean ({WORLD[0].id[:2]}/0): score the run, which says why"
+    ]
 
 
 def test_latex_is_booktabs_with_every_row_of_the_same_length(frames):
