@@ -87,10 +87,8 @@ def unlike_metrics(runs: Mapping[str, Path]) -> dict[str, str]:
     found: dict[str, str] = {}
     for (metric, _), held in facts.items():
         if differing := sorted(name for name, values in held.items() if len(values) > 1):
-            found.setdefault(
-                metric,
-                f"its {' and '.join(differing)} {'differs' if len(differing) == 1 else 'differ'}; score all of them again by one program",
-            )
+            verb = "differs" if len(differing) == 1 else "differ"
+            found.setdefault(metric, f"its {' and '.join(differing)} {verb}; score all of them again by one program")
     return found
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from prompts import Prompt, paper43
 from reports import load
 from reports.columns import measured, paper
-from reports.published import compare
+from reports.published import TABLE_1, compare
 from reports.published.forms import latex, markdown, show
 from reports.uncertainty import differences
 from run_benchmark import main
@@ -206,8 +206,9 @@ def test_a_run_as_the_papers_says_so(tmp_path):
     lines = compare.notes(frames, compare.make(frames))
     assert len(lines) == 5
     assert "this run is as the paper's" in lines[0]
-    assert "read a reproduction beside both" in lines[1]
-    assert lines[3] == compare.SPREAD
+    assert lines[1] == TABLE_1.protocol
+    assert "read a reproduction beside both" in lines[2]
+    assert lines[4] == compare.SPREAD
 
 
 @pytest.mark.parametrize(

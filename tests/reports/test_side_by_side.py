@@ -12,6 +12,7 @@ from PIL import Image
 from errors import UserError
 from eval.score import Scorer, score_run
 from reports import load
+from reports.published import MV_SDI, TABLE_1
 from reports.submissions import pack
 from reports.submissions.side_by_side import compared
 from run_benchmark import main
