@@ -15,7 +15,9 @@ DESCRIPTION = """Hold a run against a reference: was it reproduced, and did it r
 
 The first is answered by the bits of scenes and pictures, and else by whether scores drifted further than rounding
 takes them here; a No is a warning. The second by every metric's change over the same prompts, seeds and views, held
-against what other seeds do (measured, in the reference). What is better is news, not a failure."""
+against what other seeds do (measured, in the reference). What is better is news, not a failure. So is held what the
+rules logged at each step, such as t and the gradient's norm: what moved there fails, whatever the scores say, until the
+change is meant (--update)."""
 EPILOG = """examples
   run_benchmark.py check RUN --baseline results/reference/ci.json
   run_benchmark.py check RUN --baseline REF.json --junit gate.xml    for CI; GITHUB_STEP_SUMMARY is written where set
