@@ -58,7 +58,8 @@ class Turntable:
         wanted = set(self.chosen)
         for k, (w, h, pixels) in enumerate(_decoded(self.file)):
             if k in wanted:
-                rgb = pixels()
+                with _named(self.file):
+                    rgb = pixels()
                 panels = w // h if w % h == 0 and w // h <= PANELS else 1
                 yield Frame(cropped(Frame(rgb, None), panels).rgb, None)
 

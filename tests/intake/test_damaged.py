@@ -110,6 +110,14 @@ def test_a_video_whose_frames_are_mended_by_the_library_is_damaged(tmp_path):
     assert "lacks a part" in refused(tmp_path / "in")
 
 
+def test_a_gif_whose_pictures_are_cut_is_named(tmp_path):
+    """It is counted without being decoded: what is wrong with a picture is found where that is read."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    still(folder / f"{T}.gif", 4, 64, 64, 64)
+    assert why(look(folder).units[0].source).startswith(f"{T}.gif is damaged (image file is truncated")
+
+
 def test_a_gif_is_decoded_for_its_views_alone(tmp_path, monkeypatch):
     gif(tmp_path / f"{T}.gif", 40)
     made = []
@@ -294,10 +302,10 @@ def test_pipes_and_devices_are_named_and_never_read(tmp_path):
         (folder / "rgb_001.png").unlink()
 
 
-def still(file, frames: int, width: int, height: int):
-    """A GIF whose frames are one pixel each, on a screen as large as it says."""
+def still(file, frames: int, width: int, height: int, edge: int = 1):
+    """A GIF whose frames hold one pixel each, of as many as `edge` says, on a screen as large as it says."""
     head = b"GIF89a" + struct.pack("<HHBBB", width, height, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff"
-    frame = b"\x21\xf9\x04\0\0\0\0\0\x2c" + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\0"
+    frame = b"\x21\xf9\x04\0\0\0\0\0\x2c" + struct.pack("<HHHHB", 0, 0, edge, edge, 0) + b"\x02\x02\x44\x01\0"
     file.write_bytes(head + frame * frames + b"\x3b")
 
 
