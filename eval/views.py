@@ -185,12 +185,15 @@ def _numbered(folder: Path, kind: str) -> list[tuple[int, Path]]:
 def _stack(files: list[Path], mode: str, job: Path) -> Tensor:
     import torch  # here: tables are made without
 
-    pictures = [_picture(file, mode, job) for file in files]
-    for file, picture in zip(files, pictures, strict=True):
-        if picture.shape != pictures[0].shape:
-            size, first = (f"{p.shape[2]}x{p.shape[1]}" for p in (picture, pictures[0]))
-            raise UserError(f"The view {file} is {size} where the first is {first}: all views of a job have one size.")
-    return torch.stack(pictures)
+    first = _picture(files[0], mode, job)
+    stack = torch.empty(len(files), *first.shape)  # once: large views are not held twice
+    for k, file in enumerate(files):
+        picture = _picture(file, mode, job) if k else first
+        if picture.shape != first.shape:
+            size, other = (f"{p.shape[2]}x{p.shape[1]}" for p in (picture, first))
+            raise UserError(f"The view {file} is {size} where the first is {other}: all views of a job have one size.")
+        stack[k] = picture
+    return stack
 
 
 def _picture(file: Path, mode: str, job: Path) -> Tensor:

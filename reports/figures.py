@@ -171,7 +171,8 @@ def _sized(picture: UInt8[ndarray, "H W 3"], side: int) -> Image.Image:
 
 
 def _bytes(rgb: Float[Tensor, "V 3 H W"]) -> UInt8[ndarray, "V H W 3"]:
-    return (rgb.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    rows = ((view.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy() for view in rgb)
+    return np.stack([np.ascontiguousarray(view) for view in rows])
 
 
 def _wrapped(draw: ImageDraw.ImageDraw, text: str, frame: tuple[int, int, int, int]) -> None:
