@@ -44,6 +44,10 @@ class Busy(Exception):
         self.status, self.seconds = status, seconds
 
 
+class Faulty(requests.ConnectionError):
+    """The server answers, but with an error or not with what was asked for; its text says which."""
+
+
 class Refused(Exception):
     """The server wants another token, or one at all."""
 
@@ -91,7 +95,12 @@ def download(
         except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
             tries = tries + 1 if size(part) <= before else 1
             if tries >= TRIES:
-                raise Unavailable(f"no connection ({type(error).__name__})") from error
+                said = (
+                    f"{error}, {TRIES} times"
+                    if isinstance(error, Faulty)
+                    else f"no connection ({type(error).__name__})"
+                )
+                raise Unavailable(said) from error
             time.sleep(pause * 2 ** (tries - 1))
         except (requests.RequestException, ValueError) as error:  # of urllib, where a server sends to no address
             raise Unavailable(f"not an address to fetch from ({type(error).__name__})") from error
@@ -147,7 +156,7 @@ def _once(
             if start and reply.headers.get("Content-Range") == f"bytes */{start}":
                 return _stated(reply)
             part.unlink(missing_ok=True)
-            raise requests.ConnectionError("the part is of another file")
+            raise Faulty("status 416")
         if not reply.ok:
             raise Unavailable(f"status {reply.status_code}")
         if "text/html" in reply.headers.get("Content-Type", "").lower():
@@ -155,7 +164,7 @@ def _once(
         begins = reply.headers.get("Content-Range", "").startswith(f"bytes {start}-")
         if reply.status_code == 206 and not begins:
             part.unlink(missing_ok=True)
-            raise requests.ConnectionError("another part than was asked for")
+            raise Faulty("another part than was asked for")
         start = start if reply.status_code == 206 else 0
         length = None if "Content-Encoding" in reply.headers else reply.headers.get("Content-Length")
         total = start + int(length) if length and length.isdecimal() else None
@@ -168,7 +177,7 @@ def _once(
                     stream.truncate(0)
                     raise Unavailable(f"something longer than {most} bytes in place of the file")
         if total is not None and size(part) != total:
-            raise requests.ConnectionError("cut short")
+            raise Faulty("cut short")
         return _stated(reply)
 
 
@@ -197,7 +206,7 @@ def _refuse(reply: requests.Response, token: str | None) -> None:
         cause = "its token is refused" if token else "it wants a token: set HF_TOKEN, or hf auth login"
         raise Refused(f"status {status}, {cause}")
     if status >= 500 or status == 429:
-        raise requests.ConnectionError(f"status {status}")
+        raise Faulty(f"status {status}")
 
 
 def _asked_to_wait(reply: requests.Response) -> float | None:
