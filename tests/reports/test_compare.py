@@ -337,7 +337,6 @@ def test_pictures_of_unknown_making_are_said_to_be(tmp_path):
 def test_open_results_are_marked_and_held_against_no_row_of_the_papers(run):
     from reports import markdown as md
     from reports import tables
-    from reports.published import TABLE_1
 
     frames = load(run)
     frames.jobs.loc[frames.jobs["method"] == "sds", "open"] = "the prior predicts v"

@@ -384,3 +384,11 @@ def test_a_busy_hub_is_waited_for_as_it_asks(toys, home, capsys):
     assert main(["fetch", "toy"]) == 0
     assert "status 429, waiting 0 s as it asks" in capsys.readouterr().out
     assert [path for path, _ in toys.asked[:2]] == [f"{FIRST}/config.json"] * 2
+
+
+def test_a_host_that_fails_at_one_file_is_asked_for_the_others(toys, home, monkeypatch):
+    """Both sources are of the one host."""
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    toys.busy[f"{FIRST}/config.json"] = [(500, {})] * 4
+    assert main(["fetch", "toy"]) == 0
+    assert [path for path, _ in toys.asked].count(f"{SECOND}/config.json") == 1
