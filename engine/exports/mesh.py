@@ -11,6 +11,7 @@ it (the hull of silhouettes; Kutulakos & Seitz 2000). docs/export.md has how wel
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +37,7 @@ AROUND = 16  # views of a ring
 SIZE = 128  # pixels along an edge of these views
 NEAR = 0.15  # scene units between a place on the surface and what a view shows there, at most
 SHOWN = 0.3  # opacity, below which a view shows nothing
+STRAIGHT = 32  # power of the cosine by which views count: a mean of more views blurs what a fuzzy surface shows
 
 
 @dataclass(frozen=True)
@@ -136,24 +138,36 @@ def _marched(
 def _colours(
     views: Render, cameras: Cameras, at: Float[Tensor, "N 3"], normal: Float[Tensor, "N 3"]
 ) -> Float[ndarray, "N 3"]:
-    """The mean of what views show of places on the surface, more of those that look straight at it; what none sees has
-    the colour of the nearest place that is seen. On the grey of evaluation where light comes through, as pictures."""
+    """What the views that look straightest at places on the surface show of them; what none sees has the colour of the
+    nearest place that is seen. On the grey of evaluation where light comes through, as pictures."""
     from scipy.spatial import cKDTree
 
+    best = at.new_zeros(len(at))
+    for _, facing in _looks(views, cameras, at, normal):
+        best = torch.maximum(best, facing)
+    total, weights = at.new_zeros(len(at), 3), at.new_zeros(len(at), 1)
+    for shown, facing in _looks(views, cameras, at, normal):
+        weight = (facing / best.clamp(min=1e-6))[:, None] ** STRAIGHT
+        total, weights = total + weight * shown, weights + weight
+    colours = (total / weights.clamp(min=1e-9)).cpu().numpy()
+    known = (best > 0.01).cpu().numpy()
+    if known.any() and not known.all():
+        _, nearest = cKDTree(at[known].cpu().numpy()).query(at[~known].cpu().numpy())
+        colours[~known] = colours[known][nearest]
+    return colours
+
+
+def _looks(
+    views: Render, cameras: Cameras, at: Float[Tensor, "N 3"], normal: Float[Tensor, "N 3"]
+) -> Iterator[tuple[Float[Tensor, "N 3"], Float[Tensor, " N"]]]:
+    """What each view shows at places on the surface, and the cosine at which it looks at them; 0 where it does not see
+    them."""
     depth = views.depth / views.opacity.clamp(min=1e-3)
     pictures = torch.cat([views.rgb.clamp(0, 1), depth, views.opacity], 1)
-    total, weights = at.new_zeros(len(at), 3), at.new_zeros(len(at), 1)
     for view, matrix, focal, c2w in zip(pictures, *views_of(cameras, SIZE), cameras.c2w, strict=True):
         value, inside = _looked_up(view, matrix, focal, at)
         ray = c2w[:3, 3] - at
         far = ray.norm(dim=-1)
         facing = ((ray / far[:, None]) * normal).sum(-1).clamp(min=0)
-        shown = inside & (value[:, 4] > SHOWN) & ((value[:, 3] - far).abs() < NEAR)
-        weight = (facing.square() * shown)[:, None]
-        total, weights = total + weight * value[:, :3], weights + weight
-    colours = (total / weights.clamp(min=1e-9)).cpu().numpy()
-    known = (weights[:, 0] > 1e-4).cpu().numpy()
-    if known.any() and not known.all():
-        _, nearest = cKDTree(at[known].cpu().numpy()).query(at[~known].cpu().numpy())
-        colours[~known] = colours[known][nearest]
-    return colours
+        there = inside & (value[:, 4] > SHOWN) & ((value[:, 3] - far).abs() < NEAR)
+        yield value[:, :3], facing * there

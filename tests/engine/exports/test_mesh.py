@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from engine.exports import glb
+from engine.exports import glb, mesh
 from engine.exports.fields import field_of
 from engine.exports.mesh import mesh_of
 from engine.recipes.base import Orbit
 from intake import mesh as intake
-from scene.cameras import look_at
+from scene.cameras import Render, look_at
 from scene.canvas import CanvasConfig
 from scene.gaussians import Gaussians, GaussiansConfig
 from scene.nerf import NeRFConfig
@@ -61,6 +61,20 @@ def test_another_library_reads_its_bounds_and_colours_upright_and_looking_along_
         assert np.allclose(colours[where].mean(0), glb.linear(np.array(wanted)), atol=0.04)
     outward = np.einsum("ni,ni->n", part.vertex_normals, part.vertices - [0, -0.1, 0.2])
     assert (outward[y < 0.1] > 0).mean() > 0.97
+
+
+def test_a_place_has_the_colour_of_the_view_that_looks_straight_at_it(monkeypatch):
+    monkeypatch.setattr(mesh, "NEAR", 9.0)
+    cameras, one = mesh.around(ORBIT), mesh.AROUND + 3  # of the ring in the middle
+    rgb = torch.tensor([0.0, 0.0, 1.0])[:, None, None].repeat(len(cameras), 1, 8, 8)
+    rgb[one] = torch.tensor([1.0, 0.0, 0.0])[:, None, None]
+    opaque = torch.ones(len(cameras), 1, 8, 8)
+    out = torch.nn.functional.normalize(cameras.c2w[[one, one + mesh.AROUND // 2], :3, 3], dim=-1)
+    here, behind = mesh._colours(Render(rgb, opaque, opaque), cameras, 0.3 * out, out)
+    assert here[0] > 0.7  # its neighbours look at it, too
+    assert behind[0] == 0
+    inside = mesh._colours(Render(rgb, 0 * opaque, opaque), cameras, 0.3 * out, out)
+    assert np.isfinite(inside).all()  # what no view shows
 
 
 def test_the_file_says_what_it_is(file):
