@@ -138,6 +138,11 @@ def refuse_large(file: Path, width: int, height: int) -> None:
         )
 
 
+def too_large(file: Path) -> UserError:
+    """Of a picture whose size the library refuses to say."""
+    return UserError(f"{file.name} says that it has far more pixels than {AREA:,}, the most of a view")
+
+
 def _opened(file: Path) -> Image.Image:
     """The picture, decoded. Its size is read first: a small file can say that it is of a million pixels an edge."""
     try:
@@ -152,7 +157,9 @@ def _opened(file: Path) -> Image.Image:
                 if image.format == "PNG" and is_short(file):
                     raise UserError(f"{file.name} is damaged: it ends before its last row")
                 return image.copy()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise too_large(file) from error
+    except (OSError, SyntaxError, ValueError) as error:
         raise UserError(f"{file.name} is damaged") from error
 
 

@@ -21,7 +21,7 @@ from PIL import Image, ImageSequence
 
 from errors import UserError
 from intake.base import Frame, reason, size_of
-from intake.pictures import cropped, refuse_large, seen
+from intake.pictures import cropped, refuse_large, seen, too_large
 
 STILL = (".gif",)
 KINDS = (*STILL, ".mp4", ".webm", ".mov", ".mkv", ".avi", ".m4v")
@@ -104,6 +104,8 @@ def _named(file: Path) -> Iterator[None]:
         raise
     except MemoryError as error:
         raise UserError(f"{file.name} does not fit into memory") from error
+    except Image.DecompressionBombError as error:
+        raise too_large(file) from error
     except Exception as error:  # of many kinds: what libraries say of damaged files
         raise UserError(f"{file.name} is damaged ({reason(error).replace(str(file), file.name)})") from error
 

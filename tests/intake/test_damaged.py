@@ -313,6 +313,8 @@ def test_a_gif_bomb_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
     monkeypatch.setattr(intake.video, "_gif", None)
     still(file := tmp_path / f"{S}.gif", 5000, 4000, 4000)
     assert refused(tmp_path) == f"{S}.gif has 5000 frames of 4000 x 4000, or more: no turn"
+    still(file, 3, 60_000, 60_000)
+    assert refused(tmp_path) == f"{S}.gif says that it has far more pixels than 16,777,216, the most of a view"
     still(file, intake.video.MOST + 1, 8, 8)
     assert "frames of 8 x 8, or more: no turn" in refused(tmp_path)
 
