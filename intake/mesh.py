@@ -219,6 +219,8 @@ def read(file: Path, up: str) -> Surface:
         raise _unreadable(file) from error
     if surface is None or not np.isfinite(surface.vertices).all():
         raise UserError(f"{file.name} has {'no faces' if surface is None else 'vertices that are no numbers'}")
+    if not all((np.abs(paint.corners) < FARTHEST).all() for paint in surface.paints):
+        raise damaged(file, "its colours, or its places in textures, are no numbers")
     if np.abs(surface.vertices).max() > FARTHEST:
         raise UserError(f"{file.name} has corners farther than {FARTHEST:g} from the origin")
     if not np.ptp(surface.vertices[surface.faces], axis=(0, 1)).any():

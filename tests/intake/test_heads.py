@@ -122,6 +122,17 @@ def test_textures_that_a_library_goes_on_without(tmp_path, given, changes, said)
     assert said in why(look(tmp_path).units[0].source)
 
 
+@pytest.mark.parametrize("place", [float("nan"), 1e30])
+def test_places_in_textures_that_are_none(tmp_path, place):
+    file = textured(tmp_path / f"{S}.glb", RED)
+    whole = file.read_bytes()
+    triangle = np.array([[0, 0], [1, 0], [0, 1]], "<f4").tobytes()
+    odd = np.array([[0, place], [1, 0], [0, 1]], "<f4").tobytes()
+    assert whole.count(triangle) == 1
+    file.write_bytes(whole.replace(triangle, odd))
+    assert "its places in textures, are no numbers" in why(look(tmp_path).units[0].source)
+
+
 def test_parts_share_the_picture_of_a_texture(tmp_path, monkeypatch):
     file = textured(tmp_path / f"{S}.glb", RED, n=20)
     paints = mesh.read(file, "y").paints
