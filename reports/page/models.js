@@ -35,7 +35,7 @@
       viewer.addEventListener("error", () => { button.hidden = false; button.textContent = "It cannot be shown here"; viewer.remove(); });
       viewer.src = source;
       button.hidden = true;
-      dialog.querySelector(".large, h2").after(viewer);
+      dialog.querySelector(".inside .note").after(viewer);
       viewer.focus();
     } catch (error) {
       button.textContent = "It cannot be shown here";

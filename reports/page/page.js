@@ -344,8 +344,7 @@ function division(article) {
     const fact = (name, value) => value === null || value === undefined || value === "" ? null : make("div", {}, make("dt", { text: name }), make("dd", {}, ...[value].flat()));
     const scores = data.metrics.map((key) => fact(column[key].title, [fixed(data.means[key][m][p], column[key].decimals), make("small", { text: ` mean ${fixed(data.table[key][m][0], column[key].decimals)}` })]));
     const J = data.jobs, facts = j === undefined ? [] : [fact("Status", J.status[j]), fact("Cause", J.cause[j]), fact("Steps", J.steps[j]), fact("NFE", J.nfe[j]), fact("Minutes", J.time_min[j]?.toFixed(2)),
-      fact("Prior", J.prior_name[j]), fact("Commit", J.commit[j]?.slice(0, 12)), fact("Device", J.device[j]), fact("Run", J.run[j]),
-      seen.mesh ? fact("Mesh", make("a", { href: seen.mesh, download: `${data.methods[m]}-${data.prompts[p].id}.glb`, text: "GLB file" })) : null];
+      fact("Prior", J.prior_name[j]), fact("Commit", J.commit[j]?.slice(0, 12)), fact("Device", J.device[j]), fact("Run", J.run[j])];
     const title = make("h2", { id: "close-up-h", text: data.prompts[p].text });
     const range = make("input", { type: "range", min: 0, max: 359, value: slider.value, "aria-label": "Azimuth", oninput: (e) => turn(Number(e.target.value)) });
     const large = make("div", { class: "large" }, ...figures);
@@ -353,6 +352,7 @@ function division(article) {
     dialog.querySelector(".inside").replaceChildren(title, make("p", { class: "note", text: `${data.methods[m]}, seed ${seed()}` }),
       figures.length ? large : gone(j === undefined ? "" : J.status[j], "no pictures"),
       figures.length ? make("label", { class: "azimuth" }, "Turn ", range) : "",
+      seen.mesh ? make("p", {}, make("a", { href: seen.mesh, download: `${data.methods[m]}-${data.prompts[p].id}.glb`, text: "Its mesh, as a GLB file" })) : "",
       make("dl", { class: "scores" }, ...scores.filter(Boolean)),
       make("p", { class: "note", text: "In bold, the scores of this prompt over its seeds and views; beside them, the means of the method over the table's prompts." }),
       make("dl", { class: "scores" }, ...facts.filter(Boolean)));
