@@ -65,3 +65,5 @@ def test_what_is_not_whole_is_named(tmp_path, capsys, damage, said):
     assert said in error
     assert str(jobs[1]) in error
     assert str(jobs[0]) not in error
+    only_counts = damage is cut  # a view that is gone is no matter of scores
+    assert (f"after a render, run_benchmark.py score {tmp_path} scores the new views" in error) == only_counts
