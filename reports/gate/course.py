@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from errors import UserError
 from reports import KEYS
 from reports.curves import LOG, rows_of
 
@@ -23,9 +24,11 @@ MATTERS = 0.025  # of a mean's size: the least change that does
 def courses(run: Path, jobs: pd.DataFrame) -> pd.DataFrame:
     """A row a job, by method, prompt_id and seed, and a column for each half of each number that a log has, as
     "log of grad_norm, 1st half"; NaN where a job has none. Of jobs that came to an end well, alone: others logged what
-    is no number."""
+    is no number. Raises UserError for a log that ends before its job did."""
     ended = jobs[jobs["status"] == "ok"]
-    found = {key: _course(run.joinpath(*map(str, key)) / LOG) for key in map(tuple, ended[KEYS].to_numpy())}
+    places = [run.joinpath(*map(str, key)) / LOG for key in ended[KEYS].to_numpy()]
+    means = [_course(log, steps) for log, steps in zip(places, ended["steps"], strict=True)]
+    found = dict(zip(map(tuple, ended[KEYS].to_numpy()), means, strict=True))
     index = pd.MultiIndex.from_tuples(list(found), names=KEYS) if found else pd.MultiIndex.from_frame(jobs[KEYS][:0])
     return pd.DataFrame(list(found.values()), index=index, dtype=float)
 
@@ -35,8 +38,13 @@ def is_course(metric: str) -> bool:
     return metric.startswith("log of ")
 
 
-def _course(log: Path) -> dict[str, float]:
+def _course(log: Path, steps: float) -> dict[str, float]:
     rows = rows_of(log) if log.is_file() else []
+    if rows and rows[-1]["step"] + 1 < steps:
+        raise UserError(
+            f"The run is not whole. {log} ends at step {rows[-1]['step'] + 1} of {steps:.0f}: restore it, or delete "
+            "the job's folder and run the same command again."
+        )
     numbers = pd.DataFrame(rows).select_dtypes("number").drop(columns=list(NOT_MEANS), errors="ignore")
     half = np.arange(len(rows)) * len(HALVES) // max(len(rows), 1)
     means = numbers.where(np.isfinite(numbers)).groupby(half).mean()

@@ -82,6 +82,7 @@ def save(run: Path, path: Path, drift: Path | None = None) -> Reference:
     protocol = protocol_of(frames)
     whole(frames, protocol)
     logged = course.courses(run, frames.jobs)
+    _refuse_lost_logs(logged)
     moved = drifts(_means(run, frames), _means(drift, load(drift))) if drift else {}
     methods = {}
     for method in protocol["steps"]:
@@ -116,6 +117,16 @@ def whole(frames: Frames, protocol: dict[str, Any]) -> None:
             if (m, p, s) not in outcomes(frames)]  # fmt: skip
     if gone:
         raise UserError(f"The run cannot be a reference: it lacks {shortened(gone)}; finish it, or score it again.")
+
+
+def _refuse_lost_logs(logged: pd.DataFrame) -> None:
+    """Raise UserError where a job has no log and others of its method have: nothing of them would be looked at."""
+    empty = logged.isna().all(axis=1)
+    for _, lost in empty.groupby(level="method"):
+        if lost.any() and not lost.all():
+            names = [f"{m} {p[:2]}/{s}" for m, p, s in lost.index[lost]]
+            raise UserError(f"The run cannot be a reference: the logs of {shortened(names)} are lost; restore each "
+                            f"log.jsonl, or delete these jobs and make them again.")  # fmt: skip
 
 
 def outcomes(frames: Frames) -> set[tuple[str, str, str]]:

@@ -32,7 +32,7 @@ def made(tmp_path):
     for p, prompt in enumerate(WORLD[:2]):
         scores = random_scores(rng)
         for seed in range(4):
-            job = write_job(tmp_path / "run", "sdi", prompt, seed, ball(8), scores=scores)
+            job = write_job(tmp_path / "run", "sdi", prompt, seed, ball(8), scores=scores, steps=STEPS)
             written(job, rows_of(seed, p))
             save_file({"density": torch.tensor([seed])}, job / "scene.safetensors")
     gate.save(tmp_path / "run", tmp_path / "reference.json")
@@ -133,6 +133,21 @@ def test_a_number_that_not_all_jobs_log_is_not_looked_at(made):
     cells = gate.save(run, reference).methods["sdi"]
     assert [key for key in cells if course.is_course(key)] == [f"log of grad_norm, {h}" for h in course.HALVES]
     assert judged(made).passed
+
+
+def test_a_log_that_was_cut_is_named(made):
+    log = logs(made / "run")[0]
+    written(log.parent, rows_of(0, 0)[:3])
+    with pytest.raises(UserError, match=r"log\.jsonl ends at step 3 of 40: restore it"):
+        judged(made)
+    with pytest.raises(UserError, match="ends at step 3 of 40"):
+        gate.save(made / "run", made / "reference.json")
+
+
+def test_a_run_that_lost_a_log_is_no_reference(made):
+    logs(made / "run")[0].unlink()
+    with pytest.raises(UserError, match=f"the logs of sdi {WORLD[0].id[:2]}/0 are lost; restore each"):
+        gate.save(made / "run", made / "reference.json")
 
 
 def test_runs_without_logs_are_judged_by_their_scores(made):
