@@ -63,6 +63,11 @@ def say(console: Console, text: object, style: str | None = None, wrap: bool = F
     console.print(_obeyed(text), style=style, highlight=False, markup=False, soft_wrap=not wrap)
 
 
+def shortened(names: list[str], most: int = 6) -> str:
+    """The first names, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
 def plain(text: object) -> Text:
     """A text for a table, a bar or a status, which would read a string as markup."""
     return Text(_obeyed(text))

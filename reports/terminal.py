@@ -14,7 +14,7 @@ from reports import Frames
 from reports.columns import Column, paper
 from reports.published import TABLE_1
 from reports.tables import NOTE, PUBLISHED_TITLE, blocks, cell, columns_of, count, label, remarks, setting
-from say import say
+from say import say, shortened
 
 WIDE = 118  # characters that hold `mean ± std` in one line
 
@@ -43,18 +43,18 @@ def troubles(frames: Frames) -> list[str]:
     lines = []
     for (method, status), group in jobs[jobs["status"] != "ok"].groupby(["method", "status"]):
         causes = group["cause"].dropna().unique()
-        lines.append(f"{method}: {len(group)} {status} ({_which(group)})" + (f": {causes[0]}" if len(causes) else ""))
+        lines.append(
+            f"{method}: {len(group)} {status} ({', '.join(_names(group))})" + (f": {causes[0]}" if len(causes) else "")
+        )
     waiting = jobs[~jobs["scored"] & (jobs["status"] == "ok")]
-    return lines + [
-        f"{method}: {len(group)} without scores, in no mean ({_which(group, 10)}): score the run, which says why"
-        for method, group in waiting.groupby("method")
-    ]
+    for method, group in waiting.groupby("method"):
+        which = shortened(_names(group), 10)
+        lines.append(f"{method}: {len(group)} without scores, in no mean ({which}): score the run, which says why")
+    return lines
 
 
-def _which(jobs: pd.DataFrame, most: int | None = None) -> str:
-    names = [f"{_short(p)}/{s}" for p, s in zip(jobs["prompt_id"], jobs["seed"], strict=True)]
-    more = len(names) - most if most else 0
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+def _names(jobs: pd.DataFrame) -> list[str]:
+    return [f"{_short(p)}/{s}" for p, s in zip(jobs["prompt_id"], jobs["seed"], strict=True)]
 
 
 def _short(prompt_id: str) -> str:

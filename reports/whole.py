@@ -25,6 +25,7 @@ from eval.views import KINDS, VIEW
 from reports.columns import measured
 
 MOST = 5  # jobs that are named
+FEWER = " rows of "  # in what is said of scores that are of fewer or more views than there are
 TIMED_OUT = "timed-out"  # of another program
 PICTURE = re.compile(rf"{VIEW.pattern}(?i:{'|'.join(map(re.escape, KINDS))})", re.ASCII)
 
@@ -77,7 +78,7 @@ def faults(
 
 def _counted(view: Shaped[ndarray, " V"], views: int | None) -> Iterable[str]:
     if views is not None and len(view) != views:
-        yield f"scores.csv has {len(view)} rows of {views} views"
+        yield f"scores.csv has {len(view)}{FEWER}{views} views"
     elif not np.array_equal(view, np.arange(len(view))):
         yield "scores.csv has views that are not numbered from 0, each once"
 
@@ -122,7 +123,7 @@ def refuse(found: dict[Path, list[str]]) -> None:
         if ours
         else "put it right"
     )
-    if ours and all(" rows of " in text for said in found.values() for text in said):
+    if ours and all(FEWER in text for said in found.values() for text in said):
         run = next(iter(found)).parent.parent.parent
         mend = f"after a render, run_benchmark.py score {run} scores the new views; else {mend}"
     raise UserError(f"The run is not whole. {'; '.join(told)}{more}: {mend}.")

@@ -6,6 +6,7 @@ its scores, prompts, seeds, steps, the prior's checksum). All else is the recipe
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,11 @@ def best_of(path: Path) -> dict[str, Any]:
     return found
 
 
+def scales_of(settings: Mapping[str, Any]) -> dict[str, float]:
+    """The guidance scales of some settings that are stated, by the rule's field."""
+    return {field: settings[key] for key, field in SCALES.items() if settings[key] is not None}
+
+
 def settled(base: Recipe, suite: Suite) -> Recipe:
     """A recipe of the suite's first track, at its tuned setting. Raises UserError where it has none, and where that was
     found for another recipe or on prompts that are not kept apart."""
@@ -55,8 +61,7 @@ def settled(base: Recipe, suite: Suite) -> Recipe:
     if not {*found.get("prompts", "?")} <= {prompt.text for prompt in suite.tuned_on}:
         raise UserError(f"{path} was not found on the prompts that are kept apart: sweep {base.name} again.")
     best = found["best"]
-    scales = {field: best[key] for key, field in SCALES.items() if best[key] is not None}
-    rule = with_fields(base.method, **scales)
+    rule = with_fields(base.method, **scales_of(best))
     return replace(base, method=rule, lr=best["lr"], guidance_weight=best["guidance_weight"], track=TUNED)
 
 

@@ -10,7 +10,7 @@ import names
 from engine.recipes import outside
 from engine.recipes.base import Recipe
 from engine.recipes.tables import TABLE, recipe
-from engine.recipes.tuned import SCALES, SETTINGS, best_of
+from engine.recipes.tuned import SCALES, SETTINGS, best_of, scales_of
 from errors import UserError
 from methods.base import Method, fields_of, phi_of, with_fields
 
@@ -79,7 +79,7 @@ def taught(rule: Method, suite: str, track: str) -> Method:
 
 def scaled(rule: Method, variant: Variant) -> Method:
     """The rule with other guidance scales."""
-    wanted = {field: value for key, field in SCALES.items() if (value := getattr(variant, key)) is not None}
+    wanted = scales_of(vars(variant))
     for key, field in SCALES.items():
         if field in wanted and field not in fields_of(rule):
             option = f"--{key.replace('_', '-')}"
@@ -100,7 +100,9 @@ def read_best(path: Path, suite: str, track: str, scene: str | None = None) -> V
         raise UserError(f"There is no {path}: --tuned takes the best.json of a sweep.")
     found = best_of(path)
     made = (found["suite"], found["track"])
-    variant = Variant(f"{name_of(found['method'])}-tuned", found["method"], *(found["best"][k] for k in SETTINGS))
+    variant = Variant(
+        f"{name_of(found['method'])}-tuned", found["method"], **{key: found["best"][key] for key in SETTINGS}
+    )
     if made != (suite, track):
         raise UserError(f"{path} was found in the {made[0]} suite's {made[1]} track, not in this run's.")
     if found.get("scene") != scene:

@@ -16,6 +16,7 @@ from errors import UserError
 from reports import KEYS
 from reports.curves import LOG, rows_of
 
+NAMED = "log of "  # how a name begins that is of a log, and no metric's
 HALVES = ("1st half", "2nd half")
 NOT_MEANS = ("step", "nfe")  # the loop's count, and the calls of the network up to a step, whose total is a column
 MATTERS = 0.025  # of a mean's size: the least change that does
@@ -26,16 +27,19 @@ def courses(run: Path, jobs: pd.DataFrame) -> pd.DataFrame:
     "log of grad_norm, 1st half"; NaN where a job has none. Of jobs that came to an end well, alone: others logged what
     is no number. Raises UserError for a log that ends before its job did."""
     ended = jobs[jobs["status"] == "ok"]
-    places = [run.joinpath(*map(str, key)) / LOG for key in ended[KEYS].to_numpy()]
-    means = [_course(log, steps) for log, steps in zip(places, ended["steps"], strict=True)]
-    found = dict(zip(map(tuple, ended[KEYS].to_numpy()), means, strict=True))
-    index = pd.MultiIndex.from_tuples(list(found), names=KEYS) if found else pd.MultiIndex.from_frame(jobs[KEYS][:0])
-    return pd.DataFrame(list(found.values()), index=index, dtype=float)
+    index = pd.MultiIndex.from_frame(ended[KEYS])
+    means = [_course(run.joinpath(*key) / LOG, steps) for key, steps in zip(index, ended["steps"], strict=True)]
+    return pd.DataFrame(means, index=index, dtype=float)
+
+
+def of(logged: pd.DataFrame, method: str) -> pd.DataFrame:
+    """The rows of a method's jobs."""
+    return logged[logged.index.get_level_values("method") == method]
 
 
 def is_course(metric: str) -> bool:
     """Whether a row of the gate is one of these, and no metric."""
-    return metric.startswith("log of ")
+    return metric.startswith(NAMED)
 
 
 def _course(log: Path, steps: float) -> dict[str, float]:
@@ -48,4 +52,4 @@ def _course(log: Path, steps: float) -> dict[str, float]:
     numbers = pd.DataFrame(rows).select_dtypes("number").drop(columns=list(NOT_MEANS), errors="ignore")
     half = np.arange(len(rows)) * len(HALVES) // max(len(rows), 1)
     means = numbers.where(np.isfinite(numbers)).groupby(half).mean()
-    return {f"log of {name}, {HALVES[i]}": float(means.loc[i, name]) for name in means for i in means.index}
+    return {f"{NAMED}{name}, {HALVES[i]}": float(means.loc[i, name]) for name in means for i in means.index}

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,9 +49,9 @@ from reports.gate.reference import (
     protocol_of,
     read,
     recipe_of,
-    shortened,
     version,
 )
+from say import shortened
 
 ROUNDED = 1e-4  # of a score: views in the reference have five digits
 BAD = ("worse", "moved")
@@ -168,21 +169,27 @@ def _nothing_missing(reference: Reference, frames: Frames, logged: pd.DataFrame,
         )
     for method, cells in reference.methods.items():
         mine = frames.wide[(frames.wide["method"] == method) & (frames.wide["status"] == "ok")]
-        logs = logged[logged.index.get_level_values("method") == method]
+        _no_log_missing(method, filter(course.is_course, cells), course.of(logged, method))
         for metric, cell in cells.items():
-            if course.is_course(metric):
-                if len(logs) and (metric not in logs or logs[metric].isna().any()):
-                    raise UserError(
-                        f"The run cannot be judged: a job of {method} lacks the {metric}, which the reference has; "
-                        "restore its log.jsonl, or renew the reference with --update where the rule logs it no more."
-                    )
-                continue
-            measured = metric in (SHARE.key, NFE) or (metric in mine and mine[metric].notna().any())
+            measured = (
+                metric in (SHARE.key, NFE)
+                or course.is_course(metric)
+                or (metric in mine and mine[metric].notna().any())
+            )
             if not measured and len(mine):
                 raise UserError(f"The run cannot be judged: {metric} of {method} is missing; score it again.")
             if cell["version"] != version(metric):
                 raise UserError(f"The run cannot be judged: {metric} is of version {version(metric)}, the reference's "
                                 f"of {cell['version']}; renew the reference with --update.")  # fmt: skip
+
+
+def _no_log_missing(method: str, wanted: Iterable[str], logs: pd.DataFrame) -> None:
+    for name in wanted:
+        if len(logs) and (name not in logs or logs[name].isna().any()):
+            raise UserError(
+                f"The run cannot be judged: a job of {method} lacks the {name}, which the reference has; "
+                "restore its log.jsonl, or renew the reference with --update where the rule logs it no more."
+            )
 
 
 def _gap(here: pd.DataFrame, before: pd.DataFrame, method: str, metric: str, paired: bool) -> pd.DataFrame:
@@ -208,7 +215,7 @@ def _log_gap(reference: Reference, logged: pd.DataFrame, method: str, metric: st
     if None in was.values():
         raise UserError(f"The reference lacks its jobs' {metric}: renew it with --update.")
     two = pd.Series(was, dtype=float).rename_axis(PAIR)
-    here = logged[logged.index.get_level_values("method") == method]
+    here = course.of(logged, method)
     one = here[metric].droplevel("method") if metric in here else two[:0]
     if not paired:
         one, two = (f.groupby(level="prompt_id").mean() for f in (one, two))

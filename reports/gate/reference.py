@@ -33,6 +33,7 @@ from reports.columns import DIVERGED as SHARE
 from reports.columns import Column, column, measured
 from reports.gate import course
 from reports.uncertainty.statistics import summarise
+from say import shortened
 
 FORMAT = 2
 PARTS = ("format", "protocol", "provenance", "recipes", "jobs", "methods", "views")
@@ -83,7 +84,7 @@ def save(run: Path, path: Path, drift: Path | None = None) -> Reference:
     whole(frames, protocol)
     logged = course.courses(run, frames.jobs)
     _refuse_lost_logs(logged)
-    moved = drifts(_means(run, frames), _means(drift, load(drift))) if drift else {}
+    moved = drifts(_means(frames, logged), _drifted(drift)) if drift else {}
     methods = {}
     for method in protocol["steps"]:
         found = cells(frames, method) | log_cells(logged, method)
@@ -153,7 +154,7 @@ def cells(frames: Frames, method: str) -> dict[str, Cell]:
 
 def log_cells(logged: pd.DataFrame, method: str) -> dict[str, Cell]:
     """The same of what all jobs of a method logged."""
-    jobs = logged[logged.index.get_level_values("method") == method].dropna(axis=1)
+    jobs = course.of(logged, method).dropna(axis=1)
     return {key: _cell(jobs[key], jobs.index.to_frame()) for key in jobs} if len(jobs) else {}
 
 
@@ -168,10 +169,16 @@ def _better(metric: str) -> str | None:
     return None if course.is_course(metric) else column(metric).better
 
 
-def _means(run: Path, frames: Frames) -> pd.DataFrame:
+def _means(frames: Frames, logged: pd.DataFrame) -> pd.DataFrame:
     """Of each job and metric, and of what it logged."""
     keys = [c.key for c in gated() if c.key in frames.wide]
-    return frames.wide.groupby(KEYS)[keys].mean().join(course.courses(run, frames.jobs))
+    return frames.wide.groupby(KEYS)[keys].mean().join(logged)
+
+
+def _drifted(run: Path) -> pd.DataFrame:
+    """The same of a run of other rounding."""
+    frames = load(run)
+    return _means(frames, course.courses(run, frames.jobs))
 
 
 def _cell(values: pd.Series, of: pd.DataFrame) -> Cell:
@@ -358,10 +365,6 @@ def _views(path: Path, said: dict[str, Any]) -> pd.DataFrame:
 
 def _renew(path: Path) -> str:
     return f"restore it, or renew it with check RUN --baseline {path} --update"
-
-
-def shortened(names: list[str], most: int = 6) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _or_none(value: Any) -> float | None:

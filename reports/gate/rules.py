@@ -25,7 +25,8 @@ from eval.score import SCORES, STAMPS
 from eval.views import checksum, has_pictures, job_json, jobs
 from files import read_json, sha256
 from reports import Frames, judges_of, load
-from reports.gate.reference import outcomes, shortened
+from reports.gate.reference import outcomes
+from say import shortened
 
 VERSION = 1  # of the rules
 VIEWS = 50
