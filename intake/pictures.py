@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from errors import UserError
 from files import is_short
@@ -156,7 +156,7 @@ def _opened(file: Path) -> Image.Image:
                 image.load()
                 if image.format == "PNG" and is_short(file):
                     raise UserError(f"{file.name} is damaged: it ends before its last row")
-                return image.copy()
+                return ImageOps.exif_transpose(image)  # upright, as viewers show it
     except Image.DecompressionBombError as error:
         raise too_large(file) from error
     except (OSError, SyntaxError, ValueError) as error:

@@ -87,3 +87,12 @@ def test_what_is_transparent_lies_over_grey_in_all_rows(monkeypatch):
     alpha = layers[..., 3:] / 255
     expected = layers[..., :3] * alpha + pictures.GREY_8 * (1 - alpha)
     assert abs(pictures.over_grey(layers) - expected).max() < 0.51
+
+
+def test_a_photograph_is_seen_upright(tmp_path):
+    pixels = np.zeros((4, 6, 3), np.uint8)
+    pixels[0] = 255
+    turned = Image.Exif()
+    turned[0x0112] = 6  # its first row is the right-hand side
+    Image.fromarray(pixels).save(tmp_path / "0.png", exif=turned)
+    assert (pictures.read(tmp_path / "0.png").rgb == np.rot90(pixels, -1)).all()
