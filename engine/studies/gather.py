@@ -43,7 +43,7 @@ def gather(runs: list[Path], into: Path) -> tuple[int, int]:
     with tempfile.TemporaryDirectory(prefix="gather-") as aside:
         sources = {}
         if into.exists():
-            sources[stem] = _unpacked(into, Path(aside, "before"))
+            sources[stem] = unpacked(into, Path(aside, "before"))
         sources |= {str(run): run for run in runs}
         if not sources:
             raise UserError(f"There is no archive {into} yet: name a RUN to begin it with.")
@@ -67,7 +67,7 @@ def _is_told(job: merge.Job) -> bool:
     return bool(job.scores.columns) or job.facts["status"] != "ok"
 
 
-def _unpacked(archive: Path, folder: Path) -> Path:
+def unpacked(archive: Path, folder: Path) -> Path:
     try:
         with tarfile.open(archive, "r:xz") as tar:
             tar.extractall(folder, filter="data")
