@@ -52,6 +52,7 @@ ABLATIONS = {
     "inversion-steps": "3 to 30 steps of inversion: time and quality (fig. 11)",
     "ism-to-sdi": "ISM to SDI in four changes (fig. 14)",
     "diversity": "how far the seeds of a rule lie apart (appendix C)",
+    "length": "six rules from half to ten times as many steps: is longer better?",
 }
 SCENES = {
     "nerf": "a radiance field on a hash grid: the recipes' own",

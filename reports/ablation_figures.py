@@ -119,6 +119,34 @@ def draw_diversity(run: Path, frames: Frames, table: pd.DataFrame, labels: dict[
     return grid(cells)
 
 
+def draw_length(run: Path, frames: Frames, table: pd.DataFrame, labels: dict[str, str]) -> Any:
+    """Quality against steps, a line a rule, over the pictures: a row a rule, a column a length."""
+    titles = {"clip_score": "CLIP score", "psnr": "PSNR nearest, dB", "volume_iou": "volume IoU", "fog": "fog, %"}
+    keys = [key for key in titles if f"{key}_mean" in table]
+    rows = table[table["block"] == "survivors"].assign(rule=lambda t: t["label"].str.partition(", ")[0])
+    prompts = sorted(frames.jobs["prompt_id"].unique())
+    upper, lower, figure = _parts(len(prompts) * rows["rule"].nunique(), charts=3.2, width=12.0)
+    for axes, key in zip(upper.subplots(1, len(keys), squeeze=False)[0], keys, strict=True):
+        for rule, of in rows.groupby("rule", sort=False):
+            axes.plot(of["steps"].astype(int), of[f"{key}_mean"], marker="o", ms=3, lw=1.2, label=rule)
+        axes.set_xscale("log")
+        ticks = sorted(rows["steps"].astype(int).unique())
+        axes.set_xticks(ticks, [str(n) for n in ticks])
+        axes.minorticks_off()
+        axes.set_xlabel("steps")
+        axes.set_title(titles[key], fontsize=10)
+        axes.grid(color="0.92")
+    upper.axes[0].legend(fontsize=8, frameon=False)
+    cells = {}
+    for prompt in prompts:
+        for method, label in labels.items():
+            rule, times = label.split(", ")
+            title = rule if len(prompts) == 1 else f"{prompt[3:]}\n{rule}"
+            cells[title, times] = _cell(run, frames, method, prompt, ("clip_score", "psnr"))
+    grid(cells, lower)
+    return figure
+
+
 def pictures(run: Path, frames: Frames, table: pd.DataFrame, labels: dict[str, str]) -> Any:
     """A row a prompt, a column a variant."""
     flat = "iou_mean" not in table
@@ -130,6 +158,7 @@ DRAW: dict[str, Callable[[Path, Frames, pd.DataFrame, dict[str, str]], Any]] = {
     "inversion-steps": draw_steps,
     "inversion-cfg": draw_cfg,
     "diversity": draw_diversity,
+    "length": draw_length,
 }
 UNITS = {"clip_score": "CLIP {:.0f}", "psnr": "{:.1f} dB"}
 

@@ -41,9 +41,11 @@ from say import plain, say
 from suites.base import Suite
 
 Variants = dict[str, Recipe]  # by label
-STRAWBERRY, TULIP = "A ripe strawberry", "A blue tulip"
+STRAWBERRY, TULIP, DRAGON = "A ripe strawberry", "A blue tulip", "A plush dragon toy"
 WARM, TIMED = 8, 12  # steps before the clock starts, and while it runs; of a job at most a SHARE each
 SHARE = 1 / 5
+LENGTHS = (0.5, 1, 2, 5, 10)  # of a job's length
+LONGER = ("sdi", "sds", "sds-cfg7.5", "sds-anneal", "vsd", "ism")
 KAPPA_STEPS = 40  # of a canvas: SGD calls the network, forth and back, ten times a step
 
 # 1 / RMS(g) in the controlled track, measured as the recipes' are (engine.calibrate), of the steps between ISM and SDI
@@ -52,10 +54,12 @@ BETWEEN_WEIGHTS = {"2-anneal": 6.52, "3-kappa": 0.657, "4-grid": 0.673}
 
 @dataclass(frozen=True)
 class Ground:
-    """Where an ablation is made: on the recipes of a suite's first track, with an open prior."""
+    """Where an ablation is made: on the recipes of a suite's first track, with an open prior; `steps` are those of the
+    command line, for what multiplies them."""
 
     suite: Suite
     prior: Prior
+    steps: int | None = None
 
     def recipe(self, name: str) -> Recipe:
         return recipe(self.suite.name, self.suite.track, name)
@@ -132,11 +136,25 @@ def diversity(ground: Ground) -> Variants:
     return {name: ground.recipe(name) for name in ("sdi", "sds-cfg7.5", "sds-anneal")}
 
 
+def length(ground: Ground) -> Variants:
+    """Schedules are fractions of a job, and keep their shape."""
+    made: Variants = {}
+    for name in LONGER:
+        base = ground.recipe(name)
+        for times in LENGTHS:
+            steps = max(round(times * (ground.steps or base.steps)), 1)
+            made[f"{name}, x{times:g}"] = replace(base, name=f"{name}-x{times:g}", steps=steps)
+    return made
+
+
 @dataclass(frozen=True)
 class Ablation:
+    """`own_steps`: its rows differ in their length, which no command line overrides."""
+
     variants: Callable[[Ground], Variants]
     prompts: tuple[str, ...] = (STRAWBERRY, TULIP)
     seeds: tuple[int, ...] = (0,)
+    own_steps: bool = False
 
 
 TABLE = {
@@ -147,6 +165,7 @@ TABLE = {
     "inversion-steps": Ablation(inversion_steps),
     "ism-to-sdi": Ablation(ism_to_sdi),
     "diversity": Ablation(diversity, (STRAWBERRY,), tuple(range(8))),
+    "length": Ablation(length, (DRAGON,), own_steps=True),
 }
 
 
@@ -159,7 +178,8 @@ def run(name: str, request: Request, chosen: Judges, console: Console) -> tuple[
     prompts = request.prompts or suite.select(ablation.prompts)
     seeds = request.seeds or ablation.seeds
     sdi = recipe(suite.name, suite.track, "sdi")
-    every = [recipe(suite.name, suite.track, rule) for rule in RECIPES] if name == "canvas" else [sdi]
+    rules = {"canvas": tuple(RECIPES), "length": LONGER}.get(name, ("sdi",))
+    every = [recipe(suite.name, suite.track, rule) for rule in rules]
     source, phi = plan.sources(request, every)
     device, folder = machine.device_of(request.device), request.out
     opened, checksum, prior = (
@@ -167,7 +187,9 @@ def run(name: str, request: Request, chosen: Judges, console: Console) -> tuple[
         identity(source),
         open_prior(source, device, sdi.half),
     )
-    variants = {label: changed(r, request, sdi, phi) for label, r in ablation.variants(Ground(suite, prior)).items()}
+    made = ablation.variants(Ground(suite, prior, request.steps))
+    asked = replace(request, steps=None) if ablation.own_steps else request
+    variants = {label: changed(r, asked, sdi, phi) for label, r in made.items()}
     jobs = [Job(r, prompt, seed) for seed in seeds for prompt in prompts for r in variants.values()]
     setup = Setup(source, device, threads=1)
     missing = [

@@ -99,6 +99,19 @@ def test_inversion_cfg_is_a_grid(tmp_path):
     assert titles(figure) == ["forward 1", "forward 7.5"]
 
 
+def test_quality_against_length_is_a_line_a_rule(tmp_path):
+    labels = {f"{rule}-x{n}": f"{rule}, x{n}" for rule in ("sdi", "sds") for n in (1, 2)}
+    synthetic(tmp_path, labels)
+    for config in tmp_path.glob("*-x2/*/*/config.json"):
+        facts = json.loads(config.read_text())
+        config.write_text(json.dumps(facts | {"recipe": facts["recipe"] | {"steps": 600}}))
+    levels = [level for rule in (0, 2) for level in (rule, rule + 1)]
+    table, figure = made(tmp_path, "length", labels, [cell(level) for _ in PROMPTS for level in levels])
+    assert titles(figure) == ["x1", "x2"]
+    means = table.set_index("method")["psnr_mean"]
+    assert curve(figure, "PSNR", "sds") == ([300, 600], [means["sds-x1"], means["sds-x2"]])
+
+
 def test_diversity_is_the_distance_between_seeds(tmp_path):
     """Turned balls lie apart; the same ball again does not. One seed has no distance."""
     clip = write_clip(tmp_path / "clip")

@@ -87,6 +87,14 @@ def test_ism_becomes_sdi_in_four_changes(variants):
     assert len({replace(r, name="", method=sdi.method, guidance_weight=1.0) for r in (ism, annealed, whole, sdi)}) == 1
 
 
+def test_lengths_are_multiples_of_the_recipes_or_of_what_is_asked_for(variants):
+    sdi = [r for r in variants["length"].values() if r.name.startswith("sdi-")]
+    assert [r.steps for r in sdi] == [150, 300, 600, 1500, 3000]
+    assert all(changed(sdi[1], other) == {"name", "steps"} for other in sdi if other is not sdi[1])
+    asked = ablate.length(replace(WORLD_GROUND, steps=10))
+    assert [r.steps for r in asked.values()] == [5, 10, 20, 50, 100] * len(ablate.LONGER)
+
+
 def test_the_canvas_has_every_rule_and_ddim(variants):
     assert [r.name for r in variants["canvas"].values()] == [*SAMPLES, *names.RECIPES]
     assert {r.steps for r in variants["canvas"].values()} == {canvas.PICTURE["controlled"][0], canvas.DDIM_STEPS}
