@@ -149,23 +149,25 @@ def length(ground: Ground) -> Variants:
 
 @dataclass(frozen=True)
 class Ablation:
-    """`own_steps`: its rows differ in their length, which no command line overrides."""
+    """`rules`: those that its rows are made of; `own_steps`: rows differ in their length, which no command line
+    overrides."""
 
     variants: Callable[[Ground], Variants]
     prompts: tuple[str, ...] = (STRAWBERRY, TULIP)
     seeds: tuple[int, ...] = (0,)
+    rules: tuple[str, ...] = ("sdi",)
     own_steps: bool = False
 
 
 TABLE = {
     "kappa": Ablation(kappas),
-    "canvas": Ablation(canvases),
+    "canvas": Ablation(canvases, rules=tuple(RECIPES)),
     "proposed": Ablation(proposed),
     "inversion-cfg": Ablation(inversion_cfg, (STRAWBERRY,)),
     "inversion-steps": Ablation(inversion_steps),
     "ism-to-sdi": Ablation(ism_to_sdi),
     "diversity": Ablation(diversity, (STRAWBERRY,), tuple(range(8))),
-    "length": Ablation(length, (DRAGON,), own_steps=True),
+    "length": Ablation(length, (DRAGON,), rules=LONGER, own_steps=True),
 }
 
 
@@ -178,8 +180,7 @@ def run(name: str, request: Request, chosen: Judges, console: Console) -> tuple[
     prompts = request.prompts or suite.select(ablation.prompts)
     seeds = request.seeds or ablation.seeds
     sdi = recipe(suite.name, suite.track, "sdi")
-    rules = {"canvas": tuple(RECIPES), "length": LONGER}.get(name, ("sdi",))
-    every = [recipe(suite.name, suite.track, rule) for rule in rules]
+    every = [recipe(suite.name, suite.track, rule) for rule in ablation.rules]
     source, phi = plan.sources(request, every)
     device, folder = machine.device_of(request.device), request.out
     opened, checksum, prior = (

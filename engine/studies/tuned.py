@@ -21,10 +21,10 @@ from engine.studies.gather import unpacked
 from errors import UserError, exit_code
 from files import ROOT, replaced, write_text
 from names import RECIPES, TUNED
-from reports import Frames, load
+from reports import Frames, judges_of, load
 from reports.columns import column
 from reports.markdown import pipes
-from reports.tables import in_order, row_of, shared
+from reports.tables import in_order, pairs_of_all, row_of, shared
 from reports.uncertainty.differences import NOTE, differences, words
 from reports.uncertainty.statistics import holm
 
@@ -36,23 +36,32 @@ TABLE, FIGURE = ROOT / "results" / "reference" / "tuned.md", ROOT / "docs" / "tu
 
 def beside(controlled: Frames, tuned: Frames) -> pd.DataFrame:
     """A row a rule and metric: `controlled` and `tuned` means, and their paired difference as `differences` has it,
-    where all rules' are one family. Raises UserError where they share no rule."""
+    where all rules' are one family. Raises UserError where they share no rule, and where they are of two protocols."""
+    refuse_unlike(pd.concat([controlled.jobs, tuned.jobs]))
     tracks = {CONTROLLED: controlled, TUNED: tuned}
     rows = []
     for method in in_order(tuned, list(RECIPES)):
-        own = [Frames(*(f[f["method"] == method].assign(method=track) for f in frames)) for track, frames in
-               tracks.items()]  # fmt: skip
-        if any(frames.jobs.empty for frames in own):
+        own = [Frames(*(f[(f["method"] == method) & (f["status"] == "ok")].assign(method=track) for f in frames))
+               for track, frames in tracks.items()]  # fmt: skip
+        both = Frames(*(pd.concat(parts, ignore_index=True) for parts in zip(*own, strict=True)))
+        if both.jobs["method"].nunique() < len(tracks) or not pairs_of_all(both):
             continue
-        both = shared(Frames(*(pd.concat(parts, ignore_index=True) for parts in zip(*own, strict=True))))
+        both = shared(both)
         gaps = differences(both, CONTROLLED).drop(columns=["baseline"]).assign(method=method)
         means = {track: row_of(both, track, "survivors", ("ok",)) for track in tracks}
         rows.append(gaps.assign(**{t: gaps["metric"].map(lambda m, r=r: r.get(f"{m}_mean")) for t, r in means.items()}))
     if not rows:
-        raise UserError("The two have no rule in common: gather the same rules' jobs in both tracks.")
+        raise UserError("The two have no rule's object in common: gather the same rules' jobs in both tracks.")
     found = pd.concat(rows, ignore_index=True)
     found["p_holm"] = found.groupby("metric")["p"].transform(holm)
     return found
+
+
+def refuse_unlike(jobs: pd.DataFrame) -> None:
+    """Raise UserError where the two tracks differ in more than their settings."""
+    found = {name: jobs[name] for name in ("suite", "prior", "steps", "orbit")} | judges_of(jobs)
+    if unlike := [name for name, values in found.items() if values.nunique() > 1]:
+        raise UserError(f"The two are not of one protocol: they differ in {', '.join(unlike)}.")
 
 
 def said(best: dict) -> str:

@@ -1,5 +1,7 @@
 """The tuned track beside the controlled one: pairs are of the same prompts, differences are right."""
 
+import json
+import shutil
 import sys
 
 import pandas as pd
@@ -72,5 +74,23 @@ def test_tracks_without_a_rule_in_common_are_refused(runs, tmp_path):
     job = write_job(other, "vsd", WORLD[0], 0, ball(8))
     scores = random_scores(torch.Generator().manual_seed(0))
     write(job, Scores({k: v.tolist() for k, v in scores.items()}, {k: {"version": 1} for k in scores}, JUDGED))
-    with pytest.raises(UserError, match="no rule in common"):
+    with pytest.raises(UserError, match="no rule's object in common"):
         study.beside(load(runs["controlled"]), load(other))
+
+
+def test_means_and_differences_are_over_the_same_jobs_where_one_diverged(runs, tmp_path):
+    tuned = shutil.copytree(runs["tuned"], tmp_path / "tuned")
+    record = tuned / "sds" / WORLD[0].id / "0" / "record.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"status": "non-finite"}))
+    row = study.beside(load(runs["controlled"]), load(tuned)).set_index(["metric", "method"]).loc["clip_score", "sds"]
+    assert row["n_prompts"] == 2
+    assert row["tuned"] - row["controlled"] == pytest.approx(row["mean"]) == pytest.approx(5.015)
+
+
+def test_tracks_of_two_priors_are_refused(runs, tmp_path):
+    tuned = shutil.copytree(runs["tuned"], tmp_path / "tuned")
+    for config in tuned.glob("*/*/*/config.json"):
+        facts = json.loads(config.read_text())
+        config.write_text(json.dumps(facts | {"prior": {"name": "tiny", "checksum": "q" * 64}}))
+    with pytest.raises(UserError, match="they differ in prior"):
+        study.beside(load(runs["controlled"]), load(tuned))
