@@ -14,11 +14,12 @@ from run_benchmark import main
 
 @pytest.fixture
 def bare(tmp_path, monkeypatch):
-    """A machine without GPU and weights."""
+    """A machine without GPU and weights, and with room on its disk, however full this one's is."""
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     for name in (weights.PLACE, "HF_HUB_CACHE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(doctor, "free_bytes", lambda place: 10**12)
     return tmp_path
 
 
@@ -89,6 +90,14 @@ def test_all_is_there(furnished, capsys):
     assert " tight " in rows["vsd"]
     assert main(["fetch"]) == 0
     assert main(["doctor"]) == 0
+
+
+def test_a_full_disk_is_named(furnished, monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "free_bytes", lambda place: 2 * 10**10)
+    assert main(["doctor"]) == 2
+    out = capsys.readouterr().out
+    assert "missing  room for results  20.0 GB free, about 21.1 GB needed" in out
+    assert "missing or wrong: room for results" in out
 
 
 def test_what_is_wrong_is_named(furnished, capsys):
