@@ -94,7 +94,7 @@ class Published:
         return {"sum": 1.0, "mean": 1 / latents, "batch": float(batch)}[self.loss]
 
 
-MEASURED_ON = "de5f026929abcb83"  # begins the checksum of the world's prior
+MEASURED_ON = "6fbaa781233f7111"  # begins the checksum of the world's prior
 
 
 @dataclass(frozen=True)
@@ -135,31 +135,31 @@ TABLE: dict[str, Row] = {
         "score distillation via inversion, the paper's algorithm 2 (2405.15891)",
         SDI(),
         Published("mean", SHADING_SDI, 512, (*OFFICIAL_SDI, CONVEX_PAPER)),
-        0.865, NO_PERP_NEG,
+        0.943, NO_PERP_NEG,
     ),
     "sdi-official": Row(
         "the same as its official code computes it",
         SDIOfficial(),
         Published("mean", SHADING_SDI, 512, (*OFFICIAL_SDI, CONVEX_CODE)),
-        0.869, NO_PERP_NEG,
+        0.904, NO_PERP_NEG,
     ),
     "sds": Row(
         "DreamFusion's score distillation at its published CFG of 100, 101 in this project's form (2209.14988)",
         SDS(),
         Published("sum", SHADING_SDS, 64, DREAMFUSION),
-        0.393,
+        0.362,
     ),
     "sds-cfg7.5": Row(
         "the same at SDI's CFG of 7.5",
         SDS(scale=7.5),
         Published("sum", SHADING_SDS, 64, DREAMFUSION),
-        5.07,
+        4.82,
     ),
     "sds-anneal": Row(
         "SDI with random noise instead of inverted noise: its schedule, its target",
         SDIKappa("random"),
         Published("mean", SHADING_SDI, 512, (*OFFICIAL_SDI, CONVEX_PAPER)),
-        0.692, NO_PERP_NEG,
+        0.698, NO_PERP_NEG,
     ),
     "sjc": Row(
         "score Jacobian chaining: SDS with weight 1, in its paper on a voxel grid of latents (2212.00774)",
@@ -168,37 +168,37 @@ TABLE: dict[str, Row] = {
             "sum", UNLIT, 64, EMPTINESS, lr=0.05, optimizer="adamax",
             cameras=SJC_CAMERAS, words=BEFORE, elevation=20.0, scene=VoxelConfig(),
         ),
-        0.223, {"scale": 100.0},
+        0.211, {"scale": 100.0},
     ),
     "vsd": Row(
         "variational score distillation, ProlificDreamer's rule: a student learns the renders' scores (2305.16213)",
         VSD(late_from=LATE),
         PROLIFICDREAMER,
-        4.43, WORLD_PHI,
+        4.23, WORLD_PHI,
     ),
     "esd": Row(
         "entropic score distillation: VSD that keeps the views apart (2401.00909)",
         ESD(late_from=LATE),
         PROLIFICDREAMER,
-        4.47, WORLD_PHI,
+        4.26, WORLD_PHI,
     ),
     "hifa": Row(
         "HiFA: SDS with root-annealed times and an image-space term (2305.18766)",
         HiFA(),
         Published("sum", UNLIT, 512, HIFA, steps=25_000, cameras=NEAR_CAMERAS, scene=NEAR_SCENE),
-        0.382,
+        0.367,
     ),
     "ism": Row(
         "interval score matching, LucidDreamer's rule (2311.11284)",
         ISM(),
         Published("batch", UNLIT, 512, (), steps=5_000, batch=4),
-        12, NO_NEGATIVE,
+        11.1, NO_NEGATIVE,
     ),
     "nfsd": Row(
         "noise-free score distillation (2310.17590)",
         NFSD(),
         Published("sum", SHADING_SDS, 64, DREAMFUSION),
-        4.88, NO_NEGATIVE,
+        4.51, NO_NEGATIVE,
     ),
     "csd": Row(
         "classifier score distillation, its first stage, on Stable Diffusion where its authors have IF (2310.19415)",
@@ -206,7 +206,7 @@ TABLE: dict[str, Row] = {
         Published(
             "sum", SHADING_CSD, 64, CSD_COARSE, lr=1e-3, cameras=CSD_CAMERAS, words=NARROW, scene=CSD_SCENE
         ),
-        39.4, PURE,
+        36.2, PURE,
     ),
 }  # fmt: skip
 

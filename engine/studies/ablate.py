@@ -49,7 +49,7 @@ LONGER = ("sdi", "sds", "sds-cfg7.5", "sds-anneal", "vsd", "ism")
 KAPPA_STEPS = 40  # of a canvas: SGD calls the network, forth and back, ten times a step
 
 # 1 / RMS(g) in the controlled track, measured as the recipes' are (engine.calibrate), of the steps between ISM and SDI
-BETWEEN_WEIGHTS = {"2-anneal": 6.52, "3-kappa": 0.657, "4-grid": 0.673}
+BETWEEN_WEIGHTS = {"2-anneal": 6.51, "3-kappa": 0.76, "4-grid": 0.649}
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -115,6 +116,13 @@ def test_the_first_steps_again_follow_the_kept_curve(tmp_path, monkeypatch):
     assert curves.difference(again) == 0
     (again.folder / "curve.csv").write_text("step,loss\n20,9.0\n")
     assert curves.difference(again) > 1
+
+
+def test_a_curve_by_its_own_teacher_is_kept_beside_the_first():
+    first = run.Plan("unet", 0, 100, Path("folder"))
+    assert curves.kept(first) != curves.kept(replace(first, teach=True))
+    assert curves.kept(first).exists()
+    assert curves.kept(replace(first, teach=True)).exists()
 
 
 def test_the_rate_rises_holds_and_falls():

@@ -34,7 +34,7 @@ from world.dataset import CACHE, VARIANTS, pictures
 from world.train import curves
 from world.train.run import Paused, Plan
 
-STEPS = {"vae": 1800, "unet": 5400, "clip": 660, "clip2": 660, "reward": 800}
+STEPS = {"vae": 1800, "unet": 5400, "clip": 900, "clip2": 900, "reward": 4000}
 VIEWS, UNSEEN = 1000, 100  # of each toy, for training and for checks
 SAME = 0.02  # of a loss: what other numbers of threads round differently grows to
 SECOND = 1000  # added to the seed of the second CLIP's weights and batches; its pictures are the first one's

@@ -16,20 +16,23 @@ SHOWN = {"vae": ("psnr", "PSNR of a batch, dB"), "unet": ("loss", "v-loss of a b
 SHOWN |= {"clip2": ("loss", "loss"), "reward": ("loss", "ranking loss")}
 
 
+def kept(plan: Plan) -> Path:
+    """Where a training's curve is committed: that of one by its own teacher beside that of the first."""
+    return KEPT / f"{plan.name}{'-taught' if plan.teach else ''}.csv"
+
+
 def keep(plan: Plan) -> None:
     """Copy a training's curve to where it is committed."""
     KEPT.mkdir(exist_ok=True)
-    shutil.copyfile(plan.folder / "curve.csv", KEPT / f"{plan.name}.csv")
+    shutil.copyfile(plan.folder / "curve.csv", kept(plan))
 
 
 def difference(plan: Plan) -> float:
     """The largest relative difference between the loss of a training's curve and that of the kept one, row by row."""
     import pandas as pd
 
-    made, kept = (
-        pd.read_csv(p).set_index("step")["loss"] for p in (plan.folder / "curve.csv", KEPT / f"{plan.name}.csv")
-    )
-    return float(((made - kept.loc[made.index]).abs() / kept.loc[made.index]).max())
+    made, first = (pd.read_csv(p).set_index("step")["loss"] for p in (plan.folder / "curve.csv", kept(plan)))
+    return float(((made - first.loc[made.index]).abs() / first.loc[made.index]).max())
 
 
 def draw(path: Path) -> None:

@@ -123,6 +123,12 @@ def grafted(x: Tensor, other: Beside, s: Tensor, rng: torch.Generator) -> Tensor
     return torch.lerp(x, other.toy, mask * (8 * s).clamp(max=1))
 
 
+def spliced(x: Tensor, other: Beside, s: Tensor, rng: torch.Generator) -> Tensor:
+    """Regions of the same toy from elsewhere."""
+    mask = torch.sigmoid(8 * (smooth_noise(x, 1, 4, rng) - 1.6 + 1.6 * s))
+    return torch.lerp(x, other.view, mask * (8 * s).clamp(max=1))
+
+
 def posterised(x: Tensor, _: Beside, s: Tensor, rng: torch.Generator) -> Tensor:
     """64 to 2 steps a channel."""
     steps = 2 ** (6 - 5 * s)
@@ -178,7 +184,8 @@ def faded(x: Tensor, _: Beside, s: Tensor, rng: torch.Generator) -> Tensor:
 
 SOFTENING: tuple[Distortion, ...] = (pixelated, shaken)
 BREAKING: tuple[Distortion, ...] = (
-    scattered, warped, dropped, ghosted, grafted, posterised, hue_shifted, gamma_changed, streaked, blocky, faded,
+    scattered, warped, dropped, ghosted, grafted, spliced, posterised, hue_shifted, gamma_changed, streaked, blocky,
+    faded,
 )  # fmt: skip
 DISTORTIONS = SOFTENING + BREAKING
 
