@@ -102,14 +102,16 @@ def forsake(work: Path, process: dict[str, Any]) -> None:
 @contextlib.contextmanager
 def roster(run: Path, steps: dict[str, int]) -> Iterator[None]:
     """RUN/.unfinished/commands/<token>.json, while a command does jobs: who it is, and each job's `steps` by its path.
-    What a command leaves that was killed, the next one removes."""
+    What a command leaves that was killed, the next one removes. A run that this began, and in which nothing was left,
+    is removed."""
+    levels = 2 if run.exists() else 3
     path, descriptor = _entered(run, steps)
     try:
         yield
     finally:
         os.close(descriptor)
         path.unlink(missing_ok=True)
-        remove_empty(path.parent, 2)
+        remove_empty(path.parent, levels)
 
 
 def _entered(run: Path, steps: dict[str, int]) -> tuple[Path, int]:

@@ -356,6 +356,14 @@ def test_what_a_kill_left_of_what_was_finished_is_removed_and_nothing_else(tmp_p
     assert done.record()["status"] == "finished"
 
 
+def test_a_command_that_left_nothing_leaves_no_folder_but_one_that_was_there(tmp_path):
+    for run, stays in ((tmp_path / "new", False), (tmp_path, True)):
+        with pytest.raises(UserError), claims.roster(run, {"a": 1}):
+            raise UserError("The prior cannot be read.")
+        assert run.exists() == stays
+        assert not (run / ".unfinished").exists()
+
+
 def test_a_command_that_ends_may_take_the_rosters_folder_away_from_one_that_begins(tmp_path, monkeypatch):
     folder, right, times = tmp_path / ".unfinished" / claims.ROSTER, claims.held, []
 
