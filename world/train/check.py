@@ -66,8 +66,11 @@ def check(prompts: list[str], unseen: int) -> bool:
             raise UserError(f"There are no weights in {folder.name}: run `python -m world.train` for each model first.")
     data = pictures(prompts, unseen, seed=SEED)
     prior = stable_diffusion.load(models.TINY_SD)
-    psnr = vae.psnr(models.shipped_vae(), data, rng_of(SEED, 0))
-    rows = [Quality(models.TINY_SD, "VAE, PSNR on unseen views", psnr, 30.0, "dB")]
+    psnr, detail = vae.rebuilt(models.shipped_vae(), data, rng_of(SEED, 0))
+    rows = [
+        Quality(models.TINY_SD, "VAE, PSNR on unseen views", psnr, 30.0, "dB"),
+        Quality(models.TINY_SD, "VAE, detail on unseen views, off the truth's by", abs(detail - 1), 0.15, "", True),
+    ]
     rows += _ranked(prior, data, prompts) + _rewarded(data, prompts) + _responding(data, prompts)
     table = Table("quality", "measured", "aim", "", title=f"The world's models on {len(data.rgba)} unseen views")
     for row in rows:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor
 
+from eval.truth import detail
 from world import models
 from world.dataset import Pictures, over_grey
 from world.train.run import Plan, Training, rng_of
@@ -59,11 +60,12 @@ def whiten(model: AutoencoderKL, data: Pictures, rng: torch.Generator, n: int = 
 
 
 @torch.no_grad()
-def psnr(model: AutoencoderKL, data: Pictures, rng: torch.Generator) -> float:
-    """Mean PSNR in dB of the reconstruction of pictures over fresh greys."""
-    values = []
+def rebuilt(model: AutoencoderKL, data: Pictures, rng: torch.Generator) -> tuple[float, float]:
+    """Of pictures over fresh greys, encoded and decoded: mean PSNR in dB, and mean detail as a share of theirs."""
+    values, shares = [], []
     for rgba in data.rgba.split(50):
         image = over_grey(rgba, rng)
         back = model.decode(model.encode(image * 2 - 1).latent_dist.mean).sample.clamp(-1, 1) / 2 + 0.5
         values.append(-10 * (back - image).square().mean((1, 2, 3)).log10())
-    return torch.cat(values).mean().item()
+        shares.append(detail(back) / detail(image))
+    return torch.cat(values).mean().item(), torch.cat(shares).nanmean().item()
