@@ -4,11 +4,13 @@
     python -m engine.studies.gather RUN --into results/reference/world.tar.xz
 
 The archive holds each job's settings, record and scores of every view, without pictures, some kB a job, so that it can
-be committed; beside it stand world.md and world.csv, the tables that are made of it, over the prompts and seeds that
-all its methods have. Without RUN the tables are made again. A job without scores, or that failed, is left out; a
-diverged one counts. Jobs of another prior, suite, track, judge or settings are refused, and so is another result of a
-job that is there: `merge` has the same rules. Equal jobs make an archive that is equal in its bytes, in whatever order
-they came.
+be committed. Beside it stand the tables that are made of it: world.md and world.csv over the prompts and seeds that all
+its methods have; world-43.md and world-43.csv of the methods that have most prompts, here 43, where others have fewer;
+and world-prompts.csv, the means of each method and prompt. Without RUN the tables are made again.
+
+A job without scores, or that failed, is left out; a diverged one counts. Jobs of another prior, suite, track, judge or
+settings are refused, and so is another result of a job that is there: `merge` has the same rules. Equal jobs make an
+archive that is equal in its bytes, in whatever order they came.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import lzma
 import sys
 import tarfile
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from errors import UserError
@@ -56,10 +59,32 @@ def gather(runs: list[Path], into: Path) -> tuple[int, int]:
         all_of_it = Path(aside, stem)
         merge.linked(Merged(told, found.twice, found.said), all_of_it)
         _packed(all_of_it, sorted(told), into)
-        write.tables(all_of_it, load(all_of_it), list(RECIPES))
-        for suffix in (".md", ".csv"):
-            write_text(into.with_name(stem + suffix), (all_of_it / f"table{suffix}").read_text("utf-8"))
+        _tables(all_of_it, into.with_name(stem))
+        means = load(all_of_it).wide.drop(columns=["view", "azimuth"]).groupby(["prompt_id", "method"])
+        write_text(into.with_name(f"{stem}-prompts.csv"), means.mean(numeric_only=True).to_csv(float_format="%.6g"))
+        most, some = _most(told)
+        if some:
+            part = {place: job for place, job in told.items() if place.parts[0] in some}
+            merge.linked(Merged(part, 0, []), Path(aside, "most"))
+            _tables(Path(aside, "most"), into.with_name(f"{stem}-{most}"))
     return len(told), len(found.jobs) - len(told)
+
+
+def _tables(run: Path, stem: Path) -> None:
+    """STEM.md and STEM.csv of a run's jobs."""
+    write.tables(run, load(run), list(RECIPES))
+    for suffix in (".md", ".csv"):
+        write_text(stem.with_name(stem.name + suffix), (run / f"table{suffix}").read_text("utf-8"))
+
+
+def _most(places: Iterable[Path]) -> tuple[int, set[str]]:
+    """How many prompts the methods with most have, and which these are, if they are several and others have fewer."""
+    prompts: dict[str, set[str]] = {}
+    for place in places:
+        prompts.setdefault(place.parts[0], set()).add(place.parts[1])
+    most = max(map(len, prompts.values()))
+    have = {method for method, own in prompts.items() if len(own) == most}
+    return most, have if 1 < len(have) < len(prompts) else set()
 
 
 def _is_told(job: merge.Job) -> bool:

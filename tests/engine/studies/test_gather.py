@@ -66,6 +66,23 @@ def test_the_tables_are_those_of_the_scores_and_are_made_again(run, tmp_path):
     assert (tmp_path / "world.md").read_text() == before
 
 
+def test_methods_with_more_prompts_have_a_table_of_their_own_and_each_prompt_its_means(run, tmp_path):
+    whole = shutil.copytree(run, tmp_path / "run")
+    shutil.copytree(whole / "sdi" / WORLD[0].id, whole / "csd" / WORLD[0].id)
+    archive = tmp_path / "world.tar.xz"
+    gather([whole], archive)
+    of_all, most = pd.read_csv(tmp_path / "world.csv"), pd.read_csv(tmp_path / "world-2.csv")
+    assert set(of_all["method"]) == {"sdi", "sds", "csd"}
+    assert set(most["method"]) == {"sdi", "sds"}
+    assert "csd" not in (tmp_path / "world-2.md").read_text()
+    own = pd.read_csv(tmp_path / "world-prompts.csv").set_index(["prompt_id", "method"])["clip_score"]
+    for prompt in WORLD[:2]:
+        views = pd.read_csv(run / "sdi" / prompt.id / "0" / "scores.csv")["clip_score"]
+        assert own[prompt.id, "sdi"] == pytest.approx(views.mean(), rel=1e-5)
+    gather([run], tmp_path / "even.tar.xz")
+    assert not list(tmp_path.glob("even-2*"))
+
+
 def test_what_does_not_fit_is_refused_and_the_archive_stays(run, tmp_path):
     archive = tmp_path / "world.tar.xz"
     gather([run], archive)
