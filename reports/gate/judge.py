@@ -7,7 +7,7 @@ the P S jobs whose scenes are not the reference's, bit by bit;
 
     e = s sqrt(2 k) / (P S)          paired: what other random numbers would change, at most
         s sqrt((1/S + 1/R) / P)      of other seeds
-    c = max(least, drift, t(f; 1 - level / M) e)        M changes are looked at
+    c = max(least, drift, t(f; 1 - level / (w M)) e)    M changes are looked at; w = 2 where either way fails, else 1
 
 A rule as good as the reference's, with whatever random numbers, is called worse with at most `level`, over all M; one
 that is worse by `margin` = c + t e is passed with at most level / M: non-inferiority at that margin. Jobs equal in
@@ -262,7 +262,8 @@ def _chance(reference: Reference, method: str, metric: str, others: int | None, 
         return 0.0
     paired = None if others is None else math.sqrt(2 * others) / (prompts * seeds)
     apart = math.sqrt((1 / seeds + 1 / len(reference.seeds)) / prompts)
-    away: float = stdtrit(cell["freedom"], 1 - LEVEL / looked) * cell["spread"]
+    ways = 1 if cell["better"] in ("up", "down") else 2
+    away: float = stdtrit(cell["freedom"], 1 - LEVEL / (ways * looked)) * cell["spread"]
     return float(away * (apart if paired is None else paired))
 
 

@@ -143,7 +143,9 @@ def cells(frames: Frames, method: str) -> dict[str, Cell]:
     jobs = frames.jobs[frames.jobs["method"] == method]
     survived = frames.wide[(frames.wide["method"] == method) & (frames.wide["status"] == "ok")]
     found = {
-        c.key: _cell(survived[c.key], survived) for c in gated() if c.key in survived and survived[c.key].notna().any()
+        c.key: _cell(survived[c.key], survived, of_views=True)
+        for c in gated()
+        if c.key in survived and survived[c.key].notna().any()
     }
     found[SHARE.key] = _cell(100.0 * jobs["status"].isin(DIVERGED).astype(float), jobs)
     nfe = jobs.loc[jobs["status"] == "ok", NFE].dropna()
@@ -181,9 +183,14 @@ def _drifted(run: Path) -> pd.DataFrame:
     return _means(frames, course.courses(run, frames.jobs))
 
 
-def _cell(values: pd.Series, of: pd.DataFrame) -> Cell:
+def _cell(values: pd.Series, of: pd.DataFrame, of_views: bool = False) -> Cell:
+    """Where a view is right or wrong, 100 or 0, a job more is counted at each prompt, of which half the views
+    are wrong, as by Laplace's rule of succession: where no seed has failed yet, nobody knows how often one will."""
     s = summarise(values.to_numpy(float), of["prompt_id"].to_numpy())
     means = values.groupby([of["prompt_id"], of["seed"]]).mean().dropna()
+    if of_views and values.dropna().isin([0.0, 100.0]).all() and means.groupby(level=0).count().max() > 1:
+        one_more = pd.MultiIndex.from_product([means.index.unique(0), ["one more"]])
+        means = pd.concat([means, pd.Series(50.0, one_more)])
     return {"mean": s.mean, "stderr": _or_none(s.stderr), **_chance(means.groupby(level=0))}
 
 

@@ -136,6 +136,38 @@ def test_a_change_within_chance_is_seen_though_it_passes(run, reference):
     assert main(["check", str(run), "--baseline", str(reference), "--strict"]) == 1
 
 
+def test_where_no_seed_has_failed_yet_one_that_does_may_be_chance(folder, run):
+    """Of right or wrong views, that is; of other metrics a spread of 0 is what was measured."""
+    reference = folder / "right.json"
+    for path in run.glob("*/*/*/scores.csv"):
+        pd.read_csv(path).assign(r_precision=100.0, iou=0.5).to_csv(path, index=False)
+    cells = gate.save(run, reference).methods["sdi"]
+    assert cells["r_precision"]["spread"] == pytest.approx(25)  # of 100, 100, 100, 50
+    assert cells["r_precision"]["mean"] == 100
+    assert cells["iou"]["spread"] == 0
+    path = next(run.glob("sdi/*/*/scores.csv"))
+    scores = pd.read_csv(path)
+    scores.loc[:3, "r_precision"] = 0.0
+    scores.to_csv(path, index=False)
+    assert failed(gate.check(run, reference)) == {}
+    for path in run.glob("sdi/*/*/scores.csv"):
+        pd.read_csv(path).assign(r_precision=0.0).to_csv(path, index=False)
+    assert failed(gate.check(run, reference)) == {("sdi", "r_precision"): "worse"}
+
+
+def test_what_may_fail_either_way_has_half_of_the_level_on_each_side(run, reference):
+    content = json.loads(reference.read_text())
+    cell = content["methods"]["sdi"]["opacity"]
+    cell |= {"spread": 1.0, "freedom": 8.0, "least": 0.0}
+    content["methods"]["sdi"]["clip_score"] |= {"spread": 1.0, "freedom": 8.0, "least": 0.0}
+    reference.write_text(json.dumps(content))
+    rows = gate.check(run, reference).rows.set_index(["method", "metric"])["limit"]
+    looked = sum(map(len, content["methods"].values()))
+    for metric, ways in (("opacity", 2), ("clip_score", 1)):
+        chance = t.ppf(1 - references.LEVEL / (ways * looked), 8.0) * (2 / 9) ** 0.5
+        assert rows["sdi", metric] == pytest.approx(chance), metric
+
+
 def test_rounding_that_was_measured_is_no_drift(folder, run, reference):
     other = shutil.copytree(run, folder / "other")
     shift(other, "sdi", "clip_score", 0.03)
