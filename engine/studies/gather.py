@@ -21,13 +21,12 @@ import lzma
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 
 from errors import UserError
 from files import replaced, write_text
 from names import RECIPES
-from reports import load, write
+from reports import Frames, load, write
 from reports.submissions import merge, pack
 from reports.submissions.merge import Merged
 from say import Console, say
@@ -59,32 +58,23 @@ def gather(runs: list[Path], into: Path) -> tuple[int, int]:
         all_of_it = Path(aside, stem)
         merge.linked(Merged(told, found.twice, found.said), all_of_it)
         _packed(all_of_it, sorted(told), into)
-        _tables(all_of_it, into.with_name(stem))
-        means = load(all_of_it).wide.drop(columns=["view", "azimuth"]).groupby(["prompt_id", "method"])
+        frames = load(all_of_it)
+        _tables(all_of_it, frames, into.with_name(stem))
+        means = frames.wide.drop(columns=["view", "azimuth"]).groupby(["prompt_id", "method"])
         write_text(into.with_name(f"{stem}-prompts.csv"), means.mean(numeric_only=True).to_csv(float_format="%.6g"))
-        most, some = _most(told)
-        if some:
-            part = {place: job for place, job in told.items() if place.parts[0] in some}
-            merge.linked(Merged(part, 0, []), Path(aside, "most"))
-            _tables(Path(aside, "most"), into.with_name(f"{stem}-{most}"))
+        prompts = frames.jobs.groupby("method")["prompt_id"].nunique()
+        most = prompts.index[prompts == prompts.max()]
+        if 1 < len(most) < len(prompts):  # several have most, others fewer
+            part = Frames(*(f[f["method"].isin(most)] for f in frames))
+            _tables(all_of_it, part, into.with_name(f"{stem}-{prompts.max()}"))
     return len(told), len(found.jobs) - len(told)
 
 
-def _tables(run: Path, stem: Path) -> None:
-    """STEM.md and STEM.csv of a run's jobs."""
-    write.tables(run, load(run), list(RECIPES))
+def _tables(run: Path, frames: Frames, stem: Path) -> None:
+    """STEM.md and STEM.csv of a run's frames, by way of its folder."""
+    write.tables(run, frames, list(RECIPES))
     for suffix in (".md", ".csv"):
         write_text(stem.with_name(stem.name + suffix), (run / f"table{suffix}").read_text("utf-8"))
-
-
-def _most(places: Iterable[Path]) -> tuple[int, set[str]]:
-    """How many prompts the methods with most have, and which these are, if they are several and others have fewer."""
-    prompts: dict[str, set[str]] = {}
-    for place in places:
-        prompts.setdefault(place.parts[0], set()).add(place.parts[1])
-    most = max(map(len, prompts.values()))
-    have = {method for method, own in prompts.items() if len(own) == most}
-    return most, have if 1 < len(have) < len(prompts) else set()
 
 
 def _is_told(job: merge.Job) -> bool:

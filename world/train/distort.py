@@ -117,16 +117,20 @@ def ghosted(x: Tensor, other: Beside, s: Tensor, rng: torch.Generator) -> Tensor
     return torch.lerp(x, other.view, 0.5 * s)
 
 
+def _patched(x: Tensor, instead: Tensor, cells: int, s: Tensor, rng: torch.Generator) -> Tensor:
+    """Regions of another picture, more of them the stronger."""
+    mask = torch.sigmoid(8 * (smooth_noise(x, 1, cells, rng) - 1.6 + 1.6 * s))
+    return torch.lerp(x, instead, mask * (8 * s).clamp(max=1))
+
+
 def grafted(x: Tensor, other: Beside, s: Tensor, rng: torch.Generator) -> Tensor:
     """Regions of another toy."""
-    mask = torch.sigmoid(8 * (smooth_noise(x, 1, 5, rng) - 1.6 + 1.6 * s))
-    return torch.lerp(x, other.toy, mask * (8 * s).clamp(max=1))
+    return _patched(x, other.toy, 5, s, rng)
 
 
 def spliced(x: Tensor, other: Beside, s: Tensor, rng: torch.Generator) -> Tensor:
     """Regions of the same toy from elsewhere."""
-    mask = torch.sigmoid(8 * (smooth_noise(x, 1, 4, rng) - 1.6 + 1.6 * s))
-    return torch.lerp(x, other.view, mask * (8 * s).clamp(max=1))
+    return _patched(x, other.view, 4, s, rng)
 
 
 def posterised(x: Tensor, _: Beside, s: Tensor, rng: torch.Generator) -> Tensor:
