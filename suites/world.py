@@ -54,10 +54,10 @@ WORLD = Suite(
     judges=Judges(MODELS / "tiny-clip", MODELS / "tiny-clip", MODELS / "tiny-reward", MODELS / "tiny-clip-2"),
     truth=Toys(),
     tuned_on=held_out(),
-    first_look=(
-        "A ripe strawberry",
+    first_look=(  # each has a front and a back to show
         "A plush dragon toy",
-        "A DSLR photograph of a hamburger",
+        "A DSLR photo of a white fluffy cat",
+        "An astronaut",
         "A viking panda with an axe",
     ),
 )
