@@ -1,5 +1,9 @@
 """A job: one recipe, one prompt, one seed. Its key says what it computes, its folder where the result lies. And what
-all jobs of a run share."""
+all jobs of a run share.
+
+Jobs of one seed and another prompt draw other numbers: were times and cameras the same, a seed would move all prompts
+alike, and a table's intervals, which take prompts as independent, would hold of that one seed alone.
+"""
 
 from __future__ import annotations
 
@@ -26,17 +30,23 @@ class Job:
         """`<recipe>/<NN-slug>/<seed>`, relative to the run."""
         return Path(self.recipe.name, self.prompt.id, str(self.seed))
 
+    @cached_property
+    def stream(self) -> int:
+        """What its random numbers start from, 32 bits, of its seed and its prompt: the methods of a table share it."""
+        return int.from_bytes(hashlib.sha256(f"{self.seed} {self.prompt.text}".encode()).digest()[:4], "big")
+
     @property
     def settings(self) -> dict[str, Any]:
         """What the job is, but for the prior's weights, as JSON has it."""
-        return {"recipe": self.recipe.settings, "prompt": self.prompt.text, "seed": self.seed}
+        facts = {"prompt": self.prompt.text, "seed": self.seed, "stream": self.stream}
+        return {"recipe": self.recipe.settings, **facts}
 
     def key(self, prior: str) -> str:
         """Twelve hex digits of all that decides the scene: the settings, what the rule's code says, and `prior`, the
         checksum of the weights, with what else `engine.plan.decided` knows. Equal keys, equal scenes. From where they
         are seen, the orbit, is not in it."""
         prompt, rest = json.dumps(self.prompt.text), json.dumps([source_of(self.recipe.method), prior])
-        job = f'{{"prompt": {prompt}, "recipe": {self.recipe.decides}, "seed": {self.seed}}}'
+        job = f'{{"prompt": {prompt}, "recipe": {self.recipe.decides}, "stream": {self.stream}}}'
         text = f"[{job}, {rest[1:]}"
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -49,12 +49,12 @@ class Training:
     def __init__(self, job: Job, prior: Prior, device: str):
         recipe = job.recipe
         self.job, self.prior, self.device = job, prior, device
-        self.rng = torch.Generator().manual_seed(job.seed)
+        self.rng = torch.Generator().manual_seed(job.stream)
         self.scene = recipe.scene.build(self.rng).to(device)
         self.optimizer = OPTIMIZERS[recipe.optimizer](self.scene.parameter_groups(recipe.lr))
         self.text = make_text(prior, job.prompt.text, recipe.method.negative, recipe.words)
-        rule = recipe.method  # one from a file may draw from generators that all share: they start from the seed
-        self.state = rule.start(prior, job.seed) if isinstance(rule, Outside) else rule.start(prior)
+        rule = recipe.method  # one from a file may draw from generators that all share: they start from the stream
+        self.state = rule.start(prior, job.stream) if isinstance(rule, Outside) else rule.start(prior)
         self.step, self.nfe, self.rows, self.seconds, self.peak = 0, 0, 0, 0.0, 0
 
     @property

@@ -85,7 +85,7 @@ def sample(job: Job, prior: Prior, store: Store, device: str = "cpu") -> None:
     sdi, scene = recipe.method, recipe.scene
     assert isinstance(sdi, SDI)
     assert isinstance(scene, CanvasConfig)
-    rng = torch.Generator().manual_seed(job.seed)
+    rng = torch.Generator().manual_seed(job.stream)
     x_T = torch.randn(1, *prior.latent_shape, generator=rng).to(device)
     text, grid = make_text(prior, job.prompt.text), falling_grid(prior, recipe.steps)
     cameras = look_at(ELEVATION, recipe.cameras.azimuth[0], DISTANCE, FOV).to(device)
