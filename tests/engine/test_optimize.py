@@ -19,6 +19,7 @@ from methods.sdi import SDI
 from methods.sds import SDS
 from methods.sjc import SJC
 from priors.analytic import MixturePrior
+from prompts import Prompt
 from scene.nerf import NeRF
 from scene.voxels import VoxelConfig
 from tests.engine import jobs
@@ -185,6 +186,16 @@ def test_a_negative_prompt_is_embedded_beside_the_empty_one():
     plain = Training(jobs.job(), prior, "cpu").text
     assert plain.null is None
     assert torch.equal(plain.uncond, prior.embed([""]))
+
+
+def test_prompts_of_one_seed_draw_other_numbers_and_methods_the_same():
+    """Else a seed moves all prompts alike, and an interval over prompts holds of that seed alone."""
+    one, other = jobs.job(), replace(jobs.job(), prompt=Prompt("02-a-blue-ball", "a blue ball"))
+    twin = replace(one, recipe=replace(one.recipe, name="another"))
+    drawn = [Training(job, jobs.prior(), "cpu").rng.get_state() for job in (one, twin, other)]
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+    assert one.key("none") != other.key("none")
 
 
 def test_seeds_differ(tmp_path):
