@@ -190,7 +190,7 @@ def test_a_negative_prompt_is_embedded_beside_the_empty_one():
 
 def test_prompts_of_one_seed_draw_other_numbers_and_methods_the_same():
     """Else a seed moves all prompts alike, and an interval over prompts holds of that seed alone."""
-    one, other = jobs.job(), replace(jobs.job(), prompt=Prompt("02-a-blue-ball", "a blue ball"))
+    one, other = jobs.job(), replace(jobs.job(), prompt=Prompt("02-a-red-ball-of-wool", "a red ball of wool"))
     twin = replace(one, recipe=replace(one.recipe, name="another"))
     drawn = [Training(job, jobs.prior(), "cpu").rng.get_state() for job in (one, twin, other)]
     assert torch.equal(drawn[0], drawn[1])
