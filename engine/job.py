@@ -38,8 +38,8 @@ class Job:
     @property
     def settings(self) -> dict[str, Any]:
         """What the job is, but for the prior's weights, as JSON has it."""
-        facts = {"prompt": self.prompt.text, "seed": self.seed, "stream": self.stream}
-        return {"recipe": self.recipe.settings, **facts}
+        recipe, prompt = self.recipe.settings, self.prompt.text
+        return {"recipe": recipe, "prompt": prompt, "seed": self.seed, "stream": self.stream}
 
     def key(self, prior: str) -> str:
         """Twelve hex digits of all that decides the scene: the settings, what the rule's code says, and `prior`, the
