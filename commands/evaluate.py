@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commands.options import Parser, add_judges, folder, positive
+from engine.executors import Where
 from engine.request import RUNS, VIEWS
 from errors import UserError, first_line
 from prompts import Prompt, listed, slug
@@ -96,7 +97,7 @@ def main(arguments: list[str]) -> int:
         for line in judges.warnings(suite, chosen, {unit.place.prompt for unit in found.units}):
             say(console, line, "yellow")
         bad = taken(found, run, suite.name, console)
-    whole = results.score_and_report(run, suite, chosen, options.device, console)
+    whole = results.score_and_report(run, suite, chosen, Where(device=options.device), console)
     return int(bool(bad) or not whole)
 
 

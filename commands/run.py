@@ -105,6 +105,6 @@ def carried_out(request: Request, console: Console) -> int:
         say(console, judges.UNSCORED)
         return int(crashed)
     where = request.where.if_there(console)
-    whole = results.score_and_report(request.out, request.suite, chosen, request.here, console, where)
+    whole = results.score_and_report(request.out, request.suite, chosen, where, console)
     say(console, f"run_benchmark.py report {name_of(request.out)} makes a page of it, to look at.")
     return int(crashed or not whole)

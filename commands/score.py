@@ -55,7 +55,7 @@ def scored(options: Namespace, where: Where, console: Console) -> int:
     chosen = replace(judges.judges_of(suite, options.clip, options.clip2), outside=tuple(options.judge))
     wanted = asked.asked(chosen.outside, {"clip": chosen.clip, "reward": chosen.reward}, "cpu").values()
     asked.accept(wanted, place(), options.accept_licence, lambda line: say(console, line))
-    return int(not results.score_and_report(options.run, suite, chosen, options.device, console, where))
+    return int(not results.score_and_report(options.run, suite, chosen, where, console))
 
 
 def refuse(run: Path) -> None:

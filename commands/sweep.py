@@ -81,7 +81,7 @@ def carried_out(request: Request, options: Namespace, console: Console) -> int:
     )
     crashed = results.carried_out(todo, console)
     where = request.where.if_there(console)
-    scored = results.score_missing(todo.run, request.suite, chosen, request.here, console, where)
+    scored = results.score_missing(todo.run, request.suite, chosen, where, console)
     frames = outcome.only(load(todo.run), {job.path.parts for job in todo.jobs})
     for line in terminal.troubles(frames):
         say(console, line, "yellow")

@@ -59,7 +59,7 @@ def plan(request: Request, console: Console, rows: list[Variant] | None = None) 
     prior, phi = sources(request, [r for r, _ in made])
     opened = opened_by(suite, prior, request.lora)
     prior = with_adapter(prior, request.lora)
-    device = device_of(request.here)
+    device = device_of(request.where.here)
     refuse_tuned_on(request)
     checksum = identity(prior)
     if track == TUNED:

@@ -70,12 +70,8 @@ class Request:
 
     @property
     def where(self) -> Where:
-        return Where(self.executor, self.address, self.device)
-
-    @property
-    def here(self) -> str:
-        """The device of what is done on this machine beside the jobs, which may run where there are others."""
-        return self.device if self.executor == "local" or self.device == "cpu" else "auto"
+        """Where its jobs run, and are scored afterwards."""
+        return Where(self.executor, self.address, self.device, self.jobs)
 
 
 def folder_name(

@@ -67,13 +67,13 @@ class Line:
             return []
 
 
-def main(pipe: Connection, run: Path, setup: Setup) -> None:
-    """Do jobs until the pipe ends."""
+def main(pipe: Connection, run: Path, setup: Setup, task: Task | None = None) -> None:
+    """Do jobs, each by `task`, until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
     line = Line(pipe)
     signal.signal(signal.SIGTERM, lambda *_: setattr(line, "cut", True))
     try:
-        serve(line, run, setup)
+        serve(line, run, setup, task)
     except Exception as error:
         if not (fatal := fatal_of(error, run)):
             sys.exit(TOO_LITTLE_MEMORY)

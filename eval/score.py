@@ -219,16 +219,41 @@ def _held_by_turns(folders: list[Path]) -> Iterator[Path]:
                     later.append(folder)
 
 
+class Due(NamedTuple):
+    """Of a job: who scores it, the `stale` metrics among all that can be measured, by their stamps, what was there
+    `before`, and, of one that left no pictures, its `blank` ones."""
+
+    scorer: Scorer
+    stale: list[Metric]
+    stamps: dict[str, Stamp]
+    before: Scores
+    blank: views.Pictures | None
+    depths: Depths | None
+
+
 def score_job(folder: Path, scorer: Scorer, depths: Depths | None = None) -> bool:
     """Write those of the job's scores that are not there with the same stamp; returns whether any were written.
 
     A failed job has no scores. A prompt of one's own is read from the job's settings. Raises UserError for damaged
     views, a damaged record, and a prompt that is neither that nor the suite's."""
+    if (due := due_of(folder, scorer, depths)) is None:
+        return False
+    new = {}
+    if due.stale:
+        seen = due.blank or views.read(folder)._replace(depths=due.depths)
+        new = due.scorer(seen, folder.parent.name, due.stale)
+    columns = {key: new[key].tolist() if key in new else due.before.columns[key] for key in due.stamps}
+    write(folder, Scores(columns, due.stamps, due.scorer.about))
+    return True
+
+
+def due_of(folder: Path, scorer: Scorer, depths: Depths | None = None) -> Due | None:
+    """What `score_job` has to do; None where that is nothing. Raises UserError as it does."""
     record, config = (views.job_json(folder / name) for name in ("record.json", "config.json"))
     orbit, prompt_id = config.get("recipe", {}).get("orbit", {}), folder.parent.name
     blank = None
     if classify(record, None) == "failed":
-        return False
+        return None
     if is_own(prompt_id) and config.get("prompt"):
         scorer = scorer.asking(Prompt(prompt_id, config["prompt"]))
     if not views.has_pictures(folder) and classify(record, None) in DIVERGED:
@@ -243,11 +268,8 @@ def score_job(folder: Path, scorer: Scorer, depths: Depths | None = None) -> boo
     stamps |= kept(before, stamps, pictures)
     stale = [m for m in metrics.METRICS if m.key in stamps and before.stamps.get(m.key) != stamps[m.key]]
     if not stale and before.stamps.keys() == stamps.keys() and before.about == scorer.about:
-        return False
-    new = scorer(blank or views.read(folder)._replace(depths=depths), prompt_id, stale) if stale else {}
-    columns = {key: new[key].tolist() if key in new else before.columns[key] for key in stamps}
-    write(folder, Scores(columns, stamps, scorer.about))
-    return True
+        return None
+    return Due(scorer, stale, stamps, before, blank, depths)
 
 
 def kept(before: Scores, stamps: dict[str, Stamp], pictures: str) -> dict[str, Stamp]:

@@ -102,27 +102,17 @@ def refuse(tasks: list[Task], options: Namespace) -> None:
 
 
 def carried_out(tasks: list[Task], wanted: Wanted, where: Where, run: Path, console: Console) -> int:
-    """Make what is missing, one scene after another, or on the nodes of a cluster; returns of how many something was
-    made."""
-    from rich.progress import track
-
+    """Make what is missing, of many scenes at once; returns of how many something was made."""
     from engine.executors.units import Lack, Unit, done
     from engine.exports import write
-    from engine.machine import device_of
 
     by_path = {task.job.relative_to(run): task for task in tasks}
-    if where.is_here:
-        device = device_of(where.device)
-        bar = track(tasks, "exporting", console=console, disable=not tasks, transient=True)
-        results = ((task.job.relative_to(run), write.carried_out(task, wanted, device)) for task in bar)
-    else:
-        if wanted.out:
-            wanted.out.mkdir(parents=True, exist_ok=True)
-        units = [Unit(path, (task.todo, wanted)) for path, task in by_path.items()]
-        results = ((unit.path, lacks) for unit, lacks in done(run, units, write.unit, where, console, "exporting"))
+    units = [Unit(path, (task.todo, wanted)) for path, task in by_path.items()]
+    if wanted.out and units:
+        wanted.out.mkdir(parents=True, exist_ok=True)
     made = 0
-    for path, lacks in results:
+    for unit, lacks in done(run, units, write.unit, where, console, "Exporting"):
         for why in [lacks.why] if isinstance(lacks, Lack) else lacks:
-            say(console, f"{path.as_posix()}: {why}.", "yellow")
-        made += not isinstance(lacks, Lack) and len(lacks) < len(by_path[path].todo)
+            say(console, f"{unit.path.as_posix()}: {why}.", "yellow")
+        made += not isinstance(lacks, Lack) and len(lacks) < len(by_path[unit.path].todo)
     return made

@@ -11,6 +11,7 @@ from engine.executors import Where
 from engine.external import jobs as external
 from engine.external import launch as programs
 from engine.judges import Judges
+from engine.machine import device_of
 from engine.plan import Plan
 from engine.queue import launch
 from engine.remote.mirror import ALL, SCORES, name_of
@@ -51,31 +52,24 @@ def external_done(request: Request, jobs: list[external.ExternalJob], console: C
     return any(record["status"] not in FINAL for record in records.values())
 
 
-def score_and_report(
-    run: Path, suite: Suite, chosen: Judges, device: str, console: Console, where: Where | None = None
-) -> bool:
+def score_and_report(run: Path, suite: Suite, chosen: Judges, where: Where, console: Console) -> bool:
     """Score what is not scored yet, then write and print the tables; returns whether all could be scored."""
-    scored = score_missing(run, suite, chosen, device, console, where)
+    scored = score_missing(run, suite, chosen, where, console)
     tables.report(run, console, lambda: judges.truth_of(run, suite, figures.SIDES), bool(scored.fresh))
     return not scored.bad
 
 
-def score_missing(
-    run: Path, suite: Suite, chosen: Judges, device: str, console: Console, where: Where | None = None
-) -> Scored:
-    """Score what is not scored yet, draw each job's views, and say what could not be scored. That is done here, on a
-    `device`, unless `where` is a cluster."""
-    spread = where is not None and not where.is_here
-    part_in(run).bring(SCORES if spread else ALL)
-    scorer = judges.scorer_of(suite, chosen, device)
+def score_missing(run: Path, suite: Suite, chosen: Judges, where: Where, console: Console) -> Scored:
+    """Score what is not scored yet, draw each job's views, and say what could not be scored."""
+    part_in(run).bring(ALL if where.is_here else SCORES)
+    scorer, _ = scoring.opened(suite.name, chosen, device_of(where.here))
     own = judges.own_prompts(run)
     for line in (*judges.remarks(chosen, scorer, own), *judges.unknown(suite, own)):
         say(console, line, "yellow")
-    if spread:
-        assert where is not None
-        scored, flat = scoring.on_nodes(run, suite, chosen, where, console)
+    if chosen.outside:
+        scored, flat = scoring.by_others(run, suite, scorer, console)
     else:
-        scored, flat = scoring.here(run, suite, scorer, console)
+        scored, flat = scoring.at_once(run, suite, chosen, where, console)
     if flat:
         say(console, NO_DEPTH.format("1 job" if len(flat) == 1 else f"{len(flat)} jobs"), "yellow", wrap=True)
     for reason in scored.bad.values():

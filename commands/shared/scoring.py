@@ -1,8 +1,11 @@
-"""The scores of a run: in this process, one job after another, or on the nodes of a cluster, all at once."""
+"""The scores of a run: by processes of this machine or the nodes of a cluster, as many jobs at once as there is room
+for, or, where judges of other packages are asked, in this process, one after another."""
 
 from __future__ import annotations
 
-from functools import cache, partial
+import contextlib
+from collections.abc import Callable
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +13,7 @@ from engine import judges
 from engine.executors import Where
 from engine.executors.units import Lack, Unit, done
 from engine.judges import Judges
+from engine.machine import device_of
 from engine.remote.mirror import SCORES
 from engine.remote.sharing import part_in
 from engine.views import depths_of
@@ -17,7 +21,8 @@ from errors import UserError
 from eval import views
 from eval.outside import asked as outside
 from eval.outside.process import Lost, OutsideJudge
-from eval.score import Scored, Scorer, gathered, score_if_can, score_run
+from eval.score import Scored, Scorer, due_of, gathered, score_if_can, score_run
+from eval.truth import Truth
 from eval.views import Depths
 from files import is_older
 from locks import held
@@ -29,8 +34,9 @@ from suites.base import Suite
 ENVIRONMENTS = "Judges of --judge have environments of their own on this machine: leave out --executor with them."
 
 
-def here(run: Path, suite: Suite, scorer: Scorer, console: Console) -> tuple[Scored, list[Path]]:
-    """Score what is not scored yet; returns the jobs without a depth, too."""
+def by_others(run: Path, suite: Suite, scorer: Scorer, console: Console) -> tuple[Scored, list[Path]]:
+    """Score what is not scored yet in this process, which holds the judges of other packages; returns the jobs without
+    a depth, too."""
     flat: list[Path] = []
     with console.status("Scoring") as status:
 
@@ -74,36 +80,57 @@ class Told(NamedTuple):
     flat: bool
 
 
-def on_nodes(run: Path, suite: Suite, chosen: Judges, where: Where, console: Console) -> tuple[Scored, list[Path]]:
-    """The same by the places of a cluster."""
-    folders = views.jobs(run)
-    units = [Unit(folder.relative_to(run), (suite.name, chosen)) for folder in folders]
+def at_once(run: Path, suite: Suite, chosen: Judges, where: Where, console: Console) -> tuple[Scored, list[Path]]:
+    """Score what is not scored yet, many jobs at once; returns the jobs without a depth, too. What other commands have
+    is asked for once more at the end, so that several share the work."""
+    folders, by = views.jobs(run), (suite.name, chosen)
+    told = _as_they_are(folders, by, device_of(where.here)) if where.is_here else {}
     weights = [str(judge) for judge in (chosen.clip, chosen.iqa, chosen.reward) if judge]
-    told: dict[Path, Told] = {}
-    for unit, result in done(run, units, scored, where, console, "Scoring", weights):
-        told[run / unit.path] = _lacking(unit, result) if isinstance(result, Lack) else result
+    for wait in (False, True):
+        units = [Unit(folder.relative_to(run), (by, wait)) for folder in folders if folder not in told]
+        for unit, result in done(run, units, scored, where, console, "Scoring", weights):
+            if result is not None:
+                told[run / unit.path] = _lacking(unit, result) if isinstance(result, Lack) else result
     part_in(run).bring(SCORES)
     fresh = [folder for folder in folders if told[folder].new]
     bad = {folder: told[folder].why for folder in folders if told[folder].why}
     return gathered(run, folders, fresh, bad), [folder for folder in folders if told[folder].flat]
 
 
+def _as_they_are(folders: list[Path], by: tuple[str, Judges], device: str) -> dict[Path, Told]:
+    """Jobs that are scored already: no process has to begin for them."""
+    scorer, truth = opened(*by, device)
+    told = {}
+    for folder in folders:
+        flat: list[Path] = []
+        with contextlib.suppress(UserError):  # is said by whoever is to score it
+            if due_of(folder, scorer.knowing(truth(folder)), deep(flat, folder)) is None:
+                drawn(folder, False)
+                told[folder] = Told(False, "", bool(flat))
+    return told
+
+
 def _lacking(unit: Unit, lack: Lack) -> Told:
     return Told(False, f"{unit.path.as_posix()}: {lack.why}.", False)
 
 
-def scored(folder: Path, by: tuple[str, Judges], device: str) -> Told:
-    """A unit: a job's scores and the pictures that go with them. The judges are opened once in a process."""
-    scorer, truth = _opened(*by, device)
+def scored(folder: Path, how: tuple[tuple[str, Judges], bool], device: str) -> Told | None:
+    """A unit: a job's scores and the pictures that go with them; None where another command has it, and is not waited
+    for. The judges are opened once in a process."""
+    by, wait = how
+    scorer, truth = opened(*by, device)
     flat: list[Path] = []
-    with held(folder):  # its views stay as they are meanwhile
+    with held(folder, wait) as ours:  # its views stay as they are meanwhile
+        if not ours:
+            return None
         new, why = score_if_can(folder, scorer, truth, partial(deep, flat))
         if not why:
             drawn(folder, new)
     return Told(new, why, bool(flat))
 
 
-@cache
-def _opened(suite: str, chosen: Judges, device: str):  # type: ignore[no-untyped-def]
+@lru_cache(1)
+def opened(suite: str, chosen: Judges, device: str) -> tuple[Scorer, Callable[[Path], Truth | None]]:
+    """The judges of a suite at work on a device, and what gives a job's true views."""
     known = suite_named(suite)
     return judges.scorer_of(known, chosen, device), judges.truths_of(known)

@@ -18,7 +18,7 @@ EXECUTORS = {  # by name, module and class: imported when it is used, as what it
     "local": ("engine.executors.local", "Processes"),
     "ray": ("engine.executors.ray", "Cluster"),
 }
-SPREADS = {"ray"}  # whose places do whatever they are given, and not jobs alone
+SPREADS = {"ray"}  # whose places do whatever they are given, and not jobs alone, as local processes do
 HERE = "{} What is left is done on this machine."
 
 
@@ -32,16 +32,23 @@ def executor_of(name: str, address: str | None = None, task: Callable[..., Any] 
 
 @dataclass(frozen=True)
 class Where:
-    """Where folders of jobs that have ended are worked at: an executor and its address, as the command line has them;
-    in this process where that does jobs alone."""
+    """Where folders of jobs that have ended are worked at: an executor, its address, a device and how many at once, as
+    the command line has them."""
 
     executor: str = "local"
     address: str | None = None
     device: str = "auto"
+    jobs: str = "auto"
 
     @property
     def is_here(self) -> bool:
+        """Whether that is this machine's own processes: of an executor that does jobs alone, too."""
         return self.executor not in SPREADS
+
+    @property
+    def here(self) -> str:
+        """The device of what is done on this machine, while others may have what it has not."""
+        return self.device if self.executor == "local" or self.device == "cpu" else "auto"
 
     def if_there(self, console: Console) -> Where:
         """The same, or, where that is gone by now, which is said, here."""
@@ -50,5 +57,5 @@ class Where:
                 executor_of(self.executor, self.address)
         except UserError as error:
             say(console, HERE.format(error), "yellow")
-            return Where(device=self.device)
+            return Where(device=self.here, jobs=self.jobs)
         return self

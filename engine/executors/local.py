@@ -21,6 +21,7 @@ from engine.executors.base import Busy, Ended, Event, Lost, Work
 from engine.executors.starting import started
 from engine.job import Setup
 from engine.machine import devices_of, slots_of
+from engine.worker import Task
 
 LONGEST = 1.0  # seconds to wait for news
 PATIENCE = 60.0  # seconds a process has to write its last checkpoint
@@ -47,8 +48,9 @@ class Place:
 class Processes:
     """An executor. On GPUs, the processes take turns at the devices: place k has number k, counted round."""
 
-    def __init__(self) -> None:
-        self.places: dict[int, Place] = {}
+    def __init__(self, task: Task | None = None) -> None:
+        """`task` is done in place of jobs."""
+        self.task, self.places = task, dict[int, Place]()
 
     def device(self, name: str) -> str:
         return ",".join(devices_of(name))
@@ -95,7 +97,7 @@ class Processes:
     def _begun(self, place: int) -> Place:
         here, there = Pipe()
         setup = replace(self.setup, device=self.devices[place % len(self.devices)])
-        process = started(worker.main, (there, self.run, setup), setup.threads)
+        process = started(worker.main, (there, self.run, setup, self.task), setup.threads)
         there.close()  # so that the end of the process is the end of the pipe
         return Place(process, here)
 

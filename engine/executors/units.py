@@ -1,4 +1,5 @@
-"""One function for each of many jobs' folders, on the nodes of a cluster: scores, exports, pictures of a page.
+"""One function for each of many jobs' folders, on the nodes of a cluster or in processes of this machine: scores,
+exports, pictures of a page.
 
 A unit is a job's folder. What its function writes lies there, what it returns travels back. The units of a lost node,
 or of a process that died, are done again elsewhere.
@@ -7,7 +8,7 @@ or of a process that died, are done again elsewhere.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,14 +18,16 @@ from rich.progress import track
 from engine.claims import roster
 from engine.executors import Where, executor_of
 from engine.executors.base import Away, Ended, Executor, Fatal, Lost, Over, Room, Work
+from engine.executors.local import Processes
 from engine.job import Setup
 from engine.optimize import Watcher
 from engine.remote.mirror import ALL
-from engine.remote.sharing import part_in
+from engine.remote.sharing import Part, part_in
 from engine.together import Scene
 from errors import UserError, cause
 from say import Console
 
+WORTH = 4  # units for which processes of this machine are worth their start
 LOSSES = 3  # processes and nodes that a unit may lose: it may be what they die of
 OVER = "{}: {} of {} jobs are done. The same command goes on from where it was."
 Function = Callable[[Path, Any, str], Any]  # of a job's folder, what else it is given, and a device; nodes import it
@@ -52,14 +55,16 @@ class Carried:
     level: int = ALL
 
     def __call__(self, work: Work, run: Path, setup: Setup, line: Watcher, scene: Scene) -> dict[str, Any]:
-        path, more = work[0].path, work[1]["more"]
+        return {"result": self.result(Unit(work[0].path, work[1]["more"]), run, setup.device, part_in(run))}
+
+    def result(self, unit: Unit, run: Path, device: str, part: Part) -> Any:
         try:
-            with part_in(run).at(path, self.level):
-                return {"result": self.function(run / path, more, setup.device)}
+            with part.at(unit.path, self.level):
+                return self.function(run / unit.path, unit.more, device)
         except UserError:
             raise
         except Exception as error:
-            return {"result": Lack(f"it could not be done: {cause(error)}")}
+            return Lack(f"it could not be done: {cause(error)}")
 
 
 def done(
@@ -73,20 +78,21 @@ def done(
     level: int = ALL,
 ) -> Iterator[tuple[Unit, Any]]:
     """Do all units at once, as many as there is room for, with a bar; gives each with its result, or a Lack, as they
-    end. `weights`: folders of what a place loads; `level`: what a node needs of a job that lies in a store.
+    end. Of few units on this machine, and where it has room for one at a time, in this process. `weights`: folders of
+    what a place loads; `level`: what a node needs of a job that lies in a store.
 
     Raises UserError where there is no cluster, where its head is lost, and what the function raises of that kind."""
     if not units:
         return
-    executor = executor_of(where.executor, where.address, Carried(function, level))
-    spread = Spread(run, units, executor)
-    yield from track(
-        spread.done(executor.device(where.device), weights),
-        title,
-        len(units),
-        console=console,
-        transient=True,
-    )
+    task = Carried(function, level)
+    executor = Processes(task) if where.is_here else executor_of(where.executor, where.address, task)
+    device = executor.device(where.here if where.is_here else where.device)
+    results: Iterable[tuple[Unit, Any]]
+    if where.is_here and (len(units) < WORTH or executor.room(where.jobs, device, len(units), weights) == 1):
+        results = ((unit, task.result(unit, run, device, Part())) for unit in units)
+    else:
+        results = Spread(run, units, executor).done(device, weights, where.jobs)
+    yield from track(results, title, len(units), console=console, transient=True)
 
 
 class Spread:
@@ -98,8 +104,8 @@ class Spread:
         self.sitting: dict[int, Unit | None] = {}
         self.results: deque[tuple[Unit, Any]] = deque()
 
-    def done(self, device: str, weights: Sequence[str | None]) -> Iterator[tuple[Unit, Any]]:
-        places = self.executor.room("auto", device, self.count, weights)
+    def done(self, device: str, weights: Sequence[str | None], jobs: str = "auto") -> Iterator[tuple[Unit, Any]]:
+        places = self.executor.room(jobs, device, self.count, weights)
         self.sitting, ended = dict.fromkeys(range(places)), 0
         with roster(self.run, {}):
             self.executor.start(self.run, Setup("none", device, threads=1), places)

@@ -140,7 +140,7 @@ def carried_out(task: Task, wanted: Wanted, device: str) -> list[str]:
 
 
 def unit(job: Path, asked: tuple[tuple[str, ...], Wanted], device: str) -> list[str]:
-    """The same of a job's folder on a node of a cluster, with the formats that are to be made."""
+    """The same of a job's folder, with the formats that are to be made."""
     todo, wanted = asked
     if wanted.out and not wanted.out.is_dir():
         raise UserError(f"The node {gethostname()} does not see {wanted.out}: --out must lie where all nodes see it.")

@@ -1,16 +1,28 @@
 """One function for each of many jobs' folders: whatever its places meet, each unit has one result."""
 
+import os
+import shutil
 from io import StringIO
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from engine.executors import EXECUTORS, Where
+from commands.shared import scoring
+from commands.shared.scoring import Told as Scored
+from engine.executors import EXECUTORS, Where, local, starting
 from engine.executors.base import Away, Ended, Fatal, Lost, Over, Room
-from engine.executors.units import LOSSES, Carried, Lack, Spread, Unit
+from engine.executors.units import LOSSES, WORTH, Carried, Lack, Spread, Unit, done
+from engine.job import Job
+from engine.judges import Judges
 from errors import UserError
+from files import write_json
+from prompts import Prompt
 from run_benchmark import main
+from suites.world import WORLD
+from tests.engine import jobs
+from tests.eval.clip import write_clip
+from tests.reports.synthetic import ball, write_job
 
 UNITS = [Unit(Path(f"sds/01-a/{k}"), k) for k in range(3)]
 
@@ -107,7 +119,8 @@ def test_a_cluster_that_is_gone_by_now_leaves_the_rest_to_this_machine(monkeypat
     monkeypatch.setitem(EXECUTORS, "gone", (__name__, "gone"))
     monkeypatch.setattr("engine.executors.SPREADS", {"gone"})
     console = Console(file=StringIO(), width=200)
-    assert Where("gone", "h:1", "cpu").if_there(console) == Where(device="cpu")
+    assert Where("gone", "h:1", "cpu", "2").if_there(console) == Where(device="cpu", jobs="2")
+    assert Where("gone", "h:1", "cuda").if_there(console) == Where()  # the head may have no GPU
     assert "No Ray cluster answers at h:1. What is left is done on this machine." in console.file.getvalue()
     assert Where().if_there(console) == Where()
 
@@ -129,3 +142,70 @@ def test_what_nodes_export_of_a_store_lies_in_the_store(capsys):
 def test_judges_in_environments_of_this_machine_are_not_asked_by_nodes(tmp_path, capsys):
     assert main(["score", str(tmp_path), "--judge", "pyiqa:musiq", "--executor", "ray"]) == 2
     assert "leave out --executor" in capsys.readouterr().err
+
+
+def numbered(folder, more, device):
+    if more == "refuse":
+        raise UserError("The disk is full.")
+    return os.getpid(), folder.name, device
+
+
+def test_many_units_are_done_by_processes_of_this_machine_and_few_in_this_one(tmp_path):
+    units = [Unit(Path(f"sds/01-a/{k}")) for k in range(WORTH)]
+    for several, at_once, count in ((units, "2", 2), (units, "1", 1), (units[1:], "2", 1)):
+        found = dict(done(tmp_path, several, numbered, Where(device="cpu", jobs=at_once), Console(quiet=True), ""))
+        assert {unit.path.name: result[1:] for unit, result in found.items()} == {
+            unit.path.name: (unit.path.name, "cpu") for unit in several
+        }
+        pids = {pid for pid, *_ in found.values()}
+        assert (pids == {os.getpid()}) == (count == 1)
+        assert len(pids) <= count
+    assert not (tmp_path / ".unfinished").exists()
+
+
+def test_a_sentence_of_one_process_ends_all(tmp_path):
+    units = [Unit(Path(f"sds/01-a/{k}"), "refuse") for k in range(WORTH)]
+    with pytest.raises(UserError, match="The disk is full"):
+        list(done(tmp_path, units, numbered, Where(device="cpu", jobs="2"), Console(quiet=True), ""))
+
+
+def test_scores_and_exports_by_processes_are_those_of_one_after_another(tmp_path, monkeypatch):
+    clip, alone, spread = write_clip(tmp_path / "clip"), tmp_path / "a" / "run", tmp_path / "b" / "run"
+    for seed in range(WORTH + 1):
+        job = Job(jobs.recipe(steps=4), Prompt("07-a-ripe-strawberry", jobs.PROMPT.text), seed)
+        jobs.do(alone, job)
+        write_json(alone / job.path / "config.json", {"prompt": job.prompt.text, "seed": seed, **job.settings})
+    (alone / job.path / "views" / "rgb_001.png").write_bytes(b"")  # which is said alike
+    shutil.copytree(alone, spread)
+    begun = []
+    monkeypatch.setattr(local, "started", lambda target, *rest: begun.append(target) or starting.started(target, *rest))
+    for run, slots in ((alone, 1), (spread, 2)):
+        monkeypatch.setattr(local, "slots_of", lambda *_, slots=slots: slots)
+        assert main(["score", str(run), "--suite", "world", "--clip", str(clip), "--device", "cpu"]) == 1
+        export = ["export", str(run), "--formats", "glb", "normals", "--resolution", "16", "--device", "cpu"]
+        assert main(export) == 0
+        assert len(begun) == 4 * (slots > 1)
+    made = {path.relative_to(alone): path.read_bytes() for path in alone.rglob("*") if path.is_file()}
+    assert {path.relative_to(spread): path.read_bytes() for path in spread.rglob("*") if path.is_file()} == made
+    assert len(list(spread.rglob("*/scores.csv"))) == WORTH  # and none of the damaged one
+    assert main(["score", str(spread), "--suite", "world", "--clip", str(clip), "--device", "cpu"]) == 1
+    assert len(begun) == 4  # what is scored begins none
+
+
+def test_what_another_command_has_is_scored_last_and_once(tmp_path, monkeypatch):
+    turns = []
+
+    def told(run, units, function, *_):
+        turns.append([(unit.path.name, unit.more[1]) for unit in units])
+        return [
+            (unit, None if len(turns) == 1 and unit.path.name == "1" else Scored(True, "", False)) for unit in units
+        ]
+
+    for seed in range(3):
+        write_job(tmp_path, "sds", Prompt("07-a-ripe-strawberry", "A ripe strawberry"), seed, ball(4))
+    monkeypatch.setattr(scoring, "done", told)
+    monkeypatch.setattr(scoring, "_as_they_are", lambda *_: {})
+    scored, flat = scoring.at_once(tmp_path, WORLD, Judges(Path("clip")), Where(device="cpu"), Console(quiet=True))
+    assert turns == [[("0", False), ("1", False), ("2", False)], [("1", True)]]
+    assert [folder.name for folder in scored.fresh] == ["0", "1", "2"]
+    assert flat == []
