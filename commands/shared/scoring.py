@@ -9,6 +9,8 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
+from rich.progress import Progress
+
 from engine import judges
 from engine.executors import Where
 from engine.executors.units import Lack, Unit, done
@@ -27,7 +29,7 @@ from eval.views import Depths
 from files import is_older
 from locks import held
 from reports import figures
-from say import Console, plain, say
+from say import Console, say
 from suites import suite_named
 from suites.base import Suite
 
@@ -38,10 +40,11 @@ def by_others(run: Path, suite: Suite, scorer: Scorer, console: Console) -> tupl
     """Score what is not scored yet in this process, which holds the judges of other packages; returns the jobs without
     a depth, too."""
     flat: list[Path] = []
-    with console.status("Scoring") as status:
+    with Progress(console=console, transient=True) as bars:
+        bar = bars.add_task("Scoring", total=len(views.jobs(run)))
 
         def told(job: Path, new: bool) -> None:
-            status.update(plain(f"Scored {job.relative_to(run)}"))
+            bars.advance(bar)
             drawn(job, new)
 
         others = [judge for judge in scorer.judges.values() if isinstance(judge, OutsideJudge)]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress, track
 
 from engine import judges, machine, plan
 from engine.job import Job, Setup
@@ -30,6 +30,7 @@ from engine.studies import canvas, kappa
 from engine.studies.held import held
 from engine.training import Training
 from engine.views import depths_of
+from eval import views
 from eval.score import score_run
 from files import read_json, write_json
 from methods.ism import ISM
@@ -37,7 +38,7 @@ from methods.sdi import SDI
 from names import ABLATIONS, RECIPES, known
 from priors.base import Prior
 from prompts import Prompt
-from say import plain, say
+from say import say
 from suites.base import Suite
 
 Variants = dict[str, Recipe]  # by label
@@ -235,12 +236,9 @@ def changed(made: Recipe, request: Request, sdi: Recipe, phi: str | None) -> Rec
 
 def score(folder: Path, suite: Suite, chosen: Judges, console: Console) -> None:
     scorer = judges.scorer_of(suite, chosen)
-    with console.status("Scoring") as status:
-
-        def told(job: Path, new: bool) -> None:
-            status.update(plain(f"Scored {job.relative_to(folder)}"))
-
-        scored = score_run(folder, scorer, told, judges.truths_of(suite), depths_of)
+    with Progress(console=console, transient=True) as bars:
+        bar = bars.add_task("Scoring", total=len(views.jobs(folder)))
+        scored = score_run(folder, scorer, lambda *_: bars.advance(bar), judges.truths_of(suite), depths_of)
     for reason in scored.bad.values():
         say(console, reason, "red")
 
