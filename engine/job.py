@@ -19,6 +19,11 @@ from engine.recipes.outside import source_of
 from prompts import Prompt
 
 
+def stream_of(seed: int, prompt: str) -> int:
+    """What random numbers start from, 32 bits, of a seed and a prompt's text: no two prompts of a seed share them."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {prompt}".encode()).digest()[:4], "big")
+
+
 @dataclass(frozen=True)
 class Job:
     recipe: Recipe
@@ -32,8 +37,8 @@ class Job:
 
     @cached_property
     def stream(self) -> int:
-        """What its random numbers start from, 32 bits, of its seed and its prompt: the methods of a table share it."""
-        return int.from_bytes(hashlib.sha256(f"{self.seed} {self.prompt.text}".encode()).digest()[:4], "big")
+        """What its random numbers start from: the methods of a table share it."""
+        return stream_of(self.seed, self.prompt.text)
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
+from engine.job import stream_of
 from engine.recipes.base import Orbit
 from files import read_json, write_json
 from methods.base import Views
@@ -52,7 +53,8 @@ def measure(
     """Rows of choice, inversion_scale (None but for inversions), t and error: a mean over SIDES views. "DDIM's own" is
     the solution itself. `each` is called after each of TIMES timesteps."""
     text = make_text(prior, prompt)
-    cameras, rng = Orbit(views=SIDES).cameras().to(text.plain.device), torch.Generator().manual_seed(seed)
+    cameras = Orbit(views=SIDES).cameras().to(text.plain.device)
+    rng = torch.Generator().manual_seed(stream_of(seed, prompt))
     x_T = torch.randn(SIDES, *prior.latent_shape, generator=rng).to(text.plain.device)
     still = replace(sdi, eta=0.0, tau=0.0)
     path = list(ddim(prior, text, cameras, x_T, falling_grid(prior, steps), still.scale))
@@ -83,12 +85,14 @@ def measure_missing(
     seeds: Sequence[int],
     console: Console,
 ) -> None:
-    """FOLDER/eq8/<prompt>/<seed>.json, where they are not there yet from the same prior; `sdi` is its rule there."""
+    """FOLDER/eq8/<prompt>/<seed>.json, where they are not there yet from the same prior and random numbers; `sdi` is
+    its rule there."""
     wanted = {folder / "eq8" / p.id / f"{seed}.json": (p.text, seed) for p in prompts for seed in seeds}
-    missing = [path for path in wanted if not path.exists() or read_json(path).get("prior") != checksum]
+    made_of = {path: {"prior": checksum, "stream": stream_of(seed, text)} for path, (text, seed) in wanted.items()}
+    missing = [path for path in wanted if not path.exists() or not made_of[path].items() <= read_json(path).items()]
     with torch.no_grad(), Progress(console=console, transient=True, disable=not missing) as bar:
         task = bar.add_task("error of eq. 8", total=len(missing) * TIMES)
         for path in missing:
             path.parent.mkdir(parents=True, exist_ok=True)
             rows = measure(prior, sdi, *wanted[path], each=lambda: bar.advance(task))
-            write_json(path, {"prior": checksum, "rows": rows})
+            write_json(path, {**made_of[path], "rows": rows})
