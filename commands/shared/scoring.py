@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.progress import Progress
+from rich.progress import Progress, track
 
 from engine import judges
 from engine.executors import Where
@@ -87,7 +87,7 @@ def at_once(run: Path, suite: Suite, chosen: Judges, where: Where, console: Cons
     """Score what is not scored yet, many jobs at once; returns the jobs without a depth, too. What other commands have
     is asked for once more at the end, so that several share the work."""
     folders, by = views.jobs(run), (suite.name, chosen)
-    told = _as_they_are(folders, by, device_of(where.here)) if where.is_here else {}
+    told = _as_they_are(folders, by, device_of(where.here), console) if where.is_here else {}
     weights = [str(judge) for judge in (chosen.clip, chosen.iqa, chosen.reward) if judge]
     for wait in (False, True):
         units = [Unit(folder.relative_to(run), (by, wait)) for folder in folders if folder not in told]
@@ -100,11 +100,11 @@ def at_once(run: Path, suite: Suite, chosen: Judges, where: Where, console: Cons
     return gathered(run, folders, fresh, bad), [folder for folder in folders if told[folder].flat]
 
 
-def _as_they_are(folders: list[Path], by: tuple[str, Judges], device: str) -> dict[Path, Told]:
+def _as_they_are(folders: list[Path], by: tuple[str, Judges], device: str, console: Console) -> dict[Path, Told]:
     """Jobs that are scored already: no process has to begin for them."""
     scorer, truth = opened(*by, device)
     told = {}
-    for folder in folders:
+    for folder in track(folders, "Looking at what is scored", console=console, transient=True):
         flat: list[Path] = []
         with contextlib.suppress(UserError):  # is said by whoever is to score it
             if due_of(folder, scorer.knowing(truth(folder)), deep(flat, folder)) is None:

@@ -20,6 +20,7 @@ from engine.executors import Where, executor_of
 from engine.executors.base import Away, Ended, Executor, Fatal, Lost, Over, Room, Work
 from engine.executors.local import Processes
 from engine.job import Setup
+from engine.machine import device_of
 from engine.optimize import Watcher
 from engine.remote.mirror import ALL
 from engine.remote.sharing import Part, part_in
@@ -89,7 +90,8 @@ def done(
     device = executor.device(where.here if where.is_here else where.device)
     results: Iterable[tuple[Unit, Any]]
     if where.is_here and (len(units) < WORTH or executor.room(where.jobs, device, len(units), weights) == 1):
-        results = ((unit, task.result(unit, run, device, Part())) for unit in units)
+        first = device_of(where.here)
+        results = ((unit, task.result(unit, run, first, Part())) for unit in units)
     else:
         results = Spread(run, units, executor).done(device, weights, where.jobs)
     yield from track(results, title, len(units), console=console, transient=True)

@@ -209,3 +209,11 @@ def test_what_another_command_has_is_scored_last_and_once(tmp_path, monkeypatch)
     assert turns == [[("0", False), ("1", False), ("2", False)], [("1", True)]]
     assert [folder.name for folder in scored.fresh] == ["0", "1", "2"]
     assert flat == []
+
+
+def test_few_units_go_to_the_first_of_several_gpus(tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    for asked, first in (("cuda:1,cuda:0", "cuda:1"), ("auto", "cuda")):
+        ((_, found),) = done(tmp_path, UNITS[:1], numbered, Where(device=asked), Console(quiet=True), "")
+        assert found == (os.getpid(), "0", first)
