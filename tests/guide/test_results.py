@@ -67,3 +67,13 @@ def test_the_prompt_that_stays_below_is_the_one_that_the_page_names():
     both = SCORES.loc[["sdi", "sds"]]
     below = both.index[both["iou"] < 0.6]
     assert set(below) == {(method, "07-a-ripe-strawberry") for method in ("sdi", "sds")}
+
+
+@pytest.mark.parametrize(("metric", "column"), [("clip_score", 0), ("psnr", 2)])
+def test_the_seeds_on_the_page_have_the_means_of_the_scores(metric, column):
+    scores = pd.read_csv(ROOT / "results" / "reference" / "world-seeds-prompts.csv").set_index("method")
+    said = {name.strip("`"): cells[column].split(",") for name, *cells in rows("| seeds 0, 1, 2 |")}
+    assert sorted(said) == sorted(set(scores.index))
+    for method, seeds in said.items():
+        assert len(seeds) == 3
+        assert sum(map(number, seeds)) / 3 == pytest.approx(scores.loc[method, metric].mean(), abs=0.051), method
