@@ -39,7 +39,7 @@ def number(text: str) -> float:
     return float(text.rstrip("°"))
 
 
-@pytest.mark.parametrize("method", ["sdi", "sds", "sds-cfg7.5", "sds-anneal"])
+@pytest.mark.parametrize("method", ["sdi", "sds", "sds-cfg7.5", "sds-anneal", "vsd"])
 def test_the_means_of_all_prompts_are_those_of_the_scores(method):
     (said,) = (row[1:] for row in rows("| | CLIP score | IQA quality %") if row[0] == f"`{method}`")
     scores = SCORES.loc[method]
