@@ -27,11 +27,11 @@ SHOWN = {
     "alone_min": ("alone", "{:.2f}"),
     "nfe": ("NFE", "{:.0f}"),
     "clip_score_mean": ("CLIP score", "{:.1f}"),
-    "iqa_quality_mean": ("IQA quality %", "{:.0f}"),
-    "r_precision_mean": ("R-Precision %", "{:.0f}"),
+    "iqa_quality_mean": ("IQA %", "{:.0f}"),
+    "r_precision_mean": ("R-Prec %", "{:.0f}"),
     "iou_mean": ("IoU", "{:.2f}"),
-    "psnr_mean": ("PSNR nearest dB", "{:.1f}"),
-    "sharpness_mean": ("sharpness", "{:.2f}"),
+    "psnr_mean": ("PSNR dB", "{:.1f}"),
+    "sharpness_mean": ("sharp", "{:.2f}"),
     "eq8": ("error of eq. 8", "{:.2f}"),
     "psnr_to_ddim": ("PSNR to DDIM's sample, dB", "{:.1f}"),
     "feature_distance": ("distance of seeds", "{:.3f}"),
@@ -75,7 +75,10 @@ def write(name: str, run: Path, labels: dict[str, str], clip: Path) -> tuple[lis
 def show(table: pd.DataFrame, console: Console) -> None:
     """The numbers that an ablation is about, a row a variant, where jobs left an object."""
     shown = {key: text for key, text in SHOWN.items() if key in table and table[key].notna().any()}
-    found = Table("", *(f"{header}" for header, _ in shown.values()), box=None)
+    found = Table(box=None, pad_edge=False)
+    found.add_column("", no_wrap=True)
+    for header, _ in shown.values():
+        found.add_column(header, justify="right")
     for _, row in table[table["block"] == "survivors"].iterrows():
         found.add_row(plain(row["label"]), *("-" if pd.isna(row[key]) else form.format(row[key])
                                       for key, (_, form) in shown.items()))  # fmt: skip

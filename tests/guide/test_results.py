@@ -77,3 +77,16 @@ def test_the_seeds_on_the_page_have_the_means_of_the_scores(metric, column):
     for method, seeds in said.items():
         assert len(seeds) == 3
         assert sum(map(number, seeds)) / 3 == pytest.approx(scores.loc[method, metric].mean(), abs=0.051), method
+
+
+def test_the_lengths_on_the_page_have_the_numbers_of_the_ablation():
+    table = pd.read_csv(ROOT / "docs" / "ablations" / "length.csv")
+    found = table[table["block"] == "survivors"].set_index("label")
+    metrics = ("clip_score_mean", "psnr_mean", "sharpness_mean", "fog_mean")
+    for name, *cells in rows("| 150, 300, 600, 1,500, 3,000 steps |"):
+        for metric, cell in zip(metrics, cells, strict=True):
+            said = cell.split(",")
+            half = 0.5 * 10.0 ** -len(said[0].partition(".")[2])
+            for times, text in zip((0.5, 1, 2, 5, 10), said, strict=True):
+                value = found.loc[f"{name.strip('`')}, x{times:g}", metric]
+                assert number(text) == pytest.approx(value, abs=half + 0.0006), (name, metric, times)
