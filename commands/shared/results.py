@@ -62,7 +62,11 @@ def score_and_report(run: Path, suite: Suite, chosen: Judges, where: Where, cons
 def score_missing(run: Path, suite: Suite, chosen: Judges, where: Where, console: Console) -> Scored:
     """Score what is not scored yet, draw each job's views, and say what could not be scored."""
     part_in(run).bring(ALL if where.is_here else SCORES)
-    scorer, _ = scoring.opened(suite.name, chosen, device_of(where.here))
+    device = device_of(where.here)
+    if chosen.outside:  # whose programs end with the scores
+        scorer = judges.scorer_of(suite, chosen, device)
+    else:
+        scorer, _ = scoring.opened(suite.name, chosen, device)
     own = judges.own_prompts(run)
     for line in (*judges.remarks(chosen, scorer, own), *judges.unknown(suite, own)):
         say(console, line, "yellow")

@@ -176,7 +176,7 @@ class Begun:
     """A process that is not there, and ends when told to."""
 
     def __init__(self, target, args):
-        (*_, (_, _, self.setup)), self.exitcode = args, 0
+        (*_, (_, _, self.setup, _)), self.exitcode = args, 0
 
     def start(self):
         self.environment = dict(os.environ)
