@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from commands.shared import scoring, tables
@@ -65,15 +66,14 @@ def score_missing(run: Path, suite: Suite, chosen: Judges, where: Where, console
     device = device_of(where.here)
     if chosen.outside:  # whose programs end with the scores
         scorer = judges.scorer_of(suite, chosen, device)
+        score = partial(scoring.by_others, run, suite, scorer, console)
     else:
         scorer, _ = scoring.opened(suite.name, chosen, device)
+        score = partial(scoring.at_once, run, suite, chosen, where, console)
     own = judges.own_prompts(run)
     for line in (*judges.remarks(chosen, scorer, own), *judges.unknown(suite, own)):
         say(console, line, "yellow")
-    if chosen.outside:
-        scored, flat = scoring.by_others(run, suite, scorer, console)
-    else:
-        scored, flat = scoring.at_once(run, suite, chosen, where, console)
+    scored, flat = score()
     if flat:
         say(console, NO_DEPTH.format("1 job" if len(flat) == 1 else f"{len(flat)} jobs"), "yellow", wrap=True)
     for reason in scored.bad.values():

@@ -13,7 +13,7 @@ from rich.progress import Progress, track
 
 from engine import judges
 from engine.executors import Where
-from engine.executors.units import Lack, Unit, done
+from engine.executors.units import WORTH, Lack, Unit, done
 from engine.judges import Judges
 from engine.machine import device_of
 from engine.remote.mirror import SCORES
@@ -101,10 +101,13 @@ def at_once(run: Path, suite: Suite, chosen: Judges, where: Where, console: Cons
 
 
 def _as_they_are(folders: list[Path], by: tuple[str, Judges], device: str, console: Console) -> dict[Path, Told]:
-    """Jobs that are scored already: no process has to begin for them."""
+    """Jobs that are scored already: no process has to begin for them. Where so many are not that some do begin, these
+    look at the rest."""
     scorer, truth = opened(*by, device)
-    told = {}
-    for folder in track(folders, "Looking at what is scored", console=console, transient=True):
+    told: dict[Path, Told] = {}
+    for k, folder in enumerate(track(folders, "Looking at what is scored", console=console, transient=True)):
+        if k - len(told) == WORTH:
+            break
         flat: list[Path] = []
         with contextlib.suppress(UserError):  # is said by whoever is to score it
             if due_of(folder, scorer.knowing(truth(folder)), deep(flat, folder)) is None:

@@ -16,6 +16,7 @@ from engine.executors.units import LOSSES, WORTH, Carried, Lack, Spread, Unit, d
 from engine.job import Job
 from engine.judges import Judges
 from errors import UserError
+from eval.score import due_of
 from files import write_json
 from prompts import Prompt
 from run_benchmark import main
@@ -177,11 +178,14 @@ def test_scores_and_exports_by_processes_are_those_of_one_after_another(tmp_path
         write_json(alone / job.path / "config.json", {"prompt": job.prompt.text, "seed": seed, **job.settings})
     (alone / job.path / "views" / "rgb_001.png").write_bytes(b"")  # which is said alike
     shutil.copytree(alone, spread)
-    begun = []
+    begun, looked = [], []
     monkeypatch.setattr(local, "started", lambda target, *rest: begun.append(target) or starting.started(target, *rest))
+    monkeypatch.setattr(scoring, "due_of", lambda *of: looked.append(of) or due_of(*of))
     for run, slots in ((alone, 1), (spread, 2)):
         monkeypatch.setattr(local, "slots_of", lambda *_, slots=slots: slots)
+        looked.clear()
         assert main(["score", str(run), "--suite", "world", "--clip", str(clip), "--device", "cpu"]) == 1
+        assert len(looked) == WORTH  # enough for processes to begin, which look at the rest
         export = ["export", str(run), "--formats", "glb", "normals", "--resolution", "16", "--device", "cpu"]
         assert main(export) == 0
         assert len(begun) == 4 * (slots > 1)
