@@ -71,7 +71,7 @@ def main(arguments: list[str]) -> int:
 
 def carried_out(name: str, request: Request, console: Console) -> int:
     """The exit code of an ablation, its table and its figure."""
-    from engine import judges
+    from engine.scoring import judges
     from engine.studies import ablate
     from reports import ablations
 

@@ -82,7 +82,7 @@ def main(arguments: list[str]) -> int:
     prompts = listed(suite.prompts, options.prompts or ["all"], f"the {suite.name} suite")
     refuse(options)
     from commands.shared import results
-    from engine import judges
+    from engine.scoring import judges
     from intake import unread
 
     chosen = judges.required(judges.judges_of(suite, options.clip, options.clip2))

@@ -89,9 +89,10 @@ def main(arguments: list[str]) -> int:
 def carried_out(request: Request, console: Console) -> int:
     """The exit code of jobs, scores and tables."""
     from commands.shared import results
-    from engine import judges, plan
+    from engine import plan
     from engine.external import jobs as external
     from engine.remote.mirror import name_of
+    from engine.scoring import judges
 
     chosen = judges.judges_of(request.suite, request.clip, request.clip2)
     for line in judges.warnings(request.suite, chosen, request.prompts):

@@ -31,9 +31,9 @@ def parser() -> Parser:
 
 def main(arguments: list[str]) -> int:
     options = parser().parse_args(arguments)
-    from commands.shared.scoring import ENVIRONMENTS
     from engine.remote.mirror import SCORES, needed
     from engine.remote.sharing import shared
+    from engine.scoring.runs import ENVIRONMENTS
     from errors import UserError
 
     console, where = Console(), where_of(options)
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
 def scored(options: Namespace, where: Where, console: Console) -> int:
     """The exit code of scores and tables."""
     from commands.shared import results
-    from engine import judges
+    from engine.scoring import judges
     from engine.weights.manifest import place
     from eval.outside import asked
 

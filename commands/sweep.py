@@ -67,8 +67,9 @@ def main(arguments: list[str]) -> int:
 def carried_out(request: Request, options: Namespace, console: Console) -> int:
     """The exit code of jobs, scores and the table of settings."""
     from commands.shared import results
-    from engine import judges, plan
+    from engine import plan
     from engine.recipes import tuned
+    from engine.scoring import judges
     from engine.studies import sweep
     from reports import load, terminal
     from reports import sweep as outcome

@@ -14,6 +14,7 @@ FLOORS = (  # from the top: a room may import what lies below it, and itself
     ("run_benchmark",),
     ("commands",),
     ("engine.studies", "engine.bench", "engine.external", "engine.exports"),
+    ("engine.scoring",),
     ("engine",),
     ("engine.recipes", "engine.weights"),
     ("suites",),

@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> int:
     console, out = Console(), options.out or options.runs[0] / "page"
 
     def write(live: Live | None) -> Path:
-        from engine.judges import truth_of_run
+        from engine.scoring.judges import truth_of_run
         from reports import page
 
         spread = None if where.is_here else partial(on_nodes, options.runs, where)

@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> int:
 
 def truth(run: Path) -> Truth | None:
     """What the figure shows beside the methods."""
-    from engine.judges import truth_of_run
+    from engine.scoring.judges import truth_of_run
     from reports.figures import SIDES
 
     return truth_of_run(run, SIDES)

@@ -47,9 +47,9 @@ def main(arguments: list[str]) -> int:
 def claim_of(run: Path) -> Claim:
     """By the recipes that are here. Raises UserError for a folder without jobs, and one that does not say its suite."""
     from engine.job import Job
-    from engine.judges import suite_of
     from engine.prior import identity
     from engine.recipes.tables import recipe
+    from engine.scoring.judges import suite_of
     from engine.store import read_tensors
     from engine.weights.manifest import located
     from reports.gate.rules import verify

@@ -6,18 +6,18 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from commands.shared import scoring, tables
-from engine import judges
+from commands.shared import tables
 from engine.executors import Where
 from engine.external import jobs as external
 from engine.external import launch as programs
-from engine.judges import Judges
 from engine.machine import device_of
 from engine.plan import Plan
 from engine.queue import launch
 from engine.remote.mirror import ALL, SCORES, name_of
 from engine.remote.sharing import part_in
 from engine.request import Request
+from engine.scoring import judges, runs
+from engine.scoring.judges import Judges
 from engine.store import FINAL, tidy
 from engine.views import renew
 from eval.score import Scored
@@ -66,10 +66,10 @@ def score_missing(run: Path, suite: Suite, chosen: Judges, where: Where, console
     device = device_of(where.here)
     if chosen.outside:  # whose programs end with the scores
         scorer = judges.scorer_of(suite, chosen, device)
-        score = partial(scoring.by_others, run, suite, scorer, console)
+        score = partial(runs.by_others, run, suite, scorer, console)
     else:
-        scorer, _ = scoring.opened(suite.name, chosen, device)
-        score = partial(scoring.at_once, run, suite, chosen, where, console)
+        scorer, _ = runs.opened(suite.name, chosen, device)
+        score = partial(runs.at_once, run, suite, chosen, where, console)
     own = judges.own_prompts(run)
     for line in (*judges.remarks(chosen, scorer, own), *judges.unknown(suite, own)):
         say(console, line, "yellow")

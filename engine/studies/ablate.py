@@ -14,24 +14,22 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
-from rich.progress import Progress, track
+from rich.progress import track
 
-from engine import judges, machine, plan
+from engine import machine, plan
 from engine.job import Job, Setup
-from engine.judges import Judges
 from engine.prior import identity, open_prior
 from engine.queue import launch
 from engine.recipes.base import Recipe
 from engine.recipes.tables import recipe
 from engine.remote.sharing import part_in
 from engine.request import Request
+from engine.scoring.judges import Judges
+from engine.scoring.runs import at_once
 from engine.store import Store
 from engine.studies import canvas, kappa
 from engine.studies.held import held
 from engine.training import Training
-from engine.views import depths_of
-from eval import views
-from eval.score import score_run
 from files import read_json, write_json
 from methods.ism import ISM
 from methods.sdi import SDI
@@ -215,7 +213,9 @@ def run(name: str, request: Request, chosen: Judges, console: Console) -> tuple[
     slots = machine.slots_of(request.jobs, device, len(optimised))
     records = launch(folder, optimised, configs, setup, slots, console, request.policy)
     part_in(folder).bring()
-    score(folder, suite, chosen, console)
+    scored, _ = at_once(folder, suite, chosen, request.where, console)
+    for reason in scored.bad.values():
+        say(console, reason, "red")
     if name == "inversion-steps":
         cost(folder, list(variants.values()), prompts[0], prior, device, console)
     labels = {r.name: label for label, r in variants.items()}
@@ -232,15 +232,6 @@ def changed(made: Recipe, request: Request, sdi: Recipe, phi: str | None) -> Rec
     small = max(asked * made.resolution // sdi.resolution, 1) if asked else None
     wide = made.changed(steps, asked, request.views, phi)
     return replace(wide, resolution=small) if small else wide
-
-
-def score(folder: Path, suite: Suite, chosen: Judges, console: Console) -> None:
-    scorer = judges.scorer_of(suite, chosen)
-    with Progress(console=console, transient=True) as bars:
-        bar = bars.add_task("Scoring", total=len(views.jobs(folder)))
-        scored = score_run(folder, scorer, lambda *_: bars.advance(bar), judges.truths_of(suite), depths_of)
-    for reason in scored.bad.values():
-        say(console, reason, "red")
 
 
 def cost(

@@ -23,12 +23,13 @@ import torch
 from rich.progress import track
 
 import engine.views
-from engine import judges, optimize
+from engine import optimize
 from engine import prior as priors_of
 from engine.machine import be_deterministic, device_of
 from engine.plan import plan
 from engine.recipes.base import Orbit
 from engine.request import Request
+from engine.scoring import judges
 from engine.store import Store
 from engine.studies.defects import DEFECTS, SLUG, TRAINING, VIEWS, Defect
 from errors import UserError, exit_code

@@ -8,7 +8,7 @@ from PIL import Image
 
 import names
 from commands import run as run_command
-from engine import judges
+from engine.scoring import judges
 from engine.weights import manifest as weights
 from run_benchmark import main, module_of
 from suites import SUITES

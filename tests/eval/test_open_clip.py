@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from engine.judges import judges_of, scorer_of
+from engine.scoring.judges import judges_of, scorer_of
 from errors import UserError
 from eval import open_clip as ours
 from eval.encoders import Encoder

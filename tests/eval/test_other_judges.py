@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from engine import judges
+from engine.scoring import judges
 from errors import UserError
 from eval import outside
 from eval.outside import asked, named

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from commands.shared import scoring
-from commands.shared.scoring import Told as Scored
 from engine.executors import EXECUTORS, Where, local, starting
 from engine.executors.base import Away, Ended, Fatal, Lost, Over, Room
 from engine.executors.units import LOSSES, WORTH, Carried, Lack, Spread, Unit, done
 from engine.job import Job
-from engine.judges import Judges
+from engine.scoring import runs as scoring
+from engine.scoring.judges import Judges
+from engine.scoring.runs import Told as Scored
 from errors import UserError
 from eval.score import due_of
 from files import write_json

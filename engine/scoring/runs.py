@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 from rich.progress import Progress, track
 
-from engine import judges
 from engine.executors import Where
 from engine.executors.units import WORTH, Lack, Unit, done
-from engine.judges import Judges
 from engine.machine import device_of
 from engine.remote.mirror import SCORES
 from engine.remote.sharing import part_in
+from engine.scoring import judges
+from engine.scoring.judges import Judges
 from engine.views import depths_of
 from errors import UserError
 from eval import views

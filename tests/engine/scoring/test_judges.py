@@ -8,8 +8,18 @@ import pytest
 from safetensors.torch import save_file
 
 from commands.shared import results
-from engine.judges import UNSCORED, Judges, cut_off, judges_of, needs_of, remarks, scorer_of, truth_from, truths_of
 from engine.recipes.base import Orbit
+from engine.scoring.judges import (
+    UNSCORED,
+    Judges,
+    cut_off,
+    judges_of,
+    needs_of,
+    remarks,
+    scorer_of,
+    truth_from,
+    truths_of,
+)
 from engine.weights import manifest as weights
 from errors import UserError
 from eval.published_reward import MED, WEIGHTS
