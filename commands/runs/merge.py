@@ -41,7 +41,10 @@ def main(arguments: list[str]) -> int:
     for run in options.runs:
         needed(run)
     refuse(options.runs, options.out)
+    from rich.progress import Progress
+
     from commands.runs.compare import free, opened
+    from eval.views import jobs
     from reports.submissions import merge
 
     as_pack = options.out.suffix == ".zip"
@@ -53,7 +56,9 @@ def main(arguments: list[str]) -> int:
             if not (options.out.exists() and path.resolve() == options.out.resolve()):
                 name, run = opened(path, stack)
                 runs[free(name, runs)] = run
-        found = merge.merged(runs)
+        with Progress(console=console, transient=True) as bars:
+            bar = bars.add_task("Reading", total=sum(len(jobs(run)) for run in runs.values()))
+            found = merge.merged(runs, lambda job: bars.advance(bar))
         for line in [*found.said, *under_way(runs)]:
             say(console, line, "yellow", wrap=True)
         if as_pack:
@@ -103,13 +108,15 @@ def written(found: Merged, out: Path, console: Console) -> None:
     from reports.submissions import merge
 
     with Progress(console=console, transient=True) as bars:
-        bar = bars.add_task("copying", total=len(found.jobs))
+        bar = bars.add_task("Copying", total=len(found.jobs))
         new = merge.write(found, out, lambda place: bars.advance(bar))
     say(console, f"{len(found.jobs)} jobs, {new} of them new, {found.twice} of them in several runs, in {out}")
 
 
 def packed(found: Merged, out: Path, stack: ExitStack, console: Console) -> None:
     """Merge aside, with its tables, and pack that."""
+    from rich.progress import Progress
+
     import reports
     from names import RECIPES
     from reports import write
@@ -118,10 +125,11 @@ def packed(found: Merged, out: Path, stack: ExitStack, console: Console) -> None
     if not merge.is_scored(found):
         raise UserError("Nothing of these runs is scored, and a pack is of scores: run_benchmark.py score RUN.")
     aside = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="merge-")), out.stem)
-    with console.status("Packing"):
-        merge.linked(found, aside)
+    merge.linked(found, aside)
+    with Progress(console=console, transient=True) as bars:
+        bar = bars.add_task("Packing", total=len(found.jobs))
         write.tables(aside, reports.load(aside), list(RECIPES))
-        pack.write(aside, out)
+        pack.write(aside, out, lambda job: bars.advance(bar))
     say(console, f"{out}: {len(found.jobs)} jobs, {found.twice} of them in several runs")
 
 

@@ -26,6 +26,8 @@ def parser() -> Parser:
 
 def main(arguments: list[str]) -> int:
     options, console = parser().parse_args(arguments), Console()
+    from rich.progress import Progress
+
     from eval.views import jobs
     from reports.submissions import pack
 
@@ -34,16 +36,10 @@ def main(arguments: list[str]) -> int:
     if target.suffix != ".zip":
         raise UserError(f"{target} is no name of a pack: give --out one that ends with .zip.")
     needed(run, VIEWS)
-    total = len(jobs(options.run))
     try:
-        with console.status("Packing") as status:
-            done: list[Path] = []
-
-            def told(job: Path) -> None:
-                done.append(job)
-                status.update(f"Packed {len(done)} of {total} jobs")
-
-            n = pack.write(options.run, target, told)
+        with Progress(console=console, transient=True) as bars:
+            bar = bars.add_task("Packing", total=len(jobs(options.run)))
+            n = pack.write(options.run, target, lambda job: bars.advance(bar))
     except OSError as error:
         raise UserError(f"The pack {target} cannot be written ({first_line(error)}): give another --out.") from error
     say(console, f"{target}: {n} jobs, {target.stat().st_size / 1e6:.1f} MB")

@@ -49,15 +49,16 @@ class Merged(NamedTuple):
     said: list[str]
 
 
-def merged(runs: Mapping[str, Path]) -> Merged:
-    """What runs, by name, are together. Raises UserError where they are not of one protocol, where two have a job with
-    other results, and for one that is not whole."""
+def merged(runs: Mapping[str, Path], each: Callable[[Path], None] = lambda job: None) -> Merged:
+    """What runs, by name, are together; `each` is told of every job that is read. Raises UserError where they are not
+    of one protocol, where two have a job with other results, and for one that is not whole."""
     frames = {name: load(run) for name, run in runs.items()}
     _refuse("These runs are not of one protocol", [*_settings(frames), *_measures(runs, frames)])
     found, twice, said, clashes = dict[Path, Job](), 0, list[str](), list[str]()
     for name, run in runs.items():
         for folder in jobs(run):
             place, new = folder.relative_to(run), _job(folder, name)
+            each(folder)
             old = found.setdefault(place, new)
             if old is new:
                 continue
