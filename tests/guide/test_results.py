@@ -5,6 +5,11 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from engine.recipes.tables import recipe
+from engine.recipes.tuned import SCALES
+from engine.studies import tuned
+from files import read_json
+from methods.base import fields_of
 from tests.guide.pages import ROOT
 
 PAGE = (ROOT / "world" / "README.md").read_text("utf-8")
@@ -13,6 +18,7 @@ MEANS = [
     *("clip_score", "iqa_quality", "image_reward", "r_precision", "r_precision_2", "iou", "volume_iou", "psnr"),
     *("janus", "sharpness", "chroma", "clipped", "fog"),
 ]
+METHODS = ROOT / "docs" / "methods.md"
 FRONT, ALL = ROOT / "README.md", ROOT / "results" / "reference" / "world.md"
 
 
@@ -90,3 +96,19 @@ def test_the_lengths_on_the_page_have_the_numbers_of_the_ablation():
             for times, text in zip((0.5, 1, 2, 5, 10), said, strict=True):
                 value = found.loc[f"{name.strip('`')}, x{times:g}", metric]
                 assert number(text) == pytest.approx(value, abs=half + 0.0006), (name, metric, times)
+
+
+def test_the_sweeps_on_the_page_are_those_that_are_kept():
+    said = {row[0].strip("`"): row[1:] for row in rows("| rule | settings |", METHODS.read_text("utf-8"))}
+    kept = {path.stem: read_json(path) for path in (ROOT / "results" / "tuned" / "world").glob("*.json")}
+    assert said.keys() == kept.keys()
+    for method, (settings, best, mean, before, gap) in said.items():
+        made, evidence = recipe("world", "controlled", method), kept[method]["evidence"]
+        scales = {key: fields_of(made.method).get(field) for key, field in SCALES.items()}
+        (own,) = [
+            row for row in evidence if row["lr"] == made.lr and all(row[key] in (None, s) for key, s in scales.items())
+        ]
+        found = kept[method]["best"]
+        assert (int(settings), best) == (len(evidence), tuned.said(found))
+        assert (mean, before) == (f"{found['mean']:.1f}", f"{own['mean']:.1f}")
+        assert gap == (f"{-own['gap']:.1f} ± {own['gap_stderr']:.1f}" if not own["best"] else "-")
